@@ -1,0 +1,1 @@
+"""Logging, launching, testing and plotting of runs."""

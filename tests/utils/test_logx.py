@@ -39,7 +39,8 @@ def test_columns_and_full_precision(tmp_path):
     row = write_row(logger, 0)
     header, values = rows(tmp_path)
     assert header == ["Epoch", "AverageEpRet", "StdEpRet", "MaxEpRet", "MinEpRet", "EpLen"]
-    assert values == [
+    mean, std = float(np.mean([0.1, 0.2])), float(np.std([0.1, 0.2]))
+    assert values == ["0", repr(mean), repr(std), "0.2", "0.1", "3.5"]
         "0",
         repr(float(np.mean([0.1, 0.2]))),
         repr(float(np.std([0.1, 0.2]))),

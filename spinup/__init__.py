@@ -1,0 +1,35 @@
+"""Soft Actor-Critic as Spinning Up documents it, on today's stack."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from spinup.pytorch.networks import MLPActorCritic
+from spinup.pytorch.saved import register_actor_critic
+
+if TYPE_CHECKING:
+    from spinup.pytorch.sac import sac_pytorch
+    from spinup.tf1.sac import sac_tf1
+    from spinup.utils.logx import EpochLogger
+
+__all__ = ["EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1"]
+__version__ = "0.1.0"
+
+_LAZY = {
+    "sac_pytorch": "spinup.pytorch.sac",
+    "sac_tf1": "spinup.tf1.sac",
+    "EpochLogger": "spinup.utils.logx",
+}
+
+register_actor_critic(MLPActorCritic, "MLPActorCritic")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'spinup' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

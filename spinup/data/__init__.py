@@ -1,0 +1,1 @@
+"""Environments and the replay buffer: NumPy and Gymnasium only."""

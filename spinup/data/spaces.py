@@ -1,0 +1,129 @@
+"""What the networks see of an environment's spaces, and what is refused at the door."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, Space, Tuple
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from spinup.errors import EnvError
+
+Float = NDArray[np.float32]
+
+
+def flat_observation_space(space: Space[Any]) -> Box:
+    """The flat float32 Box, shape (obs_dim,), that observations of `space` become.
+
+    Raises:
+        EnvError: for images and for spaces that cannot be flattened to a fixed size.
+    """
+    _refuse_images(space)
+    if not space.is_np_flattenable:
+        raise EnvError(
+            f"observation space {space} cannot be flattened to a vector: wrap the environment so that it "
+            "returns a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple of these"
+        )
+    flat = gym.spaces.utils.flatten_space(space)
+    if not isinstance(flat, Box):
+        raise EnvError(f"observation space {space} flattens to {flat}, not to a Box: wrap the environment")
+    with np.errstate(over="ignore"):
+        return Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
+
+
+def _refuse_images(space: Space[Any]) -> None:
+    if isinstance(space, Dict):
+        for part in space.spaces.values():
+            _refuse_images(part)
+    elif isinstance(space, Tuple):
+        for part in space.spaces:
+            _refuse_images(part)
+    elif isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) >= 2:
+        raise EnvError(
+            f"observation space {space} is an image, and there is no image variant yet: wrap the "
+            "environment so that it returns features, or flatten the image yourself if it is tiny"
+        )
+
+
+class ActionSpec(Protocol):
+    """How actions are stored, drawn at random, and handed to an environment."""
+
+    space: Any  # the space that the networks are built for
+    dim: int  # columns in the replay buffer
+
+    def sample(self, rng: Generator, count: int) -> Float:
+        """Uniform random actions, (count, dim) float32."""
+        ...
+
+    def to_env(self, actions: Float) -> NDArray[Any]:
+        """Actions (N, dim) as the batch that the environment's own action space asks for."""
+        ...
+
+
+@dataclass(frozen=True)
+class BoxActions:
+    """Bounded continuous actions; rows hold them flat, in the environment's units."""
+
+    env_space: Box
+    space: Box
+    dim: int
+
+    def sample(self, rng: Generator, count: int) -> Float:
+        """Uniform random actions between the bounds, (count, dim) float32."""
+        unit = rng.random((count, self.dim))
+        return (self.space.low + unit * (self.space.high.astype(np.float64) - self.space.low)).astype(
+            np.float32
+        )
+
+    def to_env(self, actions: Float) -> NDArray[Any]:
+        """Actions (N, dim) reshaped to the space, in its dtype, within its bounds."""
+        shaped = actions.reshape(len(actions), *self.env_space.shape).astype(self.env_space.dtype)
+        return np.clip(shaped, self.env_space.low, self.env_space.high)
+
+
+@dataclass(frozen=True)
+class DiscreteActions:
+    """A finite set of actions; a row holds the index from 0, exact in float32."""
+
+    env_space: Discrete
+    space: Discrete
+    dim: int = 1
+
+    def sample(self, rng: Generator, count: int) -> Float:
+        """Uniform random indices, (count, 1) float32."""
+        return rng.integers(int(self.space.n), size=(count, 1)).astype(np.float32)
+
+    def to_env(self, actions: Float) -> NDArray[Any]:
+        """Indices (N, 1) as the space's own integers, (N,)."""
+        return actions[:, 0].astype(np.int64) + int(self.env_space.start)
+
+
+def action_spec(space: Space[Any]) -> ActionSpec:
+    """The ActionSpec of an environment's action space.
+
+    Raises:
+        EnvError: for an unbounded, half-bounded, empty or integer Box and for any other space.
+    """
+    if isinstance(space, Discrete):
+        return DiscreteActions(space, Discrete(int(space.n)))
+    if not isinstance(space, Box):
+        raise EnvError(
+            f"action space {space} is not supported: SAC here acts on a bounded Box or a Discrete space; "
+            "wrap the environment with gymnasium.wrappers.TransformAction"
+        )
+    if not np.issubdtype(space.dtype, np.floating):
+        raise EnvError(f"action space {space} has dtype {space.dtype}: SAC needs a Box of floats")
+    if not space.is_bounded():
+        raise EnvError(
+            f"action space {space} is not bounded on every side: give finite bounds with "
+            "gymnasium.wrappers.RescaleAction or TransformAction, since no guess of ours would be right"
+        )
+    low, high = space.low.flatten().astype(np.float32), space.high.flatten().astype(np.float32)
+    if not np.all(low < high):
+        raise EnvError(f"action space {space} has low >= high in some dimension: drop that dimension")
+    return BoxActions(space, Box(low, high, dtype=np.float32), math.prod(space.shape))

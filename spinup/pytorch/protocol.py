@@ -1,0 +1,112 @@
+"""The door for actor-critics: what one must offer, checked once, and how its policy is called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor, nn
+
+from spinup.errors import ConfigError
+
+PolicyCall = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def policy_call(pi: nn.Module) -> PolicyCall:
+    """How the learner draws from `pi`: with the batch's noise where `pi` takes a `noise` argument.
+
+    A user's own policy that takes only observations draws from torch's global generator.
+    """
+    if "noise" in inspect.signature(pi.forward).parameters:
+        return lambda obs, noise: pi(obs, noise=noise)
+    return lambda obs, noise: pi(obs)
+
+
+def unique_parameters(*modules: nn.Module, but_not: list[nn.Parameter] | None = None) -> list[nn.Parameter]:
+    """Trainable parameters of the modules in order, each once, without those in `but_not`."""
+    seen = {id(p) for p in but_not or []}
+    found: list[nn.Parameter] = []
+    for module in modules:
+        for parameter in module.parameters():
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                found.append(parameter)
+    return found
+
+
+def check_actor_critic(ac: Any, observation_space: Box, action_space: Box) -> None:
+    """Check the protocol of CONTRACT section 2 at batch sizes 1 and 3.
+
+    Raises:
+        ConfigError: naming the part, what it returned and what it must return.
+    """
+    name = type(ac).__name__
+    if not isinstance(ac, nn.Module):
+        raise ConfigError(f"actor_critic returned {name}: it must return a torch.nn.Module")
+    for part in ("pi", "q1", "q2"):
+        if not isinstance(getattr(ac, part, None), nn.Module):
+            raise ConfigError(
+                f"{name}.{part} is missing or not a torch.nn.Module: the critics and the policy must be"
+            )
+    if not callable(getattr(ac, "act", None)):
+        raise ConfigError(f"{name}.act is missing: it must map observations to numpy actions")
+    dtype = next((p.dtype for p in ac.parameters() if p.is_floating_point()), torch.float32)
+    device = next((p.device for p in ac.parameters()), torch.device("cpu"))
+    obs_dim, act_dim = observation_space.shape[0], action_space.shape[0]
+    for batch in (1, 3):
+        obs = torch.zeros(batch, obs_dim, dtype=dtype, device=device)
+        _check_act(ac, name, obs, batch, act_dim)
+        a = _check_pi(ac, name, obs, batch, act_dim)
+        for part in ("q1", "q2"):
+            value = _call(name, part, getattr(ac, part), obs, a)
+            _check_shape(f"{name}.{part}(obs, a)", value, (batch,), _FLATTEN)
+
+
+_FLATTEN = "; flatten the last axis with squeeze(-1), or the loss broadcasts it to (batch, batch)"
+
+
+def _call(name: str, part: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        text = (str(error).strip().splitlines() or [""])[0]
+        shapes = ", ".join(str(tuple(x.shape)) for x in args)
+        raise ConfigError(
+            f"{name}.{part} failed on inputs of shape {shapes}: {type(error).__name__}: {text}"
+        ) from error
+
+
+def _check_act(ac: Any, name: str, obs: Tensor, batch: int, act_dim: int) -> None:
+    for deterministic in (False, True):
+        action = _call(name, "act", ac.act, obs, deterministic=deterministic)
+        if not isinstance(action, np.ndarray):
+            raise ConfigError(f"{name}.act returned {type(action).__name__}: it must return a numpy array")
+        _check_shape(f"{name}.act(obs)", action, (batch, act_dim), "")
+
+
+def _check_pi(ac: Any, name: str, obs: Tensor, batch: int, act_dim: int) -> Tensor:
+    with torch.enable_grad():
+        out = _call(name, "pi", ac.pi, obs)
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise ConfigError(f"{name}.pi returned {type(out).__name__}: it must return the pair a, logp_pi")
+        a, logp = out
+        _check_shape(f"{name}.pi(obs)[0], the actions,", a, (batch, act_dim), "")
+        _check_shape(f"{name}.pi(obs)[1], logp_pi,", logp, (batch,), "; sum over the action dimensions")
+        for value, what in ((a, "the actions"), (logp, "logp_pi")):
+            if not value.requires_grad:
+                raise ConfigError(
+                    f"{name}.pi returned {what} without a gradient: sample with rsample() and keep them attached"
+                )
+    return a.detach()  # type: ignore[no-any-return]
+
+
+def _check_shape(what: str, value: Any, wanted: tuple[int, ...], remedy: str) -> None:
+    got = tuple(getattr(value, "shape", ()))
+    if got != wanted:
+        raise ConfigError(
+            f"{what} has shape {got} for a batch of {wanted[0]}, and must have {wanted}{remedy}"
+        )

@@ -1,0 +1,136 @@
+"""sac_pytorch: the documented call. Signature, docstring, wiring."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from spinup.config import SACConfig, field_defaults
+from spinup.data.collector import Collector
+from spinup.data.replay import ReplayBuffer
+from spinup.data.vector import EnvFn
+from spinup.launch import Built, Request, launch
+from spinup.pytorch.engines import make_learner
+from spinup.pytorch.networks import MLPActorCritic
+from spinup.pytorch.process import choose_device, preserved_generators, thread_count, torch_settings
+from spinup.pytorch.protocol import check_actor_critic
+from spinup.pytorch.saved import save_as
+from spinup.pytorch.variants import make_objective
+
+
+def sac_pytorch(
+    env_fn: EnvFn | str,
+    actor_critic: Callable[..., Any] = MLPActorCritic,
+    ac_kwargs: dict[str, Any] = dict(),  # noqa: C408 (the documented default)
+    seed: int = 0,
+    steps_per_epoch: int = 4000,
+    epochs: int = 100,
+    replay_size: int = 1_000_000,
+    gamma: float = 0.99,
+    polyak: float = 0.995,
+    lr: float = 1e-3,
+    alpha: float | str = 0.2,
+    batch_size: int = 100,
+    start_steps: int = 10000,
+    update_after: int = 1000,
+    update_every: int = 50,
+    num_test_episodes: int = 10,
+    max_ep_len: int = 1000,
+    logger_kwargs: dict[str, Any] = dict(),  # noqa: C408
+    save_freq: int = 1,
+    *,
+    target_entropy: float | str = "auto",
+    engine: str = "auto",
+    device: str = "auto",
+    num_envs: int = 1,
+    env_workers: str = "sync",
+    env_timeout: float = 60.0,
+    updates_per_step: float = 1.0,
+    threads: int | str = "auto",
+    callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
+) -> nn.Module:
+    """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it.
+
+    Args:
+        env_fn: a function that returns a new environment (Gymnasium >= 1.0), or an environment id.
+        actor_critic: constructor `actor_critic(observation_space, action_space, **ac_kwargs)` of a
+            torch.nn.Module with
+
+            ======================  =====================  ==========================================
+            call                    returns                what
+            ======================  =====================  ==========================================
+            act(obs,                numpy (batch,          actions for a batch of observations
+            deterministic=False)    act_dim)
+            pi(obs)                 (batch, act_dim),      actions and log pi of them, through both of
+                                    (batch,)               which gradients flow
+            q1(obs, a), q2(obs, a)  (batch,)               values; flat, never (batch, 1)
+            ======================  =====================  ==========================================
+
+            where pi, q1 and q2 are Modules themselves. It is given flat float32 spaces. A `pi` that
+            takes the keyword `noise`, (batch, act_dim) standard normal, is handed the run's own noise;
+            any other draws from torch's global generator, which is seeded for the run. Parameters
+            that pi shares with the critics are trained by the critics' loss.
+        ac_kwargs: keyword arguments for `actor_critic`.
+        seed: seed of every random generator of the run.
+        steps_per_epoch: env interactions per epoch.
+        epochs: epochs to train.
+        replay_size: transitions that the replay buffer holds.
+        gamma: discount factor, in [0, 1].
+        polyak: targets <- polyak * targets + (1 - polyak) * online, in [0, 1].
+        lr: Adam's learning rate, for policy, critics and alpha.
+        alpha: entropy coefficient; or "auto", or "auto_0.1" with that start, to learn it such that the
+            policy's entropy meets `target_entropy` (Haarnoja et al. 2018b, section 5).
+        batch_size: transitions per gradient step.
+        start_steps: first actions, drawn uniformly from the action space.
+        update_after: env interactions before the first gradient step.
+        update_every: env interactions between blocks of as many gradient steps.
+        num_test_episodes: episodes of the deterministic policy at the end of each epoch.
+        max_ep_len: longest episode; one cut there is not terminal.
+        logger_kwargs: keyword arguments for EpochLogger, see `setup_logger_kwargs`.
+        save_freq: epochs between saves of the model.
+        target_entropy: nats, in tanh space; "auto" is -act_dim.
+        engine: how an update is computed, never what: "eager" is plain autograd for any actor-critic;
+            "auto" is the quickest that applies, by a fixed rule, named in the log.
+        device: "cpu", "cuda", "cuda:<index>"; "auto" is cuda where there is one.
+        num_envs: environments stepped side by side; must divide `steps_per_epoch`.
+        env_workers: "sync", all in this process, or "async", one process each.
+        env_timeout: seconds that an async environment may take for a step or a reset.
+        updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
+        threads: torch threads during the run; "auto" is two where there are two cores.
+        callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
+
+    Returns:
+        The trained actor-critic.
+
+    Raises:
+        ConfigError: for a value, combination or actor-critic that cannot work.
+        EnvError: for an environment that SAC cannot work with, or that returns what it must not.
+        RunError: if the output folder holds a run already.
+    """
+    given = dict(locals())
+    config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
+    ac_kwargs = copy.deepcopy(ac_kwargs)
+    request = Request("sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback)
+    threads = thread_count(config)
+
+    def build(collector: Collector) -> Built:
+        spaces = collector.observation_space, collector.actions.space
+        device = choose_device(config.device)
+        ac = actor_critic(*spaces, **ac_kwargs)
+        with preserved_generators():
+            check_actor_critic(ac, *spaces)
+        ac.to(device)
+        objective = make_objective(ac, config)
+        learner, engine, note = make_learner(
+            ac, objective, config, collector.actions, save_as(actor_critic, spaces, ac_kwargs)
+        )
+        replay = ReplayBuffer(collector.layout, min(config.replay_size, config.total_steps))
+        choices = {"engine": engine, "device": str(device), "threads": threads}
+        return Built(learner, replay, ac, choices, (note,))
+
+    with torch_settings(threads, config.seed):
+        model: nn.Module = launch(config, request, build, preserved_generators).model
+        return model

@@ -1,0 +1,59 @@
+# make train   trains SAC and draws its learning curve      make test       every test
+# make bench   compares speed with other libraries          make test-long  the tests that take long
+ENV ?= HalfCheetah-v5
+SEED ?= 0
+EPOCHS ?= 10
+ARGS ?=
+PYTHON ?= python3
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(ENV)_$(shell date +%Y-%m-%d_%H-%M-%S)
+FOLDER := data/$(RUN)/$(RUN)_s$(SEED)
+
+.PHONY: train test test-long lint check install bench bench-gpu clean
+
+train: $(VENV)/.train
+	$(BIN)/spinup sac --env $(ENV) --exp_name $(RUN) --seed $(SEED) --epochs $(EPOCHS) $(ARGS)
+	$(BIN)/spinup plot $(FOLDER) --save $(FOLDER)/curve.png
+	@echo
+	@echo "Learning curve: $(FOLDER)/curve.png"
+	@echo "Watch it:       $(BIN)/spinup test_policy $(FOLDER)"
+	@echo "Film it:        $(BIN)/spinup test_policy $(FOLDER) -n 1 --video run.mp4"
+	@echo "Plot it:        $(BIN)/spinup plot $(FOLDER)"
+	@echo "Continue it:    $(BIN)/spinup resume $(FOLDER) --epochs $$(( 2 * $(EPOCHS) ))"
+
+test: lint check
+	$(BIN)/pytest -n $(JOBS) -m "not slow"
+
+test-long: install
+	$(BIN)/pytest -n $(JOBS) -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+check: install
+	$(BIN)/mypy
+
+install: $(VENV)/.dev
+
+$(VENV)/.train: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e ".[video]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e ".[test,tf,video,dev]"
+	touch $@ $(VENV)/.train
+
+bench: $(VENV)/.train
+	$(BIN)/python benchmarks/speed.py
+
+bench-gpu: $(VENV)/.train
+	$(BIN)/python benchmarks/gpu.py
+
+clean:
+	rm -rf $(VENV) .bench-venv build *.egg-info

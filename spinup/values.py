@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 import warnings
 from typing import Any
 
-from spinup.config import nearest
 from spinup.errors import ConfigError
 
 
 def read_value(text: str) -> Any:
     """The value that a word stands for.
 
-    A Python literal (`0.99`, `[256,256]`, `None`, `"text"`) is that literal; `torch.nn.ELU` or `nn.ELU` is that
-    activation; any other word is itself.
+    A Python literal (`0.99`, `[256,256]`, `None`, `"text"`) is that literal; `torch.nn.ELU` or `nn.ELU` is
+    that activation; any other word is itself.
 
     Raises:
         ConfigError: for a bracketed value that is no literal, and for an unknown name in torch.nn.
@@ -47,17 +47,16 @@ def activation(name: str, text: str) -> Any:
 
     if name not in ACTIVATIONS:
         folded = {known.lower(): known for known in ACTIVATIONS}
-        hint = nearest(name.lower(), list(folded))
-        for low, known in folded.items():
-            hint = hint.replace(f"'{low}'", f"'torch.nn.{known}'")
-        raise ConfigError(
-            f"{text!r} is no activation{hint or ': give torch.nn. and one of ' + ', '.join(ACTIVATIONS)}"
+        close = difflib.get_close_matches(name.lower(), folded, n=1)
+        remedy = (
+            f"did you mean torch.nn.{folded[close[0]]}?" if close else f"there are {', '.join(ACTIVATIONS)}"
         )
+        raise ConfigError(f"{text!r} is no activation, {remedy}")
     return getattr(torch.nn, name)
 
 
 def fit(value: Any, default: Any) -> Any:
-    """The value in the type of a parameter's default, where nothing is lost: 1e6 as an int, "true" as a bool."""
+    """The value in the type of the default, where nothing is lost: 1e6 as an int, "true" as a bool."""
     if isinstance(default, bool) and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     whole = isinstance(default, int) and isinstance(value, float) and value.is_integer()

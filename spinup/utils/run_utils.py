@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spinup.errors import ConfigError, RunError
-from spinup.utils.folders import holds_run, relative
+from spinup.utils.folders import holds_run
 
 Variant = dict[str, Any]
 
@@ -37,9 +37,8 @@ def setup_logger_kwargs(
     """
     if not isinstance(exp_name, str) or not exp_name.strip(". ") or set(exp_name) & set("/\\\0"):
         raise ConfigError(f"exp_name={exp_name!r}: give a name for a folder, without slashes")
-    date, moment = (
-        (time.strftime("%Y-%m-%d_"), time.strftime("%Y-%m-%d_%H-%M-%S_")) if datestamp else ("", "")
-    )
+    date = time.strftime("%Y-%m-%d_") if datestamp else ""
+    moment = time.strftime("%Y-%m-%d_%H-%M-%S_") if datestamp else ""
     folder = Path("data" if data_dir is None else data_dir) / f"{date}{exp_name}"
     if seed is not None:
         folder = folder / f"{moment}{exp_name}_s{seed}"
@@ -152,12 +151,10 @@ class ExperimentGrid:
             RunError: if a folder holds a run already.
         """
         if num_cpu != 1:
-            raise ConfigError(
-                f"num_cpu={num_cpu!r}: SAC runs in one process; use num_envs for more environments"
-            )
+            raise ConfigError(f"num_cpu={num_cpu!r}: SAC runs in one process; num_envs gives it more to do")
         places = self._places(data_dir, datestamp)
-        for place in [] if overwrite else places:
-            if holds_run(place["output_dir"]):
+        for variant, place in zip(self.variants(), places, strict=True):
+            if not (overwrite or variant.get("resume")) and holds_run(place["output_dir"]):
                 raise RunError(
                     f"{place['output_dir']} already holds a run: continue it with resume, keep both with "
                     "--datestamp, or replace it with --overwrite"
@@ -180,8 +177,8 @@ class ExperimentGrid:
         for place in places:
             if place["output_dir"] in seen:
                 raise ConfigError(
-                    f"two variants would share the folder {relative(Path(place['output_dir']))}: drop the value "
-                    "given twice, or name the flags apart with --flag[short]"
+                    f"two variants would share the folder {place['output_dir']}: drop the value given twice, "
+                    "or name the flags apart with --flag[short]"
                 )
             seen.add(place["output_dir"])
         return places

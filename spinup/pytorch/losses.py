@@ -2,7 +2,8 @@
 
 Symbols, the same in both backends: o, a, r, o2, d are a batch's observations (B, obs_dim), actions
 (B, act_dim), rewards (B,), next observations and terminal flags (B,) in {0, 1}; logp_a is log pi(a|o);
-xi is standard normal noise; q1, q2 are critic values (B,); backup is the regression target (B,).
+xi is standard normal noise; q1, q2 are critic values (B,); backup is the regression target (B,). Where
+actions are discrete, probs and logp hold pi(.|o) and its logarithm, and q1, q2 a value per action, (B, n).
 alpha is a 0-dim tensor. Equation numbers are those of docs/sac.md.
 """
 
@@ -65,6 +66,40 @@ def alpha_loss(log_alpha: Tensor, logp_a: Tensor, target_entropy: float) -> Tens
     factor alpha, which the `log_alpha * (...)` form of some libraries lacks. log pi is held constant.
     """
     return -(log_alpha.exp() * (logp_a.detach() + target_entropy)).mean()
+
+
+def expected_log_prob(probs: Tensor, logp: Tensor) -> Tensor:
+    """sum over a of pi(a|o) log pi(a|o), minus the policy's entropy, (B,); both arguments (B, n).
+
+    0 log 0 counts as 0, in value and in gradient, so that a policy may rule actions out.
+    """
+    return (probs * logp.masked_fill(probs == 0.0, 0.0)).sum(-1)
+
+
+def expected_soft_value(q: Tensor, probs: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
+    """Equation 9: V(o) = sum over a of pi(a|o) (Q(o, a) - alpha log pi(a|o)), (B,).
+
+    Args:
+        q: the value of each of the n actions, (B, n).
+        probs, logp: the policy's probabilities and their logarithms, (B, n).
+        alpha: entropy coefficient, 0-dim.
+
+    Equation 2 with the expectation over actions as an exact sum (Christodoulou 2019).
+    """
+    return (probs * q).sum(-1) - alpha * expected_log_prob(probs, logp)
+
+
+def discrete_pi_loss(q1: Tensor, q2: Tensor, probs: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
+    """Equation 6 by exact sums: minus the mean of equation 9 on min(Q1, Q2); all (B, n), result 0-dim."""
+    return -expected_soft_value(torch.minimum(q1, q2), probs, logp, alpha).mean()
+
+
+def value_loss(v: Tensor, target: Tensor) -> Tensor:
+    """Equation 10: the mean squared error of V(o) against a soft value (equation 2), both (B,); 0-dim.
+
+    Haarnoja et al. (2018a), equation 5, without its factor 1/2, as in `q_loss`.
+    """
+    return (v - target).square().mean()
 
 
 def polyak_update(targets: list[Tensor], params: list[Tensor], polyak: float) -> None:

@@ -98,7 +98,9 @@ class SACConfig:
 
     def _check_alpha(self) -> None:
         if isinstance(self.alpha, str):
-            if not re.fullmatch(r"auto(_\d+(\.\d*)?(e-?\d+)?)?", self.alpha) or self.initial_alpha <= 0:
+            if not re.fullmatch(r"auto(_\d+(\.\d*)?(e-?\d+)?)?", self.alpha) or not (
+                0 < self.initial_alpha < math.inf
+            ):
                 raise ConfigError(f"alpha={self.alpha!r}: give a number >= 0, 'auto', or 'auto_0.1'")
         else:
             _check_real("alpha", self.alpha, 0.0, math.inf)

@@ -32,7 +32,8 @@ def qualified_name(thing: Any) -> str:
     for name, known in _REGISTRY.items():
         if known is thing:
             return name
-    return f"{thing.__module__}.{thing.__qualname__}"
+    named = thing if hasattr(thing, "__qualname__") else type(thing)  # a functools.partial has no name
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def register_actor_critic(constructor: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
@@ -47,7 +48,7 @@ def register_actor_critic(constructor: Callable[..., Any], name: str | None = No
     Returns:
         `constructor`, unchanged.
     """
-    _REGISTRY[name or f"{constructor.__module__}.{constructor.__qualname__}"] = constructor
+    _REGISTRY[name or qualified_name(constructor)] = constructor
     return constructor
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spinup.config import SACConfig
 from spinup.data.replay import Layout
 from spinup.data.spaces import ActionSpec, action_spec, flat_observation_space
-from spinup.data.vector import EnvFn, Vector, env_function, flatten_batch, make_vector
+from spinup.data.vector import EnvFn, OwnVector, Vector, env_function, flatten_batch, make_vector
 from spinup.errors import EnvError
 
 Float = NDArray[np.float32]
@@ -173,12 +173,11 @@ def make_collectors(env_fn: EnvFn | str, config: SACConfig) -> tuple[Collector, 
     """
     env_fn = env_function(env_fn)
     collectors: list[Collector] = []
-    sizes = (
-        (config.num_envs, TRAIN_STREAM),
-        (max(1, min(config.num_test_episodes, MAX_TEST_ENVS)), TEST_STREAM),
-    )
     try:
-        for num_envs, stream in sizes:
+        for stream in (TRAIN_STREAM, TEST_STREAM):
+            num_envs = config.num_envs
+            if stream == TEST_STREAM and isinstance(collectors[0].vector, OwnVector):
+                num_envs = max(1, min(config.num_test_episodes, MAX_TEST_ENVS))
             vector = make_vector(env_fn, num_envs, config.env_workers, config.env_timeout)
             try:
                 collectors.append(

@@ -32,6 +32,8 @@ def flat_observation_space(space: Space[Any]) -> Box:
     flat = gym.spaces.utils.flatten_space(space)
     if not isinstance(flat, Box):
         raise EnvError(f"observation space {space} flattens to {flat}, not to a Box: wrap the environment")
+    if flat.shape == (0,):
+        raise EnvError(f"observation space {space} is empty: give at least one number to learn from")
     with np.errstate(over="ignore"):
         return Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
 
@@ -123,7 +125,14 @@ def action_spec(space: Space[Any]) -> ActionSpec:
             f"action space {space} is not bounded on every side: give finite bounds with "
             "gymnasium.wrappers.RescaleAction or TransformAction, since no guess of ours would be right"
         )
-    low, high = space.low.flatten().astype(np.float32), space.high.flatten().astype(np.float32)
+    if math.prod(space.shape) == 0:
+        raise EnvError(f"action space {space} is empty: give at least one number to act with")
+    with np.errstate(over="ignore"):  # what overflows is refused as not finite
+        low, high = space.low.flatten().astype(np.float32), space.high.flatten().astype(np.float32)
+    if not np.all(np.isfinite([low, high])):
+        raise EnvError(
+            f"action space {space} has bounds beyond float32: scale it with gymnasium.wrappers.RescaleAction"
+        )
     if not np.all(low < high):
         raise EnvError(f"action space {space} has low >= high in some dimension: drop that dimension")
     return BoxActions(space, Box(low, high, dtype=np.float32), math.prod(space.shape))

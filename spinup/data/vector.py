@@ -15,6 +15,8 @@ from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
 from spinup.config import nearest
+from spinup.data.flat import FlatEnv
+from spinup.data.spaces import flat_observation_space
 from spinup.errors import ConfigError, EnvError
 
 EnvFn = Callable[[], Any]
@@ -106,6 +108,8 @@ class OwnVector(Vector):
         try:
             send()
             return wait(timeout=self._timeout)
+        except EnvError:
+            raise
         except multiprocessing.TimeoutError as error:
             raise EnvCrash(f"gave no answer within env_timeout={self._timeout:g} seconds") from error
         except Exception as error:
@@ -172,7 +176,7 @@ class ForeignVector(Vector):
         rows = list(iterate(self.envs.observation_space, o2))
         for i in np.flatnonzero(ended):
             rows[i] = final[i]
-        return tuple(rows)
+        return rows
 
 
 class EnvFactory:
@@ -183,10 +187,7 @@ class EnvFactory:
 
     def __call__(self) -> gym.Env[Any, Any]:
         env: gym.Env[Any, Any] = self.env_fn()
-        space = env.observation_space
-        if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
-            return env
-        return gym.wrappers.FlattenObservation(env)
+        return FlatEnv(env)
 
 
 def env_function(env: EnvFn | str) -> EnvFn:
@@ -239,8 +240,11 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> V
             f"env_fn returned {type(first).__name__}: it must return a gymnasium.Env (Gymnasium >= 1.0) or "
             "a gymnasium.vector.VectorEnv; an old gym environment can be wrapped with shimmy"
         )
+    try:
+        flat_observation_space(first.observation_space)
+    finally:
+        first.close()
     spec = first.spec
-    first.close()
     vector = OwnVector(EnvFactory(env_fn), num_envs, workers, timeout)
     vector.spec = spec
     return vector
@@ -253,7 +257,7 @@ def flatten_batch(space: gym.Space[Any], observations: Any, num_envs: int) -> ND
             return _flatten_each(space, observations)
         with np.errstate(over="ignore"):  # what overflows is refused as not finite
             return observations.reshape(num_envs, -1).astype(np.float32)
-    if isinstance(observations, tuple) and len(observations) == num_envs:
+    if isinstance(observations, list):  # rows, from _final_observations; a tuple is a Tuple space's parts
         return _flatten_each(space, observations)
     return _flatten_each(space, list(iterate(gym.vector.utils.batch_space(space, num_envs), observations)))
 

@@ -102,7 +102,7 @@ class Collector:
                 finished.append(Episode(int(i), episode.ret, episode.length))
             if cut and self.vector.resets_itself and not (out.terminated[i] or out.truncated[i]):
                 raise EnvError(_CUT_SHORT.format(self.max_ep_len))
-        rows = self.layout.rows(self.obs, actions, r, out.terminated, o2)[out.valid]
+        rows = self.layout.rows(self.obs, actions, r, out.terminated.astype(np.float32), o2)[out.valid]
         self._advance(o2, ended)
         return rows, finished
 

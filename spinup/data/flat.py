@@ -31,7 +31,8 @@ class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
         return self._flat(observation), info
 
     def step(self, action: Any) -> Any:
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        returned: Any = self.env.step(action)
+        observation, reward, terminated, truncated, info = returned
         if np.shape(reward):
             raise EnvError(
                 f"the environment returned a reward of shape {np.shape(reward)}: return a plain number"
@@ -40,7 +41,7 @@ class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     def _flat(self, observation: Any) -> NDArray[Any]:
         try:
-            flat: NDArray[Any] = gym.spaces.utils.flatten(self._space, observation)
+            flat: Any = gym.spaces.utils.flatten(self._space, observation)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise EnvError(
                 f"the environment returned an observation that does not fit its space {self._space} "
@@ -51,4 +52,4 @@ class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
                 f"the environment returned an observation of {flat.size} numbers, but its space "
                 f"{self._space} declares {math.prod(self.observation_space.shape or ())}: mend one of them"
             )
-        return flat
+        return flat  # type: ignore[no-any-return]

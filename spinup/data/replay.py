@@ -122,8 +122,8 @@ def _check_memory(layout: Layout, capacity: int) -> None:
     if have and need > 0.9 * have:
         fit = int(0.5 * have / (layout.width * 4))
         raise ConfigError(
-            f"replay_size={capacity} needs {need / 2**30:.1f} GiB for rows of {layout.width} floats, and this "
-            f"machine has {have / 2**30:.1f} GiB: replay_size={fit} would fit"
+            f"replay_size={capacity} needs {need / 2**30:.1f} GiB for rows of {layout.width} floats, and "
+            f"this machine has {have / 2**30:.1f} GiB: replay_size={fit} would fit"
         )
 
 

@@ -55,8 +55,15 @@ def _refuse_images(space: Space[Any]) -> None:
 class ActionSpec(Protocol):
     """How actions are stored, drawn at random, and handed to an environment."""
 
-    space: Any  # the space that the networks are built for
-    dim: int  # columns in the replay buffer
+    @property
+    def space(self) -> Any:
+        """The space that the networks are built for."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Columns in the replay buffer."""
+        ...
 
     def sample(self, rng: Generator, count: int) -> Float:
         """Uniform random actions, (count, dim) float32."""

@@ -254,7 +254,7 @@ def flatten_batch(space: gym.Space[Any], observations: Any, num_envs: int) -> ND
     """Observations of N environments as (N, obs_dim) float32."""
     if isinstance(observations, np.ndarray):
         if observations.dtype == object or isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
-            return _flatten_each(space, observations)
+            return _flatten_each(space, list(observations))
         with np.errstate(over="ignore"):  # what overflows is refused as not finite
             return observations.reshape(num_envs, -1).astype(np.float32)
     if isinstance(observations, list):  # rows, from _final_observations; a tuple is a Tuple space's parts
@@ -263,6 +263,6 @@ def flatten_batch(space: gym.Space[Any], observations: Any, num_envs: int) -> ND
 
 
 def _flatten_each(space: gym.Space[Any], observations: Sequence[Any]) -> NDArray[np.float32]:
-    rows = [gym.spaces.utils.flatten(space, observation) for observation in observations]
+    rows: list[Any] = [gym.spaces.utils.flatten(space, observation) for observation in observations]
     with np.errstate(over="ignore"):
         return np.stack(rows).astype(np.float32)

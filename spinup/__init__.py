@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from spinup.pytorch.discrete import DiscreteMLPActorCritic
 from spinup.pytorch.networks import MLPActorCritic
 from spinup.pytorch.saved import register_actor_critic
+from spinup.pytorch.value_function import MLPValueActorCritic
 
 if TYPE_CHECKING:
     from spinup.pytorch.sac import sac_pytorch
@@ -22,7 +24,8 @@ _LAZY = {
     "EpochLogger": "spinup.utils.logx",
 }
 
-register_actor_critic(MLPActorCritic, "MLPActorCritic")
+for _class in (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic):
+    register_actor_critic(_class, _class.__name__)
 
 
 def __getattr__(name: str) -> Any:

@@ -36,10 +36,15 @@ def make_policy(ac: Any, rng: np.random.Generator) -> Policy:
     """
     if type(ac) is not MLPActorCritic:
         return ModulePolicy(ac)
-    parameter = next(ac.pi.parameters())
-    if parameter.device.type == "cpu" and parameter.dtype == torch.float32 and NumpyPolicy.covers(ac.pi):
-        return NumpyPolicy(ac.pi, rng)
-    return GaussianPolicy(ac.pi, rng)
+    return actor_policy(ac.pi, rng)
+
+
+def actor_policy(pi: SquashedGaussianActor, rng: np.random.Generator) -> Policy:
+    """The quickest policy that draws from the default actor, with noise from `rng`."""
+    parameter = next(pi.parameters())
+    if parameter.device.type == "cpu" and parameter.dtype == torch.float32 and NumpyPolicy.covers(pi):
+        return NumpyPolicy(pi, rng)
+    return GaussianPolicy(pi, rng)
 
 
 class ModulePolicy:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from spinup.config import SACConfig
 from spinup.data.spaces import ActionSpec
 from spinup.errors import ConfigError
 from spinup.pytorch.learner import EagerLearner, Objective, Save
+from spinup.pytorch.variants import target_entropy
 from spinup.training import Learner
 
 
@@ -23,12 +22,5 @@ def make_learner(
     """
     if config.engine not in ("auto", "eager"):
         raise ConfigError(f"engine={config.engine!r} is not available: give engine='eager'")
-    learner = EagerLearner(ac, objective, config, target_entropy(config, actions), save)
+    learner = EagerLearner(ac, objective, config, target_entropy(config, actions.space), save)
     return learner, "eager", "engine: eager, plain autograd"
-
-
-def target_entropy(config: SACConfig, actions: Any) -> float:
-    """The entropy that a learned alpha aims at: as given, else -act_dim nats (Haarnoja et al. 2018b)."""
-    if isinstance(config.target_entropy, str):
-        return -float(actions.dim)
-    return config.target_entropy

@@ -17,7 +17,7 @@ from spinup.config import SACConfig
 from spinup.data.replay import Block, Layout
 from spinup.pytorch import losses
 from spinup.pytorch.acting import ACT_STREAM, Policy, make_policy
-from spinup.pytorch.protocol import policy_call, unique_parameters
+from spinup.pytorch.protocol import PolicyCall, policy_call, unique_parameters
 from spinup.pytorch.state import adam_state, arrays, load_adam_state, load_arrays
 
 Float = NDArray[np.float32]
@@ -59,8 +59,23 @@ class Objective(abc.ABC):
     def policy_loss(self, b: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """The policy's loss (0-dim) and log pi of its actions (B,)."""
 
+    @abc.abstractmethod
+    def policy(self, rng: np.random.Generator) -> Policy:
+        """How the learner acts; what the default networks draw comes from `rng`."""
 
-class SoftQ(Objective):
+
+class Reparameterised(Objective):
+    """Variants that train the policy by equation 6, on the smaller of two critics."""
+
+    ac: Any
+    pi: PolicyCall
+
+    def policy_loss(self, b: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        a, logp_a = self.pi(b.o, b.xi)
+        return losses.pi_loss(self.ac.q1(b.o, a), self.ac.q2(b.o, a), logp_a, alpha), logp_a
+
+
+class SoftQ(Reparameterised):
     """The modern SAC on continuous actions: two critics, their targets, a reparameterised policy."""
 
     def __init__(self, ac: Any, gamma: float) -> None:
@@ -81,9 +96,8 @@ class SoftQ(Objective):
         loss = losses.q_loss(q1, q2, backup)
         return loss, {"LossQ": loss, "Q1Vals": q1, "Q2Vals": q2}
 
-    def policy_loss(self, b: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        a, logp_a = self.pi(b.o, b.xi)
-        return losses.pi_loss(self.ac.q1(b.o, a), self.ac.q2(b.o, a), logp_a, alpha), logp_a
+    def policy(self, rng: np.random.Generator) -> Policy:
+        return make_policy(self.ac, rng)
 
 
 class Temperature(abc.ABC):
@@ -163,7 +177,7 @@ class EagerLearner:
             else FixedAlpha(config.initial_alpha, self._like)
         )
         self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, ACT_STREAM]))
-        self.policy: Policy = make_policy(ac, self.rng)
+        self.policy: Policy = objective.policy(self.rng)
 
     def act(self, obs: Float, deterministic: bool) -> Float:
         """Actions (N, act_dim) for observations (N, obs_dim)."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
 from spinup.errors import ConfigError
@@ -38,8 +38,10 @@ def unique_parameters(*modules: nn.Module, but_not: list[nn.Parameter] | None = 
     return found
 
 
-def check_actor_critic(ac: Any, observation_space: Box, action_space: Box) -> None:
-    """Check the protocol of CONTRACT section 2 at batch sizes 1 and 3.
+def check_actor_critic(
+    ac: Any, observation_space: Box, action_space: Box | Discrete, *, variant: str = "sac"
+) -> None:
+    """Check what the variant of SAC calls, at batch sizes 1 and 3: see `sac_pytorch` for the protocol.
 
     Raises:
         ConfigError: naming the part, what it returned and what it must return.
@@ -47,23 +49,55 @@ def check_actor_critic(ac: Any, observation_space: Box, action_space: Box) -> No
     name = type(ac).__name__
     if not isinstance(ac, nn.Module):
         raise ConfigError(f"actor_critic returned {name}: it must return a torch.nn.Module")
-    for part in ("pi", "q1", "q2"):
+    state_values = ("v",) if variant == "sac_v1" else ()
+    for part in ("pi", "q1", "q2", *state_values):
         if not isinstance(getattr(ac, part, None), nn.Module):
             raise ConfigError(
-                f"{name}.{part} is missing or not a torch.nn.Module: the critics and the policy must be"
+                f"{name}.{part} is missing or not a torch.nn.Module: variant={variant!r} learns it"
             )
     if not callable(getattr(ac, "act", None)):
         raise ConfigError(f"{name}.act is missing: it must map observations to numpy actions")
     dtype = next((p.dtype for p in ac.parameters() if p.is_floating_point()), torch.float32)
     device = next((p.device for p in ac.parameters()), torch.device("cpu"))
-    obs_dim, act_dim = observation_space.shape[0], action_space.shape[0]
     for batch in (1, 3):
-        obs = torch.zeros(batch, obs_dim, dtype=dtype, device=device)
-        _check_act(ac, name, obs, batch, act_dim)
-        a = _check_pi(ac, name, obs, batch, act_dim)
-        for part in ("q1", "q2"):
-            value = _call(name, part, getattr(ac, part), obs, a)
-            _check_shape(f"{name}.{part}(obs, a)", value, (batch,), _FLATTEN)
+        obs = torch.zeros(batch, observation_space.shape[0], dtype=dtype, device=device)
+        if isinstance(action_space, Discrete):
+            _check_discrete(ac, name, obs, int(action_space.n))
+        else:
+            _check_continuous(ac, name, obs, action_space.shape[0])
+        for part in state_values:
+            value = _call(name, part, getattr(ac, part), obs)
+            _check_shape(f"{name}.{part}(obs)", value, (batch,), _FLATTEN)
+
+
+def _check_continuous(ac: Any, name: str, obs: Tensor, act_dim: int) -> None:
+    batch = len(obs)
+    _check_act(ac, name, obs, (batch, act_dim))
+    a = _check_pi(ac, name, obs, batch, act_dim)
+    for part in ("q1", "q2"):
+        value = _call(name, part, getattr(ac, part), obs, a)
+        _check_shape(f"{name}.{part}(obs, a)", value, (batch,), _FLATTEN)
+
+
+def _check_discrete(ac: Any, name: str, obs: Tensor, n: int) -> None:
+    wanted = (len(obs), n)
+    for action in _check_act(ac, name, obs, wanted[:1]):
+        if not np.issubdtype(action.dtype, np.integer) or action.min() < 0 or action.max() >= n:
+            raise ConfigError(
+                f"{name}.act returned {action} of {action.dtype}: it must return integers from 0 to {n - 1}"
+            )
+    with torch.enable_grad():
+        probs, logp = _pair(name, _call(name, "pi", ac.pi, obs), "probabilities and log probabilities")
+        _check_shape(f"{name}.pi(obs)[0], the probabilities,", probs, wanted, "")
+        _check_shape(f"{name}.pi(obs)[1], the log probabilities,", logp, wanted, "; do not sum over actions")
+        _check_gradient(name, {"the probabilities": probs, "the log probabilities": logp})
+    if not torch.allclose(probs.sum(-1), probs.new_ones(()), atol=1e-3) or (probs < 0).any():
+        raise ConfigError(f"{name}.pi(obs)[0] must be probabilities that sum to 1: apply softmax to logits")
+    if not torch.allclose(logp.exp(), probs, atol=1e-3):
+        raise ConfigError(f"{name}.pi(obs)[1] must be the logarithms of pi(obs)[0]: use log_softmax")
+    for part in ("q1", "q2"):
+        value = _call(name, part, getattr(ac, part), obs)
+        _check_shape(f"{name}.{part}(obs)", value, wanted, ", one value per action")
 
 
 _FLATTEN = "; flatten the last axis with squeeze(-1), or the loss broadcasts it to (batch, batch)"
@@ -80,28 +114,36 @@ def _call(name: str, part: str, function: Callable[..., Any], *args: Any, **kwar
         ) from error
 
 
-def _check_act(ac: Any, name: str, obs: Tensor, batch: int, act_dim: int) -> None:
+def _check_act(ac: Any, name: str, obs: Tensor, wanted: tuple[int, ...]) -> list[Any]:
+    actions = []
     for deterministic in (False, True):
         action = _call(name, "act", ac.act, obs, deterministic=deterministic)
         if not isinstance(action, np.ndarray):
             raise ConfigError(f"{name}.act returned {type(action).__name__}: it must return a numpy array")
-        _check_shape(f"{name}.act(obs)", action, (batch, act_dim), "")
+        _check_shape(f"{name}.act(obs)", action, wanted, "")
+        actions.append(action)
+    return actions
 
 
 def _check_pi(ac: Any, name: str, obs: Tensor, batch: int, act_dim: int) -> Tensor:
     with torch.enable_grad():
-        out = _call(name, "pi", ac.pi, obs)
-        if not isinstance(out, tuple) or len(out) != 2:
-            raise ConfigError(f"{name}.pi returned {type(out).__name__}: it must return the pair a, logp_pi")
-        a, logp = out
+        a, logp = _pair(name, _call(name, "pi", ac.pi, obs), "a, logp_pi")
         _check_shape(f"{name}.pi(obs)[0], the actions,", a, (batch, act_dim), "")
         _check_shape(f"{name}.pi(obs)[1], logp_pi,", logp, (batch,), "; sum over the action dimensions")
-        for value, what in ((a, "the actions"), (logp, "logp_pi")):
-            if not value.requires_grad:
-                raise ConfigError(
-                    f"{name}.pi returned {what} without a gradient: sample with rsample() and keep them attached"
-                )
-    return a.detach()  # type: ignore[no-any-return]
+        _check_gradient(name, {"the actions": a, "logp_pi": logp}, "sample with rsample() and ")
+    return a.detach()
+
+
+def _pair(name: str, out: Any, what: str) -> tuple[Tensor, Tensor]:
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise ConfigError(f"{name}.pi returned {type(out).__name__}: it must return the pair {what}")
+    return out
+
+
+def _check_gradient(name: str, values: dict[str, Tensor], how: str = "") -> None:
+    for what, value in values.items():
+        if not value.requires_grad:
+            raise ConfigError(f"{name}.pi returned {what} without a gradient: {how}keep them attached")
 
 
 def _check_shape(what: str, value: Any, wanted: tuple[int, ...], remedy: str) -> None:

@@ -18,7 +18,7 @@ from spinup.pytorch.networks import MLPActorCritic
 from spinup.pytorch.process import choose_device, preserved_generators, thread_count, torch_settings
 from spinup.pytorch.protocol import check_actor_critic
 from spinup.pytorch.saved import save_as
-from spinup.pytorch.variants import make_objective
+from spinup.pytorch.variants import choose_actor_critic, make_objective
 
 
 def sac_pytorch(
@@ -50,6 +50,7 @@ def sac_pytorch(
     env_timeout: float = 60.0,
     updates_per_step: float = 1.0,
     threads: int | str = "auto",
+    variant: str = "sac",
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
 ) -> nn.Module:
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it.
@@ -72,7 +73,8 @@ def sac_pytorch(
             where pi, q1 and q2 are Modules themselves. It is given flat float32 spaces. A `pi` that
             takes the keyword `noise`, (batch, act_dim) standard normal, is handed the run's own noise;
             any other draws from torch's global generator, which is seeded for the run. Parameters
-            that pi shares with the critics are trained by the critics' loss.
+            that pi shares with the critics are trained by the critics' loss. Where the action space is
+            Discrete, the protocol and the default are those of `DiscreteMLPActorCritic`.
         ac_kwargs: keyword arguments for `actor_critic`.
         seed: seed of every random generator of the run.
         steps_per_epoch: env interactions per epoch.
@@ -91,7 +93,7 @@ def sac_pytorch(
         max_ep_len: longest episode; one cut there is not terminal.
         logger_kwargs: keyword arguments for EpochLogger, see `setup_logger_kwargs`.
         save_freq: epochs between saves of the model.
-        target_entropy: nats, in tanh space; "auto" is -act_dim.
+        target_entropy: nats, in tanh space; "auto" is -act_dim, or half of log n for n discrete actions.
         engine: how an update is computed, never what: "eager" is plain autograd for any actor-critic;
             "auto" is the quickest that applies, by a fixed rule, named in the log.
         device: "cpu", "cuda", "cuda:<index>"; "auto" is cuda where there is one.
@@ -100,6 +102,8 @@ def sac_pytorch(
         env_timeout: seconds that an async environment may take for a step or a reset.
         updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
         threads: torch threads during the run; "auto" is two where there are two cores.
+        variant: "sac", or "sac_v1", the older one with a value network (Haarnoja et al. 2018a), for which
+            an actor-critic has the Module `v` besides: `v(obs)` returns (batch,). See docs/variants.md.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
 
     Returns:
@@ -119,13 +123,14 @@ def sac_pytorch(
     def build(collector: Collector) -> Built:
         spaces = collector.observation_space, collector.actions.space
         device = choose_device(config.device)
-        ac = actor_critic(*spaces, **ac_kwargs)
+        constructor = choose_actor_critic(actor_critic, spaces, ac_kwargs, config)
+        ac = constructor(*spaces, **ac_kwargs)
         with preserved_generators():
-            check_actor_critic(ac, *spaces)
+            check_actor_critic(ac, *spaces, variant=config.variant)
         ac.to(device)
-        objective = make_objective(ac, config)
+        objective = make_objective(ac, config, spaces[1])
         learner, engine, note = make_learner(
-            ac, objective, config, collector.actions, save_as(actor_critic, spaces, ac_kwargs)
+            ac, objective, config, collector.actions, save_as(constructor, spaces, ac_kwargs)
         )
         replay = ReplayBuffer(collector.layout, min(config.replay_size, config.total_steps))
         choices = {"engine": engine, "device": str(device), "threads": threads}

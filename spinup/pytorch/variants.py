@@ -1,20 +1,91 @@
-"""Which variant of SAC a configuration asks for."""
+"""Which variant of SAC a configuration and an action space ask for, and what does not go together."""
 
 from __future__ import annotations
 
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from spinup.config import SACConfig
+from spinup.config import SACConfig, nearest
 from spinup.errors import ConfigError
+from spinup.pytorch.discrete import DiscreteMLPActorCritic, DiscreteSoftQ, default_target_entropy
 from spinup.pytorch.learner import Objective, SoftQ
+from spinup.pytorch.networks import MLPActorCritic
+from spinup.pytorch.value_function import MLPValueActorCritic, SoftV
+
+Constructor = Callable[..., Any]
 
 
-def make_objective(ac: nn.Module, config: SACConfig) -> Objective:
-    """The losses of the variant that `config` names, over the networks of `ac`.
+def choose_actor_critic(
+    constructor: Constructor, spaces: tuple[Box, Box | Discrete], ac_kwargs: dict[str, Any], config: SACConfig
+) -> Constructor:
+    """The constructor to use: the one given, or what stands for the default MLPActorCritic here.
 
     Raises:
-        ConfigError: for a variant that does not exist.
+        ConfigError: for values that do not go together, and for an entry of `ac_kwargs` that the
+            constructor does not take.
     """
-    if config.variant != "sac":
-        raise ConfigError(f"variant={config.variant!r} is not available: give variant='sac'")
-    return SoftQ(ac, config.gamma)
+    discrete = isinstance(spaces[1], Discrete)
+    if isinstance(spaces[1], Discrete):
+        _check_discrete(spaces[1], ac_kwargs, config)
+    if constructor is MLPActorCritic and discrete:
+        constructor = DiscreteMLPActorCritic
+    elif constructor is MLPActorCritic and config.variant == "sac_v1":
+        constructor = MLPValueActorCritic
+    _check_arguments(constructor, spaces, ac_kwargs)
+    return constructor
+
+
+def make_objective(ac: nn.Module, config: SACConfig, action_space: Box | Discrete) -> Objective:
+    """The losses of the variant that `config` and the action space ask for, over the networks of `ac`."""
+    if isinstance(action_space, Discrete):
+        return DiscreteSoftQ(ac, config.gamma)
+    return SoftV(ac, config.gamma) if config.variant == "sac_v1" else SoftQ(ac, config.gamma)
+
+
+def target_entropy(config: SACConfig, action_space: Box | Discrete) -> float:
+    """The entropy in nats that a learned alpha aims at.
+
+    As given; else -act_dim for a Box (Haarnoja et al. 2018b), measured in tanh space, and a
+    fixed fraction of log n for n discrete actions (`discrete.default_target_entropy`).
+    """
+    if not isinstance(config.target_entropy, str):
+        return config.target_entropy
+    if isinstance(action_space, Discrete):
+        return default_target_entropy(int(action_space.n))
+    return -float(math.prod(action_space.shape))
+
+
+def _check_discrete(space: Discrete, ac_kwargs: dict[str, Any], config: SACConfig) -> None:
+    if config.variant == "sac_v1":
+        raise ConfigError(
+            f"variant='sac_v1' has no form for discrete actions, and this environment's are {space}: "
+            "leave variant out, where V is an exact sum over the actions"
+        )
+    if "state_dependent_std" in ac_kwargs:
+        raise ConfigError(
+            f"state_dependent_std is about Gaussian policies, and this environment's actions are {space}: "
+            "leave it out of ac_kwargs"
+        )
+    most = math.log(int(space.n))
+    if not isinstance(config.target_entropy, str) and not 0.0 <= config.target_entropy < most:
+        raise ConfigError(
+            f"target_entropy={config.target_entropy:g} cannot be met with {space.n} discrete actions, whose "
+            f"entropy lies from 0 to log {space.n} = {most:.3f}: give a number between, or 'auto'"
+        )
+
+
+def _check_arguments(constructor: Constructor, spaces: tuple[Any, Any], ac_kwargs: dict[str, Any]) -> None:
+    parameters = inspect.signature(constructor).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    known = list(parameters)[len(spaces) :]
+    for key in ac_kwargs:
+        if key not in known:
+            name = getattr(constructor, "__name__", str(constructor))
+            hint = nearest(key, known)
+            raise ConfigError(f"ac_kwargs: {name} takes no {key!r}{hint}; it takes {', '.join(known)}")

@@ -10,13 +10,13 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.data.spaces import action_spec
-from spinup.data.vector import env_function, flatten_batch
+from spinup.data.spaces import action_spec, flat_observation_space
+from spinup.data.vector import env_function
 from spinup.errors import EnvError, RunError
 from spinup.utils.arguments import Parser
 from spinup.utils.display import plain_table
 from spinup.utils.files import existing_dir, read_json
-from spinup.utils.policies import has_model, load_policy
+from spinup.utils.policies import Act, has_model, load_policy
 from spinup.utils.statistics import RunningStats
 from spinup.utils.viewer import Viewer, draw_without_display, renderable
 
@@ -49,10 +49,13 @@ def load_policy_and_env(
     environment = _load_env(folder, env)
     act = load_policy(folder, itr, deterministic)
     actions = action_spec(environment.action_space)
+    _check_fit(act, environment, actions.dim)
 
     def get_action(observation: Any) -> Any:
-        flat = flatten_batch(environment.observation_space, _batch(observation), 1)
-        return actions.to_env(act(flat).reshape(1, actions.dim))[0]
+        flat = gym.spaces.utils.flatten(environment.observation_space, observation)
+        with np.errstate(over="ignore"):
+            row = np.asarray(flat, dtype=np.float32)[None]
+        return actions.to_env(act(row).reshape(1, actions.dim))[0]
 
     return environment, get_action
 
@@ -118,6 +121,21 @@ def _print_summary(returns: list[float], lengths: list[int]) -> None:
     print(plain_table({**row, "EpLen": stats["EpLen"].mean}), flush=True)
 
 
+def _check_fit(act: Act, env: Any, act_dim: int) -> None:
+    """Refuse an environment whose observations or actions are not those of the policy."""
+    (obs_dim,) = flat_observation_space(env.observation_space).shape
+    try:
+        fits = act(np.zeros((1, obs_dim), dtype=np.float32)).size == act_dim
+    except (RuntimeError, ValueError):  # how the frameworks report shapes that do not match
+        fits = False
+    if not fits:
+        name = env.spec.id if env.spec else env
+        raise EnvError(
+            f"the policy does not fit {name}, with {obs_dim} observations and {act_dim} actions: "
+            "give the environment it was trained in"
+        )
+
+
 def _run_folder(fpath: str | Path) -> Path:
     folder = existing_dir(fpath)
     if has_model(folder):
@@ -146,11 +164,6 @@ def _load_env(folder: Path, given: Any) -> Any:
         return gym.make(name, **(kwargs or {}))
     except (gym.error.Error, ImportError, TypeError) as error:
         raise EnvError(f"environment {name!r} cannot be made: {str(error).splitlines()[0]}") from None
-
-
-def _batch(observation: Any) -> Any:
-    """One observation as a batch of one."""
-    return observation[None] if isinstance(observation, np.ndarray) else (observation,)
 
 
 def main(words: Sequence[str]) -> int:

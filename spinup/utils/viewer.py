@@ -118,6 +118,8 @@ def _film_set(env: Any) -> tuple[Any, float]:
     except Exception as error:  # whatever the graphics libraries raise, the remedy is the same
         if twin is not None:
             twin.close()
+        if isinstance(error, gym.error.DependencyNotInstalled):  # says itself what to install
+            raise EnvError(f"--video: {_reason(error)}") from None
         remedy = "install EGL or OSMesa, and set MUJOCO_GL=egl or osmesa"
         raise EnvError(f"--video: rendering fails here ({_reason(error)}): {remedy}") from None
     return twin, float(env.metadata.get("render_fps") or 30)

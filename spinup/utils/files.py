@@ -83,6 +83,14 @@ class AppendedFile:
         else:
             self.position = 0
 
+    def whole_lines(self) -> list[str]:
+        """The lines of the file, which is cut after the last whole one."""
+        if not self.path.exists():
+            return []
+        data = self.path.read_bytes()
+        self.truncate(data.rfind(b"\n") + 1)
+        return data.decode("utf-8", "replace").split("\n")[:-1]
+
     def _write(self, data: bytes) -> None:
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
@@ -138,6 +146,17 @@ def to_json(value: Any, *, strict: bool = False) -> Any:
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     return repr(value)
+
+
+def jsonable_entries(state: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The entries that JSON can hold, made so, and the names of the others."""
+    kept, skipped = {}, []
+    for key, value in state.items():
+        try:
+            kept[key] = to_json(value, strict=True)
+        except TypeError:
+            skipped.append(key)
+    return kept, skipped
 
 
 def write_json(path: str | Path, value: Any) -> None:

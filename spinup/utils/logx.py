@@ -13,7 +13,7 @@ import torch
 from spinup.errors import ConfigError
 from spinup.utils.display import make_display
 from spinup.utils.events import EventFile
-from spinup.utils.files import AppendedFile, atomic_write, to_json, write_json
+from spinup.utils.files import AppendedFile, atomic_write, jsonable_entries, write_json
 from spinup.utils.folders import claim_folder, holds_run, relative
 from spinup.utils.statistics import RunningStats
 from spinup.utils.tf_saver import TFSaver, restore_tf_graph
@@ -161,9 +161,12 @@ class EpochLogger:
             state_dict: what to keep beside the model.
             itr: None for the latest; a number or a word ("best") to keep it apart.
         """
+        kept, skipped = jsonable_entries(state_dict)
+        if skipped:
+            self.log(f"not saved, since JSON cannot hold it: {', '.join(skipped)}", color="yellow")
         suffix = "" if itr is None else f"_{itr}" if isinstance(itr, str) else str(itr)
         try:
-            write_json(self._folder / f"vars{suffix}.json", self._jsonable(state_dict))
+            write_json(self._folder / f"vars{suffix}.json", kept)
             if self._torch_model is not None:
                 buffer = io.BytesIO()
                 torch.save(self._torch_model, buffer)
@@ -230,25 +233,11 @@ class EpochLogger:
             self._warned.remove(what)
             self.log(f"{what} could be written again: nothing is missing", color="green")
 
-    def _jsonable(self, state: dict[str, Any]) -> dict[str, Any]:
-        kept, skipped = {}, []
-        for key, value in state.items():
-            try:
-                kept[key] = to_json(value, strict=True)
-            except TypeError:
-                skipped.append(key)
-        if skipped:
-            self.log(f"not saved, since JSON cannot hold it: {', '.join(skipped)}", color="yellow")
-        return kept
-
     def _read_rows(self) -> None:
         """Continue after the last whole row of the file."""
-        if self._file.path.exists():
-            data = self._file.path.read_bytes()
-            self._file.truncate(data.rfind(b"\n") + 1)
-            lines = data.decode("utf-8", "replace").split("\n")[:-1]
-            self._header = lines[0].split("\t") if lines else []
-            self._rows = max(len(lines) - 1, 0)
+        lines = self._file.whole_lines()
+        self._header = lines[0].split("\t") if lines else []
+        self._rows = max(len(lines) - 1, 0)
 
 
 def _plain(value: Any) -> Any:

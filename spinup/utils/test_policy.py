@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from spinup.utils.display import plain_table
 from spinup.utils.files import existing_dir, read_json
 from spinup.utils.policies import Act, has_model, load_policy
 from spinup.utils.statistics import RunningStats
-from spinup.utils.viewer import Viewer, draw_without_display, renderable
+from spinup.utils.viewer import GL_REMEDY, Viewer, draw_without_display, renderable, short_reason
 
 GetAction = Callable[[Any], Any]
 
@@ -162,8 +163,9 @@ def _load_env(folder: Path, given: Any) -> Any:
     kwargs = saved.get("kwargs") if saved and saved["id"] == name else {}
     try:
         return gym.make(name, **(kwargs or {}))
-    except (gym.error.Error, ImportError, TypeError) as error:
-        raise EnvError(f"environment {name!r} cannot be made: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # a constructor may raise anything, and so may MuJoCo's import of its GL
+        remedy = f"; {GL_REMEDY}" if "MUJOCO_GL" in os.environ else ""
+        raise EnvError(f"environment {name!r} cannot be made ({short_reason(error)}){remedy}") from None
 
 
 def main(words: Sequence[str]) -> int:

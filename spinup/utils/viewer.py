@@ -13,6 +13,8 @@ import gymnasium as gym
 
 from spinup.errors import ConfigError, EnvError, MissingExtraError
 
+GL_REMEDY = "install EGL or OSMesa, and set MUJOCO_GL=egl or osmesa"
+
 
 class Viewer:
     """Steps an environment and films each frame, if it is given something to film with.
@@ -89,7 +91,7 @@ def _window(env: Any) -> Any:
     try:
         return gym.make(env.spec, render_mode="human")
     except Exception as error:  # whatever the graphics libraries raise, the remedy is the same
-        raise EnvError(f"no window can be opened ({_reason(error)}): give -nr, or --video FILE") from None
+        raise EnvError(f"no window opens ({short_reason(error)}): give -nr, or --video FILE") from None
 
 
 @contextlib.contextmanager
@@ -119,9 +121,8 @@ def _film_set(env: Any) -> tuple[Any, float]:
         if twin is not None:
             twin.close()
         if isinstance(error, gym.error.DependencyNotInstalled):  # says itself what to install
-            raise EnvError(f"--video: {_reason(error)}") from None
-        remedy = "install EGL or OSMesa, and set MUJOCO_GL=egl or osmesa"
-        raise EnvError(f"--video: rendering fails here ({_reason(error)}): {remedy}") from None
+            raise EnvError(f"--video: {short_reason(error)}") from None
+        raise EnvError(f"--video: rendering fails here ({short_reason(error)}): {GL_REMEDY}") from None
     return twin, float(env.metadata.get("render_fps") or 30)
 
 
@@ -136,5 +137,6 @@ def _film(video: Path, rate: float) -> Any:
         raise MissingExtraError("--video needs imageio: pip install 'spinup[video]'") from None
 
 
-def _reason(error: Exception) -> str:
+def short_reason(error: Exception) -> str:
+    """The beginning of what an error says, on one line."""
     return " ".join(str(error).split())[:120] or type(error).__name__

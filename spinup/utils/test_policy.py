@@ -159,6 +159,12 @@ def _load_env(folder: Path, given: Any) -> Any:
         raise EnvError(
             f"this run's environment {name!r} would import a module: if you trust it, give --env {name}"
         )
+    if given is None and saved and saved.get("wrappers"):
+        names = ", ".join(map(str, saved["wrappers"]))
+        raise EnvError(
+            f"this run's environment was wrapped in {names}, which a file cannot rebuild: call "
+            "load_policy_and_env(path, env=...) with yours, or give --env to go without"
+        )
     env_function(name)
     kwargs = saved.get("kwargs") if saved and saved["id"] == name else {}
     try:

@@ -17,9 +17,14 @@ INFO_FILE = "model_info.json"
 def import_tf() -> Any:
     """TensorFlow's `compat.v1` module.
 
+    TensorFlow is told to keep its notes about the machine to itself, unless the user's environment says
+    otherwise: without oneDNN, results are also the same on every machine of a kind.
+
     Raises:
         MissingExtraError: if TensorFlow is not installed.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         return importlib.import_module("tensorflow").compat.v1
     except ImportError:
@@ -54,7 +59,11 @@ class TFSaver:
         saved_model = self._tf.saved_model
         with self._sess.graph.as_default():
             builder = saved_model.Builder(str(staged))
-            signature = saved_model.predict_signature_def(inputs=self._inputs, outputs=self._outputs)
+            signature = saved_model.build_signature_def(
+                self._described(self._inputs),
+                self._described(self._outputs),
+                saved_model.signature_constants.PREDICT_METHOD_NAME,
+            )
             builder.add_meta_graph_and_variables(
                 self._sess,
                 [saved_model.tag_constants.SERVING],
@@ -70,6 +79,13 @@ class TFSaver:
             os.replace(path, old)
         os.replace(staged, path)
         shutil.rmtree(old, ignore_errors=True)
+
+    def _described(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        describe = self._tf.TensorInfo  # the message itself: the function that fills it warns of its age
+        return {
+            key: describe(name=t.name, dtype=t.dtype.as_datatype_enum, tensor_shape=t.shape.as_proto())
+            for key, t in tensors.items()
+        }
 
 
 def restore_tf_graph(sess: Any, fpath: str | Path) -> dict[str, Any]:

@@ -119,6 +119,15 @@ def test_run_that_names_no_environment(run_dir, content):
         assert env.action_space.contains(get_action(env.reset(seed=0)[0]))
 
 
+def test_wrapped_environment_is_not_silently_unwrapped(run_dir):
+    saved = {"id": "Room-v0", "kwargs": {"size": 2.0}, "wrappers": ["RescaleAction"]}
+    (run_dir / "vars.json").write_text(json.dumps({"env": saved}))
+    with pytest.raises(EnvError, match="wrapped in RescaleAction"):
+        load_policy_and_env(run_dir)
+    env, _ = load_policy_and_env(run_dir, env="Room-v0")
+    assert env.unwrapped.size == 2.0
+
+
 def test_environment_that_does_not_fit(run_dir):
     with pytest.raises(EnvError, match="Pendulum-v1, with 3 observations and 1 actions"):
         load_policy_and_env(run_dir, env="Pendulum-v1")

@@ -1,0 +1,30 @@
+"""What every test shares: one torch thread, generated examples that never change, the engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import train
+from hypothesis import settings
+
+ENGINES = ("eager",)
+
+torch.set_num_threads(1)
+settings.register_profile("spinup", derandomize=True, deadline=None, database=None, max_examples=60)
+settings.load_profile("spinup")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Any:
+    """The name of each engine in turn; what holds for one holds for all."""
+    return request.param
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    """`train` into a folder of its own for each call."""
+    count = iter(range(1000))
+    return lambda *args, **kwargs: train(tmp_path / f"run{next(count)}", *args, **kwargs)

@@ -1,0 +1,225 @@
+"""Small environments, users' modules, and short runs that many tests share."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import nn
+
+from spinup import MLPActorCritic, sac_pytorch
+from spinup.config import SACConfig
+from spinup.data.replay import Block, Layout
+from spinup.data.spaces import action_spec
+from spinup.pytorch.engines import make_learner
+from spinup.pytorch.variants import make_objective
+
+SMALL = {
+    "ac_kwargs": {"hidden_sizes": (8, 8)},
+    "steps_per_epoch": 100,
+    "epochs": 2,
+    "start_steps": 30,
+    "update_after": 40,
+    "update_every": 10,
+    "batch_size": 8,
+    "num_test_episodes": 2,
+    "max_ep_len": 20,
+}
+TIMING = ("Time", "StepsPerSecond")
+
+
+class Point(gym.Env[Any, Any]):
+    """A point that an action pushes, two numbers observed; it starts anywhere and may have an end."""
+
+    def __init__(self, low: float = -1.0, high: float = 1.0, steps: int = 15, ends: bool = False) -> None:
+        self.observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = Box(low, high, (1,), np.float32)
+        self.steps, self.ends = steps, ends
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.x, self.t = self.np_random.uniform(-1, 1, 2), 0
+        return self.x.astype(np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        self.x[1] += 0.1 * float(action[0])
+        self.x[0] += 0.1 * self.x[1]
+        over = self.t >= self.steps
+        return self.x.astype(np.float32), -float(self.x[0] ** 2), over and self.ends, over, {}
+
+
+class Diary(gym.Env[Any, Any]):
+    """Observes (episode, step) and rewards 100 * episode + step, so that every stored row can be checked.
+
+    Episode k lasts `lengths[k % len(lengths)]` steps; it terminates if k is even and is truncated if odd.
+    """
+
+    observation_space = Box(-1.0, 1e6, (2,), np.float32)
+    action_space = Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, lengths: tuple[int, ...] = (3, 5, 1, 4)) -> None:
+        self.lengths, self.episode, self.t = lengths, -1, 0
+        self.seeds: list[int | None] = []
+        self.actions: list[float] = []
+
+    def observe(self) -> Any:
+        """The observation; subclasses pack the two numbers otherwise."""
+        return np.array([self.episode, self.t], np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.seeds.append(seed)
+        self.episode, self.t = self.episode + 1, 0
+        return self.observe(), {}
+
+    def step(self, action: Any) -> Any:
+        self.t += 1
+        self.actions.append(float(action[0]))
+        over = self.t >= self.lengths[self.episode % len(self.lengths)]
+        terminates = self.episode % 2 == 0
+        return self.observe(), 100.0 * self.episode + self.t, over and terminates, over and not terminates, {}
+
+
+def check_diary(rows: Any, lengths: tuple[int, ...] = (3, 5, 1, 4), max_ep_len: int = 1000) -> None:
+    """Assert that rows of one Diary, in order, are its transitions: none missing, none invented."""
+    layout, episode, t = Layout(2, 1), 0, 0
+    for row in rows:
+        length = lengths[episode % len(lengths)]
+        assert tuple(row[layout.o]) == (episode, t)
+        assert tuple(row[layout.o2]) == (episode, t + 1)
+        assert row[layout.r] == 100 * episode + t + 1
+        t += 1
+        assert row[layout.d] == float(t == length and episode % 2 == 0)
+        if t in (length, max_ep_len):
+            episode, t = episode + 1, 0
+
+
+class FourCalls(nn.Module):
+    """A user's actor-critic that offers the documented calls and nothing else."""
+
+    def __init__(self, observation_space: Any, action_space: Any, width: int = 8) -> None:
+        super().__init__()
+        obs_dim, act_dim = observation_space.shape[0], action_space.shape[0]
+        self.pi = UserPolicy(nn.Linear(obs_dim, width), width, act_dim)
+        self.q1 = UserQ(nn.Linear(obs_dim + act_dim, width), width)
+        self.q2 = UserQ(nn.Linear(obs_dim + act_dim, width), width)
+
+    def act(self, obs: Any, deterministic: bool = False) -> Any:
+        """The protocol's act."""
+        with torch.no_grad():
+            return (torch.tanh(self.pi.mean(obs)) if deterministic else self.pi(obs)[0]).numpy()
+
+
+class UserPolicy(nn.Module):
+    """A policy that samples by torch.distributions, from the global generator."""
+
+    def __init__(self, encoder: nn.Module, width: int, act_dim: int) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, nn.Linear(width, 2 * act_dim)
+
+    def mean(self, obs: Any) -> Any:
+        """The mean before squashing."""
+        return self.head(torch.relu(self.encoder(obs))).chunk(2, -1)[0]
+
+    def forward(self, obs: Any) -> Any:
+        """Actions and their log-densities."""
+        mu, log_std = self.head(torch.relu(self.encoder(obs))).chunk(2, -1)
+        normal = torch.distributions.Normal(mu, log_std.clamp(-5, 1).exp())
+        squashed = torch.distributions.TransformedDistribution(
+            normal, torch.distributions.TanhTransform(cache_size=1)
+        )
+        a = squashed.rsample()
+        return a, squashed.log_prob(a).sum(-1)
+
+
+class UserQ(nn.Module):
+    """A critic whose encoder may be shared; it takes observation and action, or the observation alone."""
+
+    def __init__(self, encoder: nn.Module, width: int, act_dim: int = 0) -> None:
+        super().__init__()
+        self.encoder, self.head, self.act_dim = encoder, nn.Linear(width + act_dim, 1), act_dim
+
+    def forward(self, obs: Any, act: Any) -> Any:
+        """Values (B,)."""
+        if self.act_dim:
+            h = torch.cat([torch.relu(self.encoder(obs)), act], -1)
+        else:
+            h = torch.relu(self.encoder(torch.cat([obs, act], -1)))
+        return self.head(h).squeeze(-1)
+
+
+class SharedCritics(FourCalls):
+    """q1 and q2 share their encoder."""
+
+    def __init__(self, observation_space: Any, action_space: Any, width: int = 8) -> None:
+        super().__init__(observation_space, action_space, width)
+        self.q2.encoder = self.q1.encoder
+
+
+class SharedByAll(FourCalls):
+    """pi, q1 and q2 share the encoder of observations."""
+
+    def __init__(self, observation_space: Any, action_space: Any, width: int = 8) -> None:
+        super().__init__(observation_space, action_space, width)
+        act_dim = action_space.shape[0]
+        self.q1 = UserQ(self.pi.encoder, width, act_dim)
+        self.q2 = UserQ(self.pi.encoder, width, act_dim)
+
+
+def train(folder: Path, env_fn: Any = Point, **changes: Any) -> tuple[Any, list[dict[str, str]]]:
+    """A short run; returns the actor-critic and the rows of progress.txt."""
+    if "actor_critic" in changes:
+        changes.setdefault("ac_kwargs", {})
+    logger_kwargs = {"output_dir": str(folder), "quiet": True, "tensorboard": False}
+    ac = sac_pytorch(env_fn, **{**SMALL, "logger_kwargs": logger_kwargs, **changes})
+    return ac, read_rows(folder)
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of progress.txt, as text."""
+    with open(folder / "progress.txt") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def without_timing(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Rows without the columns that no two runs share."""
+    return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
+
+
+def parameters(module: nn.Module) -> torch.Tensor:
+    """All parameters as one vector, copied."""
+    return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
+
+
+def small_ac(
+    obs_dim: int = 3, low: Any = -1.0, high: Any = 1.0, act_dim: int = 2, seed: int = 0, **kwargs: Any
+) -> MLPActorCritic:
+    """A default actor-critic with hidden layers (8, 8), built from `seed`."""
+    torch.manual_seed(seed)
+    spaces = Box(-np.inf, np.inf, (obs_dim,)), Box(low, high, (act_dim,))
+    return MLPActorCritic(*spaces, **{"hidden_sizes": (8, 8), **kwargs})
+
+
+def random_block(
+    layout: Layout = Layout(3, 2), count: int = 1, batch: int = 5, seed: int = 0, dtype: Any = np.float32
+) -> Block:
+    """Batches of standard normal observations and rewards, actions in (-1, 1), some terminal."""
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((count, batch, layout.width)).astype(dtype)
+    rows[..., layout.a] = np.tanh(rows[..., layout.a])
+    rows[..., layout.d] = rng.random((count, batch)) < 0.3
+    noise = rng.standard_normal((count, 2, batch, layout.act_dim)).astype(dtype)
+    return Block(layout, rows, noise)
+
+
+def make(ac: nn.Module, engine: str = "eager", act_dim: int = 2, **changes: Any) -> Any:
+    """The learner of `engine` over `ac`, saving nothing."""
+    config = SACConfig(engine=engine, **{"batch_size": 5, **changes})
+    actions = action_spec(Box(-1.0, 1.0, (act_dim,), np.float32))
+    objective = make_objective(ac, config, actions.space)
+    return make_learner(ac, objective, config, actions, lambda ac, path: None)[0]

@@ -1,0 +1,147 @@
+"""SACConfig: what is refused, in one line that names the field, and what is counted from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spinup.config import SACConfig, field_defaults, nearest
+from spinup.errors import ConfigError, SpinupError
+
+INTS = ["seed", "steps_per_epoch", "epochs", "replay_size", "batch_size", "start_steps", "update_after"]
+INTS += ["update_every", "num_test_episodes", "max_ep_len", "save_freq", "num_envs"]
+REALS = ["gamma", "polyak", "lr", "alpha", "updates_per_step", "env_timeout"]
+
+
+def refused(**values: Any) -> str:
+    """The one line that refuses these values."""
+    with pytest.raises(ConfigError) as caught:
+        SACConfig(**values)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("name", INTS)
+@pytest.mark.parametrize("value", [-1, 1.5, "many", None, True])
+def test_counts_refuse_what_is_not_a_whole_number(name: str, value: Any) -> None:
+    assert refused(**{name: value}).startswith(f"{name}={value!r}: give a whole number >=")
+
+
+@pytest.mark.parametrize("name", [n for n in INTS if n not in ("seed", "start_steps", "update_after")])
+def test_zero_is_refused_where_nothing_could_run(name: str) -> None:
+    if name == "num_test_episodes":
+        assert SACConfig(num_test_episodes=0).num_test_episodes == 0
+    else:
+        assert name in refused(**{name: 0})
+
+
+@pytest.mark.parametrize("name", REALS)
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, None, True, [1.0]])
+def test_reals_refuse_what_is_not_a_number_in_range(name: str, value: Any) -> None:
+    assert refused(**{name: value}).startswith(f"{name}=")
+
+
+@pytest.mark.parametrize("name", ["gamma", "polyak"])
+def test_fractions(name: str) -> None:
+    assert "from 0 to 1" in refused(**{name: 1.01})
+    for value in (0, 1, 0.0, 1.0):
+        assert getattr(SACConfig(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", ["lr", "updates_per_step", "env_timeout"])
+def test_zero_is_refused_where_it_would_stand_still(name: str) -> None:
+    assert "> 0" in refused(**{name: 0.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [("engine", "eagr", "'eager'"), ("variant", "sacv1", "'sac_v1'"), ("env_workers", "asynch", "'async'")],
+)
+def test_words_name_the_nearest(name: str, value: str, hint: str) -> None:
+    assert f"did you mean {hint}?" in refused(**{name: value})
+
+
+@pytest.mark.parametrize("value", ["auto_", "auto_0", "auto_-1", "autos", "auto_1e999", "", "0.2", "auto_x"])
+def test_words_for_alpha(value: str) -> None:
+    assert refused(alpha=value).startswith(f"alpha={value!r}: give a number >= 0, 'auto'")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "start", "learns"),
+    [
+        (0.2, 0.2, False),
+        (0, 0.0, False),
+        ("auto", 1.0, True),
+        ("auto_0.1", 0.1, True),
+        ("auto_1e-3", 1e-3, True),
+    ],
+)
+def test_initial_alpha(alpha: Any, start: float, learns: bool) -> None:
+    config = SACConfig(alpha=alpha)
+    assert (config.initial_alpha, config.learns_alpha) == (start, learns)
+
+
+def test_target_entropy_belongs_to_a_learned_alpha() -> None:
+    assert "alpha='auto'" in refused(target_entropy=-3.0)
+    assert refused(alpha="auto", target_entropy="low").startswith(
+        "target_entropy='low': give 'auto' or a number"
+    )
+    assert SACConfig(alpha="auto", target_entropy=-3).target_entropy == -3
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", 0, ""])
+def test_devices(device: Any) -> None:
+    assert refused(device=device).startswith(f"device={device!r}: give 'auto', 'cpu', 'cuda'")
+
+
+def test_words_or_numbers() -> None:
+    assert refused(threads=0).startswith("threads=0: give 'auto' or a whole number")
+    assert refused(checkpoint_every="hour").startswith("checkpoint_every='hour': give 'epoch' or")
+
+
+def test_num_envs_divides_steps_per_epoch() -> None:
+    assert refused(num_envs=7, steps_per_epoch=60) == (
+        "num_envs=7 must divide steps_per_epoch=60: steps_per_epoch=56 would do"
+    )
+    assert "steps_per_epoch=80 would do" in refused(num_envs=80, steps_per_epoch=60)
+
+
+def test_config_is_frozen_and_every_field_has_a_default() -> None:
+    config = SACConfig()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 3  # type: ignore[misc]
+    assert vars(config) == field_defaults()
+
+
+def test_errors_are_of_one_family() -> None:
+    with pytest.raises(SpinupError):
+        SACConfig(gamma=2)
+    with pytest.raises(ValueError, match="gamma"):
+        SACConfig(gamma=2)
+
+
+@given(
+    every=st.integers(1, 60),
+    after=st.integers(0, 300),
+    ratio=st.sampled_from([0.01, 0.3, 0.5, 1.0, 1.7, 4.0]),
+)
+def test_updates_due_adds_up(every: int, after: int, ratio: float) -> None:
+    config = SACConfig(update_every=every, update_after=after, updates_per_step=ratio)
+    due = {n: config.updates_due(n) for n in range(1, 500)}
+    assert all(count == 0 for n, count in due.items() if n < after or n % every)
+    first = next((n for n in due if n >= after and n % every == 0), None)
+    if first is not None:
+        last = 499 // every * every
+        assert abs(sum(due.values()) - ratio * (last - first + every)) < 1.0
+        assert ratio != 1.0 or due[first] == every
+
+
+def test_nearest() -> None:
+    assert nearest("gama", ["gamma", "alpha"]) == ", did you mean 'gamma'?"
+    assert nearest("zzz", ["gamma"]) == ""

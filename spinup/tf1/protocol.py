@@ -1,0 +1,142 @@
+"""The door for graph functions: how one is called, what it must return, and which variables are whose."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from gymnasium.spaces import Box
+
+from spinup.data.replay import Layout
+from spinup.errors import ConfigError
+from spinup.tf1.session import open_session
+
+Tensor = Any
+GraphFunction = Callable[..., Any]
+PARTS = ("pi", "q1", "q2")
+_GIVEN = ("action_space", "noise")
+
+
+class Outputs(NamedTuple):
+    """What a graph function returns: mu and pi (B, act_dim); logp_pi, q1 and q2 (B,)."""
+
+    mu: Tensor
+    pi: Tensor
+    logp_pi: Tensor
+    q1: Tensor
+    q2: Tensor
+
+
+class ActorCritic:
+    """A user's graph function in one variable scope: however often it is called, on the same variables.
+
+    Args:
+        function: `actor_critic(x, a, action_space=..., **ac_kwargs)`; with a parameter `noise` it is handed
+            the run's own, else it draws in the graph.
+        scope: "main" or "target".
+        action_space: the bounded Box that actions lie in.
+        ac_kwargs: keyword arguments for `function`.
+
+    Raises:
+        ConfigError: if `ac_kwargs` names what the run gives itself.
+    """
+
+    def __init__(
+        self, function: GraphFunction, scope: str, action_space: Box, ac_kwargs: dict[str, Any]
+    ) -> None:
+        for name in _GIVEN:
+            if name in ac_kwargs:
+                raise ConfigError(f"ac_kwargs has {name!r}: leave it out, the run gives it itself")
+        self.function, self.scope, self.kwargs = function, scope, ac_kwargs
+        self.action_space = action_space
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self.takes_noise = "noise" in inspect.signature(function).parameters
+
+    def __call__(self, x: Tensor, a: Tensor, noise: Tensor | None = None) -> Outputs:
+        """The function's tensors for observations x (B, obs_dim) and actions a (B, act_dim).
+
+        Raises:
+            ConfigError: if the function fails, or returns something else than five tensors.
+        """
+        given = {"noise": noise} if self.takes_noise else {}
+        with tf.variable_scope(self.scope, reuse=tf.AUTO_REUSE, use_resource=True):
+            try:
+                out = self.function(x, a, action_space=self.action_space, **self.kwargs, **given)
+            except (TypeError, ValueError, AttributeError, tf.errors.OpError) as error:
+                if isinstance(error, ConfigError):
+                    raise
+                text = (str(error).strip().splitlines() or [""])[0]
+                raise ConfigError(f"{self.name} failed: {type(error).__name__}: {text}") from error
+        if not isinstance(out, (tuple, list)) or len(out) != len(Outputs._fields):
+            raise ConfigError(f"{self.name} must return the five tensors mu, pi, logp_pi, q1, q2")
+        return Outputs(*out)
+
+    def variables(self, *parts: str) -> list[Any]:
+        """The trainable variables of these parts ("pi", "q1", "q2"), in the order they were made."""
+        found: list[Any] = []
+        for part in parts:
+            found += tf.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES, scope=f"{self.scope}/{part}/")
+        return found
+
+
+def check_graph_function(ac: ActorCritic, layout: Layout, dtype: str, threads: int) -> None:
+    """Build `ac` in a graph of its own and check what it returns and where its variables lie.
+
+    Raises:
+        ConfigError: naming the output, the variable or the scope, and the remedy.
+    """
+    session = open_session(0, threads)
+    with session, session.graph.as_default():
+        x, a, _ = inputs(layout, dtype)
+        out = ac(x, a)
+        _check_variables(ac, [v.name for v in tf.trainable_variables()])
+        for name in ("pi", "logp_pi"):
+            if all(g is None for g in tf.gradients(getattr(out, name), ac.variables("pi"))):
+                raise ConfigError(f"{ac.name}: {name} has no gradient: sample as mean + std * noise")
+        before = len(tf.trainable_variables())
+        ac(x, a)
+        if again := tf.trainable_variables()[before:]:
+            raise ConfigError(
+                f"{ac.name} makes variables at each call, such as {again[0].name}: use tf.get_variable"
+            )
+        session.run(tf.global_variables_initializer())
+        for batch in (1, 3):
+            feed = {x: np.zeros((batch, layout.obs_dim)), a: np.zeros((batch, layout.act_dim))}
+            _check_shapes(ac.name, Outputs(*session.run(out, feed)), batch, layout.act_dim)
+
+
+def inputs(layout: Layout, dtype: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Placeholders for observations (B, obs_dim), actions (B, act_dim) and noise (B, act_dim)."""
+    widths = {"x": layout.obs_dim, "a": layout.act_dim, "noise": layout.act_dim}
+    x, a, noise = (tf.placeholder(dtype, (None, width), name) for name, width in widths.items())
+    return x, a, noise
+
+
+def _check_variables(ac: ActorCritic, made: list[str]) -> None:
+    for part in PARTS:
+        if not ac.variables(part):
+            raise ConfigError(
+                f"{ac.name} makes no variables in the scope {part!r}: wrap that part in "
+                f"tf.variable_scope({part!r}) and make them with tf.get_variable"
+            )
+    owned = {v.name for v in ac.variables(*PARTS)}
+    for name in made:
+        if name not in owned:
+            raise ConfigError(f"{ac.name} makes {name} outside pi, q1 and q2: nothing would train it there")
+
+
+def _check_shapes(name: str, values: Outputs, batch: int, act_dim: int) -> None:
+    """At batch 1 and 3, as a bare squeeze fails only at 1, and a (batch, 1) value broadcasts silently."""
+    for field, value in values._asdict().items():
+        wanted: tuple[int, ...] = (batch, act_dim)
+        remedy = ""
+        if field not in ("mu", "pi"):
+            wanted, remedy = (batch,), "; flatten it with tf.squeeze(..., axis=-1), or sum over the actions"
+        if value.shape != wanted:
+            raise ConfigError(
+                f"{name}: {field} has shape {value.shape} for a batch of {batch}, and must have "
+                f"{wanted}{remedy}"
+            )

@@ -1,0 +1,154 @@
+"""sac_tf1: the documented call on TensorFlow graphs. Signature, docstring, wiring."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from typing import Any
+
+from gymnasium.spaces import Box
+
+from spinup.config import SACConfig, field_defaults
+from spinup.data.collector import Collector
+from spinup.data.replay import ReplayBuffer
+from spinup.data.vector import EnvFn
+from spinup.errors import EnvError
+from spinup.launch import Built, Request, launch
+from spinup.tf1.networks import mlp_actor_critic
+from spinup.utils.tf_saver import import_tf
+
+
+def sac_tf1(
+    env_fn: EnvFn | str,
+    actor_critic: Callable[..., Any] = mlp_actor_critic,
+    ac_kwargs: dict[str, Any] = dict(),  # noqa: B006, C408 (the documented default)
+    seed: int = 0,
+    steps_per_epoch: int = 4000,
+    epochs: int = 100,
+    replay_size: int = 1_000_000,
+    gamma: float = 0.99,
+    polyak: float = 0.995,
+    lr: float = 1e-3,
+    alpha: float | str = 0.2,
+    batch_size: int = 100,
+    start_steps: int = 10000,
+    update_after: int = 1000,
+    update_every: int = 50,
+    num_test_episodes: int = 10,
+    max_ep_len: int = 1000,
+    logger_kwargs: dict[str, Any] = dict(),  # noqa: B006, C408
+    save_freq: int = 1,
+    *,
+    target_entropy: float | str = "auto",
+    num_envs: int = 1,
+    env_workers: str = "sync",
+    env_timeout: float = 60.0,
+    updates_per_step: float = 1.0,
+    threads: int | str = "auto",
+    callback: Callable[[dict[str, Any], Any], Any] | None = None,
+) -> str | None:
+    """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it, on a TensorFlow graph.
+
+    It computes what `sac_pytorch` computes, on the CPU, and takes the same arguments but for engines,
+    devices and variants, of which it has one each.
+
+    Args:
+        env_fn: a function that returns a new environment (Gymnasium >= 1.0), or an environment id.
+        actor_critic: a function `actor_critic(x, a, action_space=..., **ac_kwargs)` of tensors, x
+            (batch, obs_dim) and a (batch, act_dim), that returns
+
+            ===========  ================  =====================================================
+            tensor       shape             what
+            ===========  ================  =====================================================
+            mu           (batch, act_dim)  deterministic actions for x
+            pi           (batch, act_dim)  sampled actions for x, differentiable
+            logp_pi      (batch,)          log pi of them, differentiable
+            q1, q2       (batch,)          values of x and a; flat, never (batch, 1)
+            ===========  ================  =====================================================
+
+            It makes its variables by `tf.get_variable` in variable scopes named pi, q1 and q2, and is
+            called several times on the same ones. A function with a parameter `noise` is handed the
+            run's own standard normal noise, (batch, act_dim), or None where it shall draw; any other
+            draws in the graph, seeded, and then a resumed run continues with other draws.
+        ac_kwargs: keyword arguments for `actor_critic`.
+        seed: seed of every random generator of the run.
+        steps_per_epoch: env interactions per epoch.
+        epochs: epochs to train.
+        replay_size: transitions that the replay buffer holds.
+        gamma: discount factor, in [0, 1].
+        polyak: targets <- polyak * targets + (1 - polyak) * online, in [0, 1].
+        lr: Adam's learning rate, for policy, critics and alpha.
+        alpha: entropy coefficient; or "auto", or "auto_0.1" with that start, to learn it such that the
+            policy's entropy meets `target_entropy` (Haarnoja et al. 2018b, section 5).
+        batch_size: transitions per gradient step.
+        start_steps: first actions, drawn uniformly from the action space.
+        update_after: env interactions before the first gradient step.
+        update_every: env interactions between blocks of as many gradient steps.
+        num_test_episodes: episodes of the deterministic policy at the end of each epoch.
+        max_ep_len: longest episode; one cut there is not terminal.
+        logger_kwargs: keyword arguments for EpochLogger, see `setup_logger_kwargs`.
+        save_freq: epochs between saves of the model.
+        target_entropy: nats, in tanh space; "auto" is -act_dim.
+        num_envs: environments stepped side by side; must divide `steps_per_epoch`.
+        env_workers: "sync", all in this process, or "async", one process each.
+        env_timeout: seconds that an async environment may take for a step or a reset.
+        updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
+        threads: TensorFlow threads; "auto" is two where there are two cores. TensorFlow sizes the pool
+            inside its kernels once per process, for the first session that any code opens.
+        callback: called as `callback(row, learner)` after each epoch, where `learner.act(obs,
+            deterministic)` acts and `learner.session` is the session; returning False ends the run.
+
+    Returns:
+        The folder of the saved graph, for `restore_tf_graph`; None if `callback` ended the run before
+        the first save.
+
+    Raises:
+        MissingExtraError: if TensorFlow is not installed.
+        ConfigError: for a value, combination or graph function that cannot work.
+        EnvError: for an environment that SAC cannot work with, or that returns what it must not.
+        RunError: if the output folder holds a run already.
+    """
+    given = dict(locals())
+    config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
+    ac_kwargs = copy.deepcopy(ac_kwargs)
+    request = Request("sac_tf1", env_fn, ac_kwargs, dict(logger_kwargs), callback)
+    import_tf()
+    learners: list[Any] = []
+
+    def build(collector: Collector) -> Built:
+        learner = _make_learner(config, collector, actor_critic, ac_kwargs)
+        learners.append(learner)
+        replay = ReplayBuffer(collector.layout, min(config.replay_size, config.total_steps))
+        choices = {"device": "cpu", "threads": thread_count(config)}
+        return Built(
+            learner, replay, learner, choices, ("engine: TensorFlow graph, a block of updates per run",)
+        )
+
+    try:
+        saved = launch(config, request, build).model.saved
+        return None if saved is None else str(saved)
+    finally:
+        for learner in learners:
+            learner.close()
+
+
+def thread_count(config: SACConfig) -> int:
+    """The number of TensorFlow threads: as asked, else two where the machine has them."""
+    return config.threads if isinstance(config.threads, int) else min(2, os.cpu_count() or 1)
+
+
+def _make_learner(
+    config: SACConfig, collector: Collector, actor_critic: Callable[..., Any], ac_kwargs: dict[str, Any]
+) -> Any:
+    from spinup.tf1.learner import GraphLearner
+
+    actions = collector.actions
+    if not isinstance(actions.space, Box):
+        raise EnvError(
+            f"action space {actions.space} is discrete, and sac_tf1 acts on a Box: sac_pytorch takes both"
+        )
+    target = -float(actions.dim) if isinstance(config.target_entropy, str) else config.target_entropy
+    return GraphLearner(
+        actor_critic, collector.layout, actions.space, ac_kwargs, config, target, threads=thread_count(config)
+    )

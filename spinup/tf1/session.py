@@ -1,0 +1,35 @@
+"""Sessions on graphs of their own, and variables by name. Importing this imports TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow.compat.v1 as tf
+
+
+def open_session(seed: int, threads: int) -> Any:
+    """A session on a new graph with that seed, on the CPU and on threads of its own."""
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.set_random_seed(seed)
+    settings = tf.ConfigProto(
+        intra_op_parallelism_threads=threads,
+        inter_op_parallelism_threads=threads,
+        use_per_session_threads=True,
+        device_count={"GPU": 0},
+    )
+    return tf.Session(graph=graph, config=settings)
+
+
+def variables_by_name() -> dict[str, Any]:
+    """Every variable of the default graph."""
+    return {variable.op.name: variable for variable in tf.global_variables()}
+
+
+def load_variables(session: Any, variables: dict[str, Any], values: dict[str, Any]) -> None:
+    """Set `variables` to the arrays of the same names in `values`.
+
+    The arrays go through the inputs of the initialisers, so that the graph gets no new operations.
+    """
+    feed = {variable.initializer.inputs[1]: values[name] for name, variable in variables.items()}
+    session.run([variable.initializer for variable in variables.values()], feed)

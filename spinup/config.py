@@ -153,8 +153,7 @@ def _check_int(name: str, value: Any, low: int, words: str = "") -> None:
 def _check_real(
     name: str, value: Any, low: float, high: float, *, open_low: bool = False, words: str = ""
 ) -> None:
-    number = not isinstance(value, (bool, str, bytes)) and hasattr(value, "__float__")
-    if number and math.isfinite(value) and low <= value <= high and not (open_low and value == low):
+    if _is_finite(value) and low <= value <= high and not (open_low and value == low):
         return
     if high < math.inf:
         wanted = f"a number from {low:g} to {high:g}"
@@ -163,6 +162,15 @@ def _check_real(
     else:
         wanted = f"a number {'>' if open_low else '>='} {low:g}"
     raise ConfigError(f"{name}={value!r}: give {words}{wanted}")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond the floats
+        return False
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -1,0 +1,165 @@
+"""One contestant of the speed benchmark, in a process of its own; prints one line of JSON.
+
+    python benchmarks/peers.py sb3 --batch 100 --threads 2
+
+All train SAC on one HalfCheetah-v5 with two hidden layers of 256 units, alpha = 0.2 and one gradient step
+per env step. The clock is in the environment: it starts before step `warm` + 1 and stops before step
+`warm` + `steps` + 1, so that start-up and compilation are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from typing import Any
+
+import gymnasium as gym
+
+ENV = "HalfCheetah-v5"
+WIDTH, LEARNING_RATE, ALPHA, LEARN_AFTER, BLOCK = 256, 1e-3, 0.2, 1000, 50
+
+
+class Clock(gym.Wrapper[Any, Any, Any, Any]):
+    """Notes the time at two of the environment's steps."""
+
+    def __init__(self, env: gym.Env[Any, Any], warm: int, steps: int) -> None:
+        super().__init__(env)
+        self.count, self.marks = 0, {warm: 0.0, warm + steps: 0.0}
+
+    def step(self, action: Any) -> Any:
+        """Step the environment, noting the time first."""
+        if self.count in self.marks:
+            self.marks[self.count] = time.perf_counter()
+        self.count += 1
+        return self.env.step(action)
+
+    @property
+    def seconds(self) -> float:
+        """Time between the two marks."""
+        first, last = self.marks.values()
+        return last - first
+
+
+def spinup_sac(clock: Clock, args: argparse.Namespace) -> None:
+    """This library, on its default engine."""
+    import spinup
+
+    made: list[int] = []
+
+    def env_fn() -> gym.Env[Any, Any]:
+        made.append(1)  # the first is a probe, the second trains, the third would test
+        return clock if len(made) == 2 else gym.make(ENV)
+
+    total = args.warm + args.steps + BLOCK
+    with tempfile.TemporaryDirectory() as folder:
+        spinup.sac_pytorch(
+            env_fn,
+            steps_per_epoch=total,
+            epochs=1,
+            batch_size=args.batch,
+            start_steps=LEARN_AFTER,
+            update_after=LEARN_AFTER,
+            replay_size=100_000,
+            num_test_episodes=0,
+            threads=args.threads,
+            logger_kwargs={"output_dir": folder + "/run"},
+            **json.loads(args.options),
+        )
+
+
+def spinup_tf1(clock: Clock, args: argparse.Namespace) -> None:
+    """This library's TensorFlow version."""
+    import spinup
+
+    spinup.sac_pytorch = spinup.sac_tf1
+    spinup_sac(clock, args)
+
+
+def sb3(clock: Clock, args: argparse.Namespace) -> None:
+    """Stable-Baselines3."""
+    import torch
+    from stable_baselines3 import SAC
+
+    torch.set_num_threads(args.threads)
+    model = SAC("MlpPolicy", clock, device="cpu", **baselines_arguments(args))
+    model.learn(args.warm + args.steps + BLOCK)
+
+
+def sbx(clock: Clock, args: argparse.Namespace) -> None:
+    """Stable-Baselines in JAX; the gradient steps of a block run in one compiled scan."""
+    from sbx import SAC
+
+    SAC("MlpPolicy", clock, **baselines_arguments(args)).learn(args.warm + args.steps + BLOCK)
+
+
+def baselines_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What SB3 and SBX are given, gradient steps in blocks as we run them."""
+    return {
+        "policy_kwargs": {"net_arch": [WIDTH, WIDTH]},
+        "learning_rate": LEARNING_RATE,
+        "batch_size": args.batch,
+        "buffer_size": 100_000,
+        "learning_starts": LEARN_AFTER,
+        "train_freq": BLOCK,
+        "gradient_steps": BLOCK,
+        "ent_coef": ALPHA,
+    }
+
+
+def rltools(clock: Clock, args: argparse.Namespace) -> None:
+    """RLtools through its Python interface, compiled for these sizes before the clock starts."""
+    os.environ["MKL_NUM_THREADS"] = str(args.threads)
+    from rltools import SAC
+
+    total = args.warm + args.steps + BLOCK
+    sac = SAC(
+        lambda **_: clock,
+        interface_name=f"speed_{args.batch}",
+        enable_evaluation=False,
+        ACTOR_BATCH_SIZE=args.batch,
+        CRITIC_BATCH_SIZE=args.batch,
+        ACTOR_HIDDEN_DIM=WIDTH,
+        CRITIC_HIDDEN_DIM=WIDTH,
+        N_WARMUP_STEPS=LEARN_AFTER,
+        STEP_LIMIT=total,
+        REPLAY_BUFFER_CAP=100_000,
+        ALPHA=ALPHA,
+        ADAPTIVE_ALPHA=False,
+        OPTIMIZER_ALPHA=LEARNING_RATE,
+    )
+    state = sac.State(0)
+    while not state.step():
+        pass
+
+
+CONTESTANTS = {"spinup": spinup_sac, "spinup_tf1": spinup_tf1, "sb3": sb3, "sbx": sbx, "rltools": rltools}
+PACKAGES = {"spinup": "torch", "spinup_tf1": "tensorflow-cpu", "sb3": "stable-baselines3", "sbx": "sbx-rl"}
+
+
+def main() -> None:
+    """Run one contestant."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", choices=CONTESTANTS)
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--warm", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--options", default="{}", help="JSON of more arguments for spinup")
+    args = parser.parse_args()
+    clock = Clock(gym.make(ENV), args.warm, args.steps)
+    out, sys.stdout = sys.stdout, sys.stderr
+    CONTESTANTS[args.name](clock, args)
+    package = PACKAGES.get(args.name, args.name)
+    record = {"seconds": clock.seconds, "steps_per_second": args.steps / clock.seconds}
+    print(json.dumps({**record, "package": f"{package} {version(package)}"}), file=out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Whole training and update-only speed beside other SAC libraries, turn by turn in one run.
+
+    make bench
+
+makes .bench-venv with the peers at pinned versions, lets every contestant train in turn (A B C A B C ...),
+takes the ratios within each turn, and writes raw numbers, versions and the table to
+benchmarks/results/speed.json and speed.md. Run it with nothing else on the machine; it takes about half an
+hour. A benchmark is not a test: nothing here fails because of a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+VENV = ROOT / ".bench-venv"
+PEERS = ("stable-baselines3==2.9.2", "sbx-rl==0.28.0", "rltools==2.2.1", "mkl", "mkl-include", "intel-openmp")
+CONTESTANTS: dict[str, list[str]] = {
+    "spinup": ["spinup", "--threads", "2"],
+    "RLtools, 1 thread": ["rltools", "--threads", "1"],
+    "RLtools, 2 threads": ["rltools", "--threads", "2"],
+    "SBX": ["sbx", "--threads", "2"],
+    "SB3": ["sb3", "--threads", "2"],
+}
+
+
+def main() -> None:
+    """Install, run the turns, write the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--batch", type=int, nargs="+", default=[100, 256])
+    parser.add_argument("--steps", type=int, default=2000, help="timed env steps of each run")
+    parser.add_argument("--tf", action="store_true", help="also sac_tf1 (installs TensorFlow)")
+    args = parser.parse_args()
+    if args.tf:
+        CONTESTANTS["spinup, TensorFlow"] = ["spinup_tf1", "--threads", "2"]
+    install(args.tf)
+    raw: dict[str, Any] = {}
+    packages: dict[str, str] = {}
+    for batch in args.batch:
+        turns = []
+        for turn in range(args.turns + 1):
+            speeds = {}
+            for name, command in CONTESTANTS.items():
+                record = run([*command, "--batch", str(batch), "--steps", str(args.steps)])
+                packages[name] = record.get("package", "did not run")
+                speeds[name] = record.get("steps_per_second")
+            print(f"batch {batch}, turn {turn}{' (warm-up)' if turn == 0 else ''}: {speeds}", flush=True)
+            if turn:
+                turns.append(speeds)
+        raw[str(batch)] = turns
+    record = {"machine": machine(), "packages": packages, "timed_steps": args.steps, "turns": raw}
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "speed.json").write_text(json.dumps(record, indent=1) + "\n")
+    (RESULTS / "speed.md").write_text(table(record))
+    print(table(record))
+
+
+def install(tensorflow: bool) -> None:
+    """Make the peers' environment, with this library in it, at the versions that constraints.txt names."""
+    pip = [str(VENV / "bin" / "pip"), "install", "-q", "-c", str(ROOT / "constraints.txt")]
+    if not VENV.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    subprocess.run([*pip, "torch", *PEERS], check=True)
+    subprocess.run([*pip, "-e", f"{ROOT}{'[tf]' if tensorflow else ''}"], check=True)
+
+
+def run(command: list[str]) -> dict[str, Any]:
+    """One contestant's record; empty if it failed, which is said."""
+    done = subprocess.run(
+        [str(VENV / "bin" / "python"), str(ROOT / "benchmarks" / "peers.py"), *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        record: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        print(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+        return {}
+    return record
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = lines[0].partition(":")[2].strip() if lines else name
+    return {"processor": name, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def table(record: dict[str, Any]) -> str:
+    """The medians as a Markdown table."""
+    lines = [
+        "| | " + " | ".join(f"steps/s, batch {b} | spinup is faster by" for b in record["turns"]) + " |",
+        "|---|" + "---|---|" * len(record["turns"]),
+    ]
+    for name in CONTESTANTS:
+        cells = []
+        for turns in record["turns"].values():
+            pairs = [(t["spinup"], t[name]) for t in turns if t["spinup"] and t[name]]
+            if not pairs:
+                cells += ["did not run", ""]
+                continue
+            ratios = [ours / theirs for ours, theirs in pairs]
+            speed = statistics.median(theirs for _, theirs in pairs)
+            cells += [
+                f"{speed:.0f}",
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
+            ]
+        lines.append(f"| {name} ({record['packages'][name]}) | " + " | ".join(cells) + " |")
+    where = ", ".join(f"{key} {value}" for key, value in record["machine"].items())
+    return "\n".join(lines) + f"\n\nMedians over turns; in brackets the range. {where}.\n"
+
+
+if __name__ == "__main__":
+    main()

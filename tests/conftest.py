@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Before torch: side by side, several tests of two threads each would wait for each other's threads.
+os.environ.setdefault("OMP_THREAD_LIMIT", "1")
+
 from pathlib import Path
 from typing import Any
 

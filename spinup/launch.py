@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from spinup.config import SACConfig
 from spinup.data.collector import Collector, make_collectors
 from spinup.data.vector import EnvFn
+from spinup.data.workers import EnvCrash
+from spinup.errors import EnvError
+from spinup.keeper import Keeper
+from spinup.restoring import needs_same_call, restore
+from spinup.signals import Interrupted, Signals
 from spinup.training import Learner, Replay, Trainer
+from spinup.utils.files import to_json
+from spinup.utils.locks import locked
 from spinup.utils.logx import EpochLogger
 
 
@@ -31,13 +40,18 @@ class Built:
 
 @dataclass(frozen=True)
 class Request:
-    """One call of `sac_pytorch` or `sac_tf1`, framework aside."""
+    """One call of `sac_pytorch` or `sac_tf1`, framework aside.
+
+    actor_critic: the name of the constructor; resume: continue the run that the folder holds, if it does.
+    """
 
     algorithm: str
     env_fn: EnvFn | str
     ac_kwargs: dict[str, Any]
     logger_kwargs: dict[str, Any]
     callback: Callable[[dict[str, Any], Any], Any] | None
+    actor_critic: str = ""
+    resume: bool = False
 
 
 def launch(
@@ -46,40 +60,110 @@ def launch(
     build: Callable[[Collector], Built],
     around_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Built:
-    """Open the environments, build the learner, train, and close what was opened, whatever happens."""
-    collector, tester = make_collectors(request.env_fn, config)
-    logger = None
-    try:
+    """Open the environments, build the learner, train, and close what was opened, whatever happens.
+
+    Raises:
+        SpinupError: see `sac_pytorch`.
+        KeyboardInterrupt, SystemExit: after a signal, with a checkpoint.
+    """
+    with ExitStack() as stack:
+        collector, tester = make_collectors(request.env_fn, config)
+        stack.callback(collector.close)
+        stack.callback(tester.close)
         built = build(collector)
-        logger = EpochLogger(**request.logger_kwargs)
-        settings = {"algorithm": request.algorithm, **vars(config), "ac_kwargs": request.ac_kwargs}
-        logger.save_config({**settings, **built.choices})
-        logger.save_state(describe_env(collector))
-        for note in built.notes:
-            logger.log(note)
+        logger = open_logger(request, stack)
+        signals = stack.enter_context(Signals())
+        settings = describe_run(config, request, built, collector)
+        keeper = Keeper(config, settings, logger, signals)
         callback = request.callback
-        Trainer(
+        on_row = None if callback is None else _calling(callback, built.model)
+        trainer = Trainer(
             config,
             learner=built.learner,
             replay=built.replay,
             collector=collector,
             tester=tester,
             logger=logger,
-            callback=callback and (lambda row: callback(row, built.model)),
+            callback=on_row,
             around_tests=around_tests,
-        ).run()
+            watch=keeper,
+        )
+        if request.resume:
+            restore(trainer, keeper)
+        logger.save_config({k: v for k, v in settings.items() if k != "env"})
+        logger.save_state({"env": settings["env"]})
+        for note in built.notes:
+            logger.log(note)
+        train(trainer, keeper)
         return built
-    finally:
-        collector.close()
-        tester.close()
-        if logger is not None:
-            logger.close()
+
+
+def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
+    """The logger of the run's folder, which is locked first."""
+    given = dict(request.logger_kwargs)
+    given["resume"] = request.resume
+    folder = given.get("output_dir")
+    if folder is not None:
+        stack.enter_context(locked(Path(folder)))
+    logger = EpochLogger(**given)
+    stack.callback(logger.close)
+    if folder is None:
+        stack.enter_context(locked(Path(logger.output_dir)))
+    return logger
+
+
+def train(trainer: Trainer, keeper: Keeper) -> None:
+    """Run to the end, or to a signal or a fault of an environment, and leave a checkpoint there."""
+    try:
+        trainer.run()
+        keeper.finish(trainer)
+    except Interrupted as stop:
+        saved = keeper.save(trainer)
+        trainer.logger.log(f"{stop} at env step {trainer.n}; {_how_to_resume(keeper, saved)}", color="yellow")
+        raise stop.exit() from None
+    except EnvCrash as crash:  # in the first reset of all: there is nothing to go back to
+        raise EnvError(f"the environment {crash}: mend it, then start again") from crash
+    except EnvError:
+        keeper.save(trainer)
+        raise
+
+
+def _how_to_resume(keeper: Keeper, saved: bool) -> str:
+    if not saved:
+        return "no checkpoint was written"
+    if why_not := needs_same_call(keeper.settings):
+        return f"to continue, call again with resume=True ({why_not})"
+    return f"to continue: spinup resume {shlex.quote(keeper.logger.output_dir)}"
+
+
+def _calling(callback: Callable[[dict[str, Any], Any], Any], model: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda row: callback(row, model)
+
+
+def describe_run(config: SACConfig, request: Request, built: Built, collector: Collector) -> dict[str, Any]:
+    """The settings of a run as plain JSON, "auto" resolved: what config.json and checkpoints keep."""
+    settings = {
+        "algorithm": request.algorithm,
+        **vars(config),
+        "ac_kwargs": request.ac_kwargs,
+        **built.choices,
+        "actor_critic": request.actor_critic,
+        "env": describe_env(collector)["env"],
+    }
+    plain: dict[str, Any] = to_json(settings)
+    return plain
 
 
 def describe_env(collector: Collector) -> dict[str, Any]:
-    """What vars.json keeps of the environment: id and keyword arguments, if a spec gives them."""
+    """What vars.json keeps of the environment: id, keyword arguments and step limit, if a spec gives them."""
     spec = collector.vector.spec
     if spec is None:
         return {"env": None}
-    wrappers = [wrapper.name for wrapper in spec.additional_wrappers]
-    return {"env": {"id": spec.id, "kwargs": dict(spec.kwargs), "wrappers": wrappers}}
+    return {
+        "env": {
+            "id": spec.id,
+            "kwargs": dict(spec.kwargs),
+            "max_episode_steps": spec.max_episode_steps,
+            "wrappers": [wrapper.name for wrapper in spec.additional_wrappers],
+        }
+    }

@@ -6,64 +6,36 @@
         at each multiple of `update_every` from `update_after` on: a block of gradient steps
         at each end of an epoch: save, test, log
 
-n counts environment interactions from 1, over all environments.
+n counts environment interactions from 1, over all environments. All that the next step depends on is in
+`Trainer.state_dict()`; a run is stopped and continued between two steps, or before a test.
 """
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spinup.config import SACConfig
-from spinup.data.collector import Collector, evaluate
+from spinup.data.collector import Collector, Episode, evaluate
+from spinup.data.recovery import collector_state, rebuild, restart, restore_collector
+from spinup.data.workers import EnvCrash
 from spinup.errors import SpinupError
+from spinup.seams import Learner as Learner
+from spinup.seams import Replay as Replay
+from spinup.seams import Unwatched, Watch
+from spinup.utils.files import atomic_write
 from spinup.utils.logx import EpochLogger
 
 Float = NDArray[np.float32]
 LOOP_STREAM = 0
-
-
-class Learner(Protocol):
-    """What the loop sees of an algorithm, whatever its framework and engine."""
-
-    def act(self, obs: Float, deterministic: bool) -> Float:
-        """Actions (N, act_dim) for observations (N, obs_dim)."""
-        ...
-
-    def update(self, block: Any) -> dict[str, Float]:
-        """One gradient step per batch of the block; metrics with leading axis n."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next update or action depends on: arrays, numbers and strings."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly where `state` was taken."""
-        ...
-
-    def save(self, folder: Path, name: str) -> None:
-        """Write the model for users, as the file or folder of that name."""
-        ...
-
-
-class Replay(Protocol):
-    """What the loop sees of a replay buffer, in memory or on a device."""
-
-    def add(self, rows: Float) -> None:
-        """Append rows."""
-        ...
-
-    def sample(self, count: int, batch_size: int, rng: Generator) -> Any:
-        """A block of batches, opaque to the loop."""
-        ...
+DUMP = "nan_batch.npz"
 
 
 class TrainingDiverged(SpinupError, ArithmeticError):
@@ -80,6 +52,7 @@ class Trainer:
         logger: where rows go.
         callback: called with each epoch's row; a return of False ends the run.
         around_tests: a context in which tests run, which keeps global generators as they were.
+        watch: called between steps.
     """
 
     def __init__(
@@ -93,29 +66,40 @@ class Trainer:
         logger: EpochLogger,
         callback: Callable[[dict[str, Any]], Any] | None = None,
         around_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        watch: Watch | None = None,
     ) -> None:
         self.config, self.learner, self.replay, self.logger = config, learner, replay, logger
         self.collector, self.tester = collector, tester
-        self.callback, self.around_tests = callback, around_tests
+        self.callback, self.around_tests, self.watch = callback, around_tests, watch or Unwatched()
+        self.tester_statistics = tester.vector.statistics()
         self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, LOOP_STREAM]))
         self.n = 0
+        self.epoch = 0
         self.best_return = -np.inf
         self.stopped = False
+        self.unsaved: set[str] = set()
+        self.block: Any = None
         self.started = time.perf_counter()
 
     def run(self) -> None:
         """Train from where the run stands to its planned end, or until the callback stops it."""
         config = self.config
-        if self.n == 0:
+        if not self.collector.started:
             self.collector.start()
-        while self.n < config.total_steps and not self.stopped:
-            before = self.n
-            self.collect()
-            for n in _multiples(before, self.n, config.update_every):
-                self.update(config.updates_due(n))
-            for n in _multiples(before, self.n, config.steps_per_epoch):
-                self.end_epoch(n // config.steps_per_epoch)
+        while self.epoch < config.epochs and not self.stopped:
+            if self.n < (self.epoch + 1) * config.steps_per_epoch:
+                self.step()
+            else:
+                self.end_epoch(self.epoch + 1)
             self.logger.progress(self.n, config.total_steps)
+            self.watch.after_step(self)
+
+    def step(self) -> None:
+        """Act once in every environment, and learn as much as is due then."""
+        before = self.n
+        self.collect()
+        for n in _multiples(before, self.n, self.config.update_every):
+            self.update(self.config.updates_due(n))
 
     def collect(self) -> None:
         """Act once in every environment and store what happened."""
@@ -127,7 +111,11 @@ class Trainer:
                 actions[:at_random] = collector.actions.sample(self.rng, at_random)
         else:
             actions = collector.actions.sample(self.rng, at_random)
-        rows, finished = collector.step(actions)
+        try:
+            rows, finished = collector.step(actions)
+        except EnvCrash as crash:
+            self.logger.log(restart(collector, crash), color="yellow")
+            return
         self.replay.add(rows)
         self.n += len(rows)
         for episode in finished:
@@ -137,33 +125,100 @@ class Trainer:
         """`count` gradient steps, each on a batch of its own."""
         if count == 0:
             return
-        block = self.replay.sample(count, self.config.batch_size, self.rng)
+        self.block = block = self.replay.sample(count, self.config.batch_size, self.rng)
         metrics = self.learner.update(block)
-        if not (np.isfinite(metrics["LossQ"]).all() and np.isfinite(metrics["LossPi"]).all()):
+        finite = np.isfinite(metrics["LossQ"]) & np.isfinite(metrics["LossPi"])
+        if not finite.all():
+            self.dump(int(np.argmin(finite)))
             raise TrainingDiverged(
                 f"a loss became NaN or infinite at env step {self.n}: lower lr={self.config.lr}, or scale "
-                "the rewards; the last saved model is from before it"
+                f"the rewards; the last checkpoint and model are from before it, the batch is in {DUMP}"
             )
         self.logger.store(**metrics)
+
+    def dump(self, k: int) -> None:
+        """Keep the k-th batch of the last block, for whoever looks for the cause."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **self.block.arrays(k))
+        self._write(DUMP, lambda: atomic_write(Path(self.logger.output_dir) / DUMP, buffer.getvalue()))
 
     def end_epoch(self, epoch: int) -> None:
         """Save, test, log one row."""
         config, logger = self.config, self.logger
-        folder = Path(logger.output_dir)
-        if epoch % config.save_freq == 0 or epoch == config.epochs:
-            self.learner.save(folder, "model")
-        with self.around_tests():
-            episodes = evaluate(self.tester, self._best_action, config.num_test_episodes, epoch - 1)
+        if epoch % config.save_freq == 0 or epoch == config.epochs or "model" in self.unsaved:
+            self.save("model")
+        episodes = self.test(epoch)
         for episode in episodes:
             logger.store(TestEpRet=episode.ret, TestEpLen=episode.length)
-        if episodes and (mean := float(np.mean([e.ret for e in episodes]))) > self.best_return:
+        mean = float(np.mean([e.ret for e in episodes])) if episodes else -np.inf
+        if mean > self.best_return and self.save("model_best"):
             self.best_return = mean
-            self.learner.save(folder, "model_best")
         row = self._log_row(epoch)
+        self.epoch = epoch
         if self.callback is not None and self.callback(row) is False:
             self.stopped = True
 
+    def test(self, epoch: int) -> list[Episode]:
+        """The deterministic test episodes of an epoch; whatever happens, training is as it was before."""
+        tester, episodes = self.tester, self.config.num_test_episodes
+        while True:
+            try:
+                with self.around_tests():
+                    finished = evaluate(tester, self._best_action, episodes, epoch - 1)
+            except EnvCrash as crash:
+                rebuild(tester, crash)
+                tester.vector.restore_statistics([*self.tester_statistics])
+                self.logger.log(f"test environment {crash}: restarted, the test begins again", color="yellow")
+            else:
+                self.tester_statistics = tester.vector.statistics()
+                return finished
+
+    def save(self, name: str) -> bool:
+        """Write a model for users; returns whether it could be written, else the next epoch tries again."""
+        return self._write(name, lambda: self.learner.save(Path(self.logger.output_dir), name))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the run depends on, but for the replay buffer's rows."""
+        return {
+            "n": self.n,
+            "epoch": self.epoch,
+            "best_return": self.best_return,
+            "stopped": self.stopped,
+            "seconds": time.perf_counter() - self.started,
+            "rng": self.rng.bit_generator.state,
+            "learner": self.learner.state_dict(),
+            "collector": collector_state(self.collector),
+            "tester": {str(i): values for i, values in enumerate(self.tester_statistics)},
+            "log": self.logger.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state` was taken; the replay buffer is restored apart."""
+        self.n, self.epoch, self.best_return = state["n"], state["epoch"], state["best_return"]
+        self.stopped = state["stopped"]
+        self.started = time.perf_counter() - state["seconds"]
+        self.rng.bit_generator.state = state["rng"]
+        self.learner.load_state_dict(state["learner"])
+        self.tester_statistics = [state["tester"][str(i)] for i in range(len(state["tester"]))]
+        self.tester.vector.restore_statistics([*self.tester_statistics])
+        note = restore_collector(self.collector, state["collector"])
+        self.logger.load_state_dict(state["log"])
+        if note:
+            self.logger.log(note, color="yellow")
+
+    def _write(self, name: str, write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except OSError as error:
+            if name not in self.unsaved:
+                self.logger.log(f"could not write {name} ({error}): training goes on", color="red")
+            self.unsaved.add(name)
+            return False
+        self.unsaved.discard(name)
+        return True
+
     def _best_action(self, obs: Float) -> Float:
+        self.watch.within_test()
         return self.learner.act(obs, True)
 
     def _log_row(self, epoch: int) -> dict[str, Any]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spinup.config import SACConfig
+from spinup.data.checks import checked_observations, checked_rewards
+from spinup.data.own import OwnVector
 from spinup.data.replay import Layout
+from spinup.data.rewind import Statistics
 from spinup.data.spaces import ActionSpec, action_spec, flat_observation_space
-from spinup.data.vector import EnvFn, OwnVector, Vector, env_function, flatten_batch, make_vector
+from spinup.data.stepping import Bools, Stepped, Vector
+from spinup.data.vector import EnvFn, env_function, make_vector
 from spinup.errors import EnvError
 
 Float = NDArray[np.float32]
@@ -36,12 +40,16 @@ class Episode:
 
 @dataclass
 class EpisodeState:
-    """The running episode of one environment: enough to run it again from its seed."""
+    """The running episode of one environment: enough to run it again from its seed.
+
+    `statistics` is what the environment's wrappers had learned when the episode began.
+    """
 
     number: int
-    ret: float
-    length: int
-    actions: list[Float]
+    ret: float = 0.0
+    length: int = 0
+    actions: list[Float] = field(default_factory=list)
+    statistics: Statistics = field(default_factory=dict)
 
 
 class Collector:
@@ -68,14 +76,17 @@ class Collector:
         self.actions: ActionSpec = action_spec(vector.action_space)
         self.layout = Layout(self.observation_space.shape[0], self.actions.dim)
         self.obs: Float = np.zeros((self.num_envs, self.layout.obs_dim), np.float32)
-        self.episodes = [EpisodeState(0, 0.0, 0, []) for _ in range(self.num_envs)]
+        self.episodes = [EpisodeState(-1) for _ in range(self.num_envs)]
+        self.started = False
+        self.restarts = 0
         _check_own_limit(vector, max_ep_len)
 
     def start(self, first_episode: int = 0) -> None:
         """Begin episode number `first_episode` in every environment."""
         for episode in self.episodes:
             episode.number = first_episode - 1
-        self._begin(np.ones(self.num_envs, np.bool_))
+        self.begin(np.ones(self.num_envs, np.bool_))
+        self.started = True
 
     def step(self, actions: Float) -> tuple[Float, list[Episode]]:
         """Act once in every environment.
@@ -88,81 +99,75 @@ class Collector:
             environment spent a row on its own reset; and the episodes that ended.
         """
         out = self.vector.step(self.actions.to_env(actions))
-        o2, r = self._observe(out.o2), self._check_rewards(out.r)
+        o2, r = self.observe(out.o2), checked_rewards(out.r, self.num_envs, self._where)
+        rows = self.layout.rows(self.obs, actions, r, out.terminated.astype(np.float32), o2)[out.valid]
+        ended = self._ended(out)
+        following = self._follow(o2, ended)
+        # Nothing fails from here on: an error above leaves the state of before this step.
         finished: list[Episode] = []
-        ended = np.zeros(self.num_envs, np.bool_)
         for i in np.flatnonzero(out.valid):
             episode = self.episodes[i]
             episode.length += 1
             episode.ret += float(r[i])
             episode.actions.append(actions[i].copy())
-            cut = episode.length >= self.max_ep_len
-            ended[i] = out.terminated[i] or out.truncated[i] or cut
             if ended[i]:
                 finished.append(Episode(int(i), episode.ret, episode.length))
-            if cut and self.vector.resets_itself and not (out.terminated[i] or out.truncated[i]):
-                raise EnvError(_CUT_SHORT.format(self.max_ep_len))
-        rows = self.layout.rows(self.obs, actions, r, out.terminated.astype(np.float32), o2)[out.valid]
-        self._advance(o2, ended)
+        self._commit(*following)
         return rows, finished
 
     def close(self) -> None:
         """Close the environments."""
         self.vector.close()
 
-    def _advance(self, o2: Float, ended: NDArray[np.bool_]) -> None:
+    def seed_of(self, env: int, episode: int) -> int:
+        """The seed of an episode of one environment."""
+        return episode_seed(self.seed, self.stream, env, episode)
+
+    def observe(self, observations: Any) -> Float:
+        """Observations as the vector returned them, flat and checked, (N, obs_dim) float32."""
+        return checked_observations(self.vector, observations, self.obs.shape, self._where)
+
+    def begin(self, mask: Bools) -> None:
+        """Begin the next episode where mask is set."""
+        self._commit(*self._begin(mask, self.obs))
+
+    def _ended(self, out: Stepped) -> Bools:
+        ended = np.zeros(self.num_envs, np.bool_)
+        for i in np.flatnonzero(out.valid):
+            over = out.terminated[i] or out.truncated[i]
+            cut = self.episodes[i].length + 1 >= self.max_ep_len
+            if cut and not over and self.vector.resets_itself:
+                raise EnvError(_CUT_SHORT.format(self.max_ep_len))
+            ended[i] = over or cut
+        return ended
+
+    def _follow(self, o2: Float, ended: Bools) -> tuple[Float, dict[int, EpisodeState]]:
+        """The observations to act on after o2, and the episodes that begin with them."""
+        if not ended.any():
+            return o2, {}
         if self.vector.resets_itself:
-            self.obs = self._observe(self.vector.observations()) if ended.any() else o2
-            for i in np.flatnonzero(ended):
-                self.episodes[i] = EpisodeState(self.episodes[i].number + 1, 0.0, 0, [])
-        else:
-            self.obs = o2
-            if ended.any():
-                self._begin(ended)
+            begun = {int(i): EpisodeState(self.episodes[i].number + 1) for i in np.flatnonzero(ended)}
+            return self.observe(self.vector.observations()), begun
+        return self._begin(ended, o2)
 
-    def _begin(self, mask: NDArray[np.bool_]) -> None:
+    def _begin(self, mask: Bools, obs: Float) -> tuple[Float, dict[int, EpisodeState]]:
+        learned = self.vector.statistics() if self.vector.keeps_statistics else [{}] * self.num_envs
         seeds: list[int | None] = [None] * self.num_envs
-        for i in np.flatnonzero(mask):
+        begun: dict[int, EpisodeState] = {}
+        for i in map(int, np.flatnonzero(mask)):
             number = self.episodes[i].number + 1
-            self.episodes[i] = EpisodeState(number, 0.0, 0, [])
-            seeds[i] = episode_seed(self.seed, self.stream, int(i), number)
-        obs = self._observe(self.vector.reset(mask, seeds))
-        self.obs = np.where(mask[:, None], obs, self.obs)
+            begun[i] = EpisodeState(number, statistics=learned[min(i, len(learned) - 1)])
+            seeds[i] = self.seed_of(i, number)
+        observed = self.observe(self.vector.reset(mask, seeds))
+        return np.where(mask[:, None], observed, obs), begun
 
-    def _observe(self, observations: Any) -> Float:
-        try:
-            flat = flatten_batch(self.vector.observation_space, observations, self.num_envs)
-        except (ValueError, TypeError, KeyError) as error:
-            raise EnvError(
-                f"the environment returned an observation that does not fit its space "
-                f"{self.vector.observation_space}: {error}; mend the space or the observation"
-            ) from None
-        if flat.shape != self.obs.shape:
-            raise EnvError(
-                f"the environment returned observations of {flat.shape[-1]} numbers, but its space "
-                f"{self.vector.observation_space} declares {self.layout.obs_dim}: mend one of them"
-            )
-        if not np.isfinite(flat).all():
-            i, j = np.argwhere(~np.isfinite(flat))[0]
-            raise EnvError(
-                f"environment {i} returned the observation value {flat[i, j]} at index {j}, in step "
-                f"{self.episodes[i].length} of episode {self.episodes[i].number}: mend the environment; "
-                "what was collected before is kept"
-            )
-        return flat
+    def _commit(self, obs: Float, begun: dict[int, EpisodeState]) -> None:
+        self.obs = obs
+        for i, episode in begun.items():
+            self.episodes[i] = episode
 
-    def _check_rewards(self, rewards: NDArray[np.float64]) -> Float:
-        with np.errstate(over="ignore"):
-            r = rewards.astype(np.float32)
-        if r.shape != (self.num_envs,):
-            raise EnvError(f"the environment returned rewards of shape {r.shape}: they must be plain numbers")
-        if not np.isfinite(r).all():
-            i = int(np.flatnonzero(~np.isfinite(r))[0])
-            raise EnvError(
-                f"environment {i} returned the reward {rewards[i]} in step {self.episodes[i].length} of "
-                f"episode {self.episodes[i].number}: mend the environment; what was collected before is kept"
-            )
-        return r
+    def _where(self, i: int) -> str:
+        return f"in step {self.episodes[i].length} of episode {self.episodes[i].number}"
 
 
 def make_collectors(env_fn: EnvFn | str, config: SACConfig) -> tuple[Collector, Collector]:

@@ -72,6 +72,12 @@ class Block:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def arrays(self, k: int) -> dict[str, Float]:
+        """The k-th batch by name: o, a, r, d, o2 and the noise."""
+        rows, layout = self.rows[k], self.layout
+        named = {name: rows[:, getattr(layout, name)] for name in ("o", "a", "r", "d", "o2")}
+        return {**named, "noise": self.noise[k]}
+
 
 class ReplayBuffer:
     """A ring of the last `capacity` transitions.

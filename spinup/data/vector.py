@@ -1,120 +1,27 @@
-"""Environments side by side behind one interface: reset some, step all, true final observations."""
+"""Where environments come from: an id, a function, or a vector of the user's own."""
 
 from __future__ import annotations
 
-import abc
-import multiprocessing
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
 from spinup.config import nearest
 from spinup.data.flat import FlatEnv
+from spinup.data.own import OwnVector
+from spinup.data.rewind import Past, Rewindable, Statistics, read_statistics, write_statistics
 from spinup.data.spaces import flat_observation_space
+from spinup.data.stepping import Bools, Stepped, Vector, env_error
 from spinup.errors import ConfigError, EnvError
 
 EnvFn = Callable[[], Any]
-Bools = NDArray[np.bool_]
-
-
-class EnvCrash(Exception):
-    """An asynchronous environment raised or hung; the vector must be rebuilt."""
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """What one step of N environments returned.
-
-    o2 is the observation that the action led to, also where the episode ended there; `valid` marks the
-    rows that are transitions at all.
-    """
-
-    o2: Any
-    r: NDArray[np.float64]
-    terminated: Bools
-    truncated: Bools
-    valid: Bools
-
-
-class Vector(abc.ABC):
-    """N environments of one kind."""
-
-    num_envs: int
-    observation_space: gym.Space[Any]
-    action_space: gym.Space[Any]
-    spec: Any
-    resets_itself: bool  # an ended episode is followed by the next without a call of reset
-
-    @abc.abstractmethod
-    def reset(self, mask: Bools, seeds: list[int | None]) -> Any:
-        """Start a new episode where mask is set; returns the observations of all."""
-
-    @abc.abstractmethod
-    def step(self, actions: NDArray[Any]) -> Stepped:
-        """Step all environments."""
-
-    @abc.abstractmethod
-    def observations(self) -> Any:
-        """The observations to act on next, after a step of a vector that resets itself."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Free what the environments hold."""
-
-
-class OwnVector(Vector):
-    """Environments built here from a function, reset by us alone (AutoresetMode.DISABLED)."""
-
-    resets_itself = False
-
-    def __init__(self, env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> None:
-        self.num_envs, self._timeout = num_envs, timeout
-        make: Any = AsyncVectorEnv if workers == "async" else SyncVectorEnv
-        self.envs = make([env_fn] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
-        self.observation_space = self.envs.single_observation_space
-        self.action_space = self.envs.single_action_space
-        self.spec = None
-
-    def reset(self, mask: Bools, seeds: list[int | None]) -> Any:
-        options = {"reset_mask": mask}
-        if isinstance(self.envs, AsyncVectorEnv):
-            return self._guarded(lambda: self.envs.reset_async(seeds, options), self.envs.reset_wait)[0]
-        return self.envs.reset(seed=seeds, options=options)[0]
-
-    def step(self, actions: NDArray[Any]) -> Stepped:
-        if isinstance(self.envs, AsyncVectorEnv):
-            out = self._guarded(lambda: self.envs.step_async(actions), self.envs.step_wait)
-        else:
-            out = self.envs.step(actions)
-        o2, r, terminated, truncated, _ = out
-        return Stepped(o2, r, terminated, truncated, np.ones(self.num_envs, np.bool_))
-
-    def observations(self) -> Any:
-        raise AssertionError("a vector without autoreset returns observations from reset")
-
-    def close(self) -> None:
-        if isinstance(self.envs, AsyncVectorEnv):
-            self.envs.close(terminate=True)
-        else:
-            self.envs.close()
-
-    def _guarded(self, send: Callable[[], None], wait: Callable[..., Any]) -> Any:
-        try:
-            send()
-            return wait(timeout=self._timeout)
-        except EnvError:
-            raise
-        except multiprocessing.TimeoutError as error:
-            raise EnvCrash(f"gave no answer within env_timeout={self._timeout:g} seconds") from error
-        except Exception as error:
-            text = str(error).strip().splitlines()
-            raise EnvCrash(f"raised {type(error).__name__}: {text[-1] if text else ''}") from error
 
 
 class ForeignVector(Vector):
@@ -133,6 +40,7 @@ class ForeignVector(Vector):
         self.observation_space, self.action_space = envs.single_observation_space, envs.single_action_space
         self.spec = envs.spec
         self.resets_itself = self.mode is not AutoresetMode.DISABLED
+        self.keeps_statistics = any(self.statistics())
         self._resetting = np.zeros(self.num_envs, np.bool_)
         self._next: Any = None
 
@@ -144,7 +52,10 @@ class ForeignVector(Vector):
         return self.envs.reset(seed=seeds, options={"reset_mask": mask})[0]  # type: ignore[arg-type]
 
     def step(self, actions: NDArray[Any]) -> Stepped:
-        o2, r, terminated, truncated, infos = self.envs.step(actions)
+        try:
+            o2, r, terminated, truncated, infos = self.envs.step(actions)
+        except Exception as error:
+            raise env_error(error) from error
         ended = np.asarray(terminated, np.bool_) | np.asarray(truncated, np.bool_)
         valid = ~self._resetting
         self._next = o2
@@ -162,6 +73,19 @@ class ForeignVector(Vector):
 
     def observations(self) -> Any:
         return self._next
+
+    def statistics(self) -> list[Statistics]:
+        return [read_statistics(self.envs)]
+
+    def restore_statistics(self, values: list[Statistics | None]) -> None:
+        write_statistics(self.envs, values[0] or {})
+
+    def rewind(self, mask: Bools, seeds: list[int | None], pasts: list[Past]) -> tuple[Any, list[int]]:
+        """One that is not built here may share state among its environments: nothing is run again."""
+        return None, [-1] * self.num_envs
+
+    def rebuild(self) -> None:
+        raise AssertionError("only a vector of worker processes raises EnvCrash")
 
     def close(self) -> None:
         self.envs.close()
@@ -187,7 +111,7 @@ class EnvFactory:
 
     def __call__(self) -> gym.Env[Any, Any]:
         env: gym.Env[Any, Any] = self.env_fn()
-        return FlatEnv(env)
+        return Rewindable(FlatEnv(env))
 
 
 def env_function(env: EnvFn | str) -> EnvFn:
@@ -200,8 +124,11 @@ def env_function(env: EnvFn | str) -> EnvFn:
         if not callable(env):
             raise ConfigError(f"env_fn={env!r}: give a function that returns an environment, or an id")
         return env
+    module, _, name = env.rpartition(":")
     try:
-        gym.spec(env)
+        if module:
+            importlib.import_module(module)
+        gym.spec(name)
     except (gym.error.Error, ImportError) as error:
         hint = nearest(env, list(gym.registry))
         raise EnvError(

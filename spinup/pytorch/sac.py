@@ -17,8 +17,9 @@ from spinup.pytorch.engines import make_learner
 from spinup.pytorch.networks import MLPActorCritic
 from spinup.pytorch.process import choose_device, preserved_generators, thread_count, torch_settings
 from spinup.pytorch.protocol import check_actor_critic
-from spinup.pytorch.saved import save_as
+from spinup.pytorch.saved import qualified_name, save_as
 from spinup.pytorch.variants import choose_actor_critic, make_objective
+from spinup.restoring import as_before
 
 
 def sac_pytorch(
@@ -52,6 +53,9 @@ def sac_pytorch(
     threads: int | str = "auto",
     variant: str = "sac",
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
+    checkpoint_every: int | str = "epoch",
+    checkpoint_minutes: float = 10.0,
+    resume: bool = False,
 ) -> nn.Module:
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it.
 
@@ -105,6 +109,10 @@ def sac_pytorch(
         variant: "sac", or "sac_v1", the older one with a value network (Haarnoja et al. 2018a), for which
             an actor-critic has the Module `v` besides: `v(obs)` returns (batch,). See docs/variants.md.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
+        checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
+        checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
+        resume: continue the run that the folder in `logger_kwargs` holds, exactly where its last
+            checkpoint was taken; a folder that holds none gets a new run. See docs/reliability.md.
 
     Returns:
         The trained actor-critic.
@@ -112,12 +120,18 @@ def sac_pytorch(
     Raises:
         ConfigError: for a value, combination or actor-critic that cannot work.
         EnvError: for an environment that SAC cannot work with, or that returns what it must not.
-        RunError: if the output folder holds a run already.
+        RunError: if the output folder holds a run already, is in use, or cannot be resumed.
+        TrainingDiverged: if a loss or a parameter is no number any more.
+        KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with a checkpoint.
     """
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
+    if resume:
+        config = as_before(config, logger_kwargs)
     ac_kwargs = copy.deepcopy(ac_kwargs)
-    request = Request("sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback)
+    request = Request(
+        "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume
+    )
     threads = thread_count(config)
 
     def build(collector: Collector) -> Built:

@@ -6,7 +6,7 @@ Loading it calls one allow-listed function, which looks the name up; it never im
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import nn
 
 from spinup.errors import RunError
+from spinup.utils.files import atomic_write
 
 _REGISTRY: dict[str, Any] = {}
 ACTIVATIONS = (
@@ -96,13 +97,9 @@ def save_as(
 
 def save_model(ac: nn.Module, path: Path, constructor: Any, spaces: tuple[Any, Any], kwargs: Any) -> None:
     """Write model.pt so that a reader never sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(path.name + ".part")
-    with open(staged, "wb") as file:
-        torch.save(SavedActorCritic(ac, constructor, spaces, kwargs), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(staged, path)
+    buffer = io.BytesIO()
+    torch.save(SavedActorCritic(ac, constructor, spaces, kwargs), buffer)
+    atomic_write(path, buffer.getvalue())
 
 
 def _look_up(name: str) -> Any:

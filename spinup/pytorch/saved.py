@@ -17,7 +17,6 @@ from gymnasium.spaces import Box, Discrete
 from torch import nn
 
 from spinup.errors import RunError
-from spinup.utils.files import atomic_write
 
 _REGISTRY: dict[str, Any] = {}
 ACTIVATIONS = (
@@ -97,6 +96,8 @@ def save_as(
 
 def save_model(ac: nn.Module, path: Path, constructor: Any, spaces: tuple[Any, Any], kwargs: Any) -> None:
     """Write model.pt so that a reader never sees a part of it."""
+    from spinup.utils.files import atomic_write  # here, so that `import spinup` loads little
+
     buffer = io.BytesIO()
     torch.save(SavedActorCritic(ac, constructor, spaces, kwargs), buffer)
     atomic_write(path, buffer.getvalue())

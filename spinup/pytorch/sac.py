@@ -97,7 +97,7 @@ def sac_pytorch(
         max_ep_len: longest episode; one cut there is not terminal.
         logger_kwargs: keyword arguments for EpochLogger, see `setup_logger_kwargs`.
         save_freq: epochs between saves of the model.
-        target_entropy: nats, in tanh space; "auto" is -act_dim, or half of log n for n discrete actions.
+        target_entropy: nats, in tanh space; "auto" is -act_dim, or 0.3 log n for n discrete actions.
         engine: how an update is computed, never what: "eager" is plain autograd for any actor-critic;
             "auto" is the quickest that applies, by a fixed rule, named in the log.
         device: "cpu", "cuda", "cuda:<index>"; "auto" is cuda where there is one.

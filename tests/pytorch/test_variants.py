@@ -1,0 +1,149 @@
+"""The table of combinations: each cell trains, or is refused with its line; and the free log stds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from helpers import Point, parameters, random_block
+from rooms import Rooms
+from torch import nn
+
+from spinup import MLPActorCritic
+from spinup.config import SACConfig
+from spinup.data.spaces import action_spec
+from spinup.errors import ConfigError
+from spinup.pytorch.discrete import DiscreteMLPActorCritic
+from spinup.pytorch.engines import make_learner
+from spinup.pytorch.variants import make_objective, target_entropy
+
+FREE = {"hidden_sizes": (8, 8), "state_dependent_std": False}
+KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "continuous": (Point, {}),
+    "free std": (Point, {"ac_kwargs": FREE}),
+    "discrete": (Rooms, {}),
+    "discrete, free std": (Rooms, {"ac_kwargs": FREE}),
+}
+NO_V = r"variant='sac_v1' has no form for discrete actions, .*Discrete\(3\): leave variant out"
+NO_STD = r"state_dependent_std is about Gaussian policies, .*Discrete\(3\): leave it out of ac_kwargs"
+REFUSED = {
+    ("discrete", "sac_v1"): NO_V,
+    ("discrete, free std", "sac"): NO_STD,
+    ("discrete, free std", "sac_v1"): NO_V,
+}
+
+
+@pytest.mark.parametrize("alpha", [0.2, "auto"])
+@pytest.mark.parametrize(("kind", "variant"), list(itertools.product(KINDS, ["sac", "sac_v1"])))
+def test_a_cell_trains_or_is_refused_with_its_line(
+    run: Any, kind: str, variant: str, engine: str, alpha: float | str
+) -> None:
+    env, changes = KINDS[kind]
+    options = {"epochs": 1, "variant": variant, "engine": engine, "alpha": alpha, **changes}
+    if line := REFUSED.get((kind, variant)):
+        with pytest.raises(ConfigError, match=line) as caught:
+            run(env, **options)
+        assert "\n" not in str(caught.value)
+        return
+    ac, rows = run(env, **options)
+    assert (rows[-1]["Alpha"] == repr(float(np.float32(0.2)))) is (alpha == 0.2)
+    assert all(math.isfinite(float(rows[-1][key])) for key in ("LossQ", "LossPi", "AverageLogPi"))
+    assert "v" in dict(ac.named_children()) or variant == "sac"
+
+
+@pytest.mark.parametrize("value", [-3.0, -0.01, math.log(3), 5.0])
+def test_a_target_entropy_that_no_discrete_policy_has_is_refused(run: Any, value: float) -> None:
+    line = rf"target_entropy={value:g} cannot be met with 3 discrete actions, .* from 0 to log 3 = 1\.099"
+    with pytest.raises(ConfigError, match=line):
+        run(Rooms, alpha="auto", target_entropy=value)
+
+
+@pytest.mark.parametrize("variant", ["sac", "sac_v1"])
+def test_an_argument_that_the_actor_critic_does_not_take_is_named(run: Any, variant: str) -> None:
+    with pytest.raises(ConfigError, match=r"takes no 'hiden_sizes', did you mean 'hidden_sizes'\?"):
+        run(variant=variant, ac_kwargs={"hiden_sizes": (8,)})
+
+
+class Small(MLPActorCritic):
+    """A user's subclass of the default."""
+
+
+def test_a_subclass_of_the_default_stays_itself(run: Any) -> None:
+    ac, _ = run(epochs=1, actor_critic=Small, ac_kwargs={"hidden_sizes": (4,)})
+    assert type(ac) is Small
+
+
+@pytest.mark.parametrize(
+    ("space", "given", "wanted"),
+    [
+        (Box(-1, 1, (1,)), "auto", -1.0),
+        (Box(-1, 1, (6,)), "auto", -6.0),
+        (Box(-1, 1, (6,)), -2.5, -2.5),
+        (Discrete(2), "auto", 0.3 * math.log(2)),
+        (Discrete(18), "auto", 0.3 * math.log(18)),
+        (Discrete(18), 0.7, 0.7),
+    ],
+)
+def test_the_target_entropy_follows_the_space_or_the_value_given(
+    space: Any, given: Any, wanted: float
+) -> None:
+    config = SACConfig(alpha="auto", target_entropy=given)
+    assert target_entropy(config, space) == pytest.approx(wanted)
+
+
+def free_std_learner() -> Any:
+    """The eager learner over a policy whose log stds are one free vector."""
+    torch.manual_seed(0)
+    space, config = Box(-1.0, 1.0, (2,)), SACConfig(lr=0.01)
+    ac = MLPActorCritic(Box(-1.0, 1.0, (3,)), space, **FREE)
+    return make_learner(
+        ac, make_objective(ac, config, space), config, action_spec(space), lambda ac, path: None
+    )[0]
+
+
+def test_free_log_stds_do_not_depend_on_the_state_and_learn() -> None:
+    learner = free_std_learner()
+    pi = learner.ac.pi
+    learner.update(random_block(count=5))
+    log_std = pi.distribution(torch.randn(7, 3))[1]
+    assert log_std.shape == (7, 2)
+    assert torch.equal(log_std, log_std[:1].expand(7, 2))
+    assert (log_std != -0.5).all()
+
+
+def test_free_log_stds_replace_a_head_by_one_number_per_action() -> None:
+    def count(module: nn.Module) -> int:
+        return sum(p.numel() for p in module.parameters())
+
+    spaces = Box(-1.0, 1.0, (17,)), Box(-1.0, 1.0, (6,))
+    head = 256 * 6 + 6
+    assert count(MLPActorCritic(*spaces).pi) == 73_484
+    assert count(MLPActorCritic(*spaces, state_dependent_std=False).pi) == 73_484 - head + 6
+
+
+def test_acting_with_free_log_stds_is_what_the_module_computes() -> None:
+    learner = free_std_learner()
+    obs, state = np.ones((6, 3), np.float32), learner.rng.bit_generator.state
+    quick = learner.act(obs, False)
+    learner.rng.bit_generator.state = state
+    noise = torch.from_numpy(learner.rng.standard_normal((6, 2), dtype=np.float32))
+    with torch.no_grad():
+        np.testing.assert_allclose(quick, learner.ac.pi(torch.from_numpy(obs), noise)[0], atol=1e-6)
+
+
+def test_a_model_with_free_log_stds_loads(run: Any, tmp_path: Path) -> None:
+    ac, _ = run(ac_kwargs=FREE)
+    loaded = torch.load(tmp_path / "run0" / "pyt_save" / "model.pt")
+    assert torch.equal(loaded.pi.log_std_layer.value, ac.pi.log_std_layer.value)
+    assert torch.equal(parameters(loaded), parameters(ac))
+
+
+def test_the_default_actor_critic_follows_the_action_space(run: Any) -> None:
+    assert type(run(epochs=1)[0]) is MLPActorCritic
+    assert type(run(Rooms, epochs=1)[0]) is DiscreteMLPActorCritic

@@ -29,7 +29,10 @@ SMALL = {
     "batch_size": 8,
     "num_test_episodes": 2,
     "max_ep_len": 20,
+    "threads": 1,
+    "threads": 1,
 }
+LAYOUT = Layout(obs_dim=3, act_dim=2)
 TIMING = ("Time", "StepsPerSecond")
 
 
@@ -201,12 +204,13 @@ def small_ac(
 ) -> MLPActorCritic:
     """A default actor-critic with hidden layers (8, 8), built from `seed`."""
     torch.manual_seed(seed)
-    spaces = Box(-np.inf, np.inf, (obs_dim,)), Box(low, high, (act_dim,))
+    low, high = (np.broadcast_to(bound, (act_dim,)).astype(np.float32) for bound in (low, high))
+    spaces = Box(-np.inf, np.inf, (obs_dim,)), Box(low, high)
     return MLPActorCritic(*spaces, **{"hidden_sizes": (8, 8), **kwargs})
 
 
 def random_block(
-    layout: Layout = Layout(3, 2), count: int = 1, batch: int = 5, seed: int = 0, dtype: Any = np.float32
+    layout: Layout = LAYOUT, count: int = 1, batch: int = 5, seed: int = 0, dtype: Any = np.float32
 ) -> Block:
     """Batches of standard normal observations and rewards, actions in (-1, 1), some terminal."""
     rng = np.random.default_rng(seed)

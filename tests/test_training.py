@@ -17,11 +17,12 @@ from spinup.training import Trainer, TrainingDiverged, _multiples
 from spinup.utils.logx import EpochLogger
 
 MARK = np.float32(0.125)  # the policy's action; uniform draws are never exactly this
-COLUMNS = (
-    "Epoch AverageEpRet StdEpRet MaxEpRet MinEpRet AverageTestEpRet StdTestEpRet MaxTestEpRet MinTestEpRet "
-    "EpLen TestEpLen TotalEnvInteracts AverageQ1Vals StdQ1Vals MaxQ1Vals MinQ1Vals AverageQ2Vals StdQ2Vals "
-    "MaxQ2Vals MinQ2Vals AverageLogPi StdLogPi MaxLogPi MinLogPi LossPi LossQ Time"
-).split()
+STATISTICS = [f"{stat}{key}" for key in ("Q1Vals", "Q2Vals", "LogPi") for stat in ("Average", "Std", "Max", "Min")]
+COLUMNS = [
+    "Epoch", "AverageEpRet", "StdEpRet", "MaxEpRet", "MinEpRet", "AverageTestEpRet", "StdTestEpRet",
+    "MaxTestEpRet", "MinTestEpRet", "EpLen", "TestEpLen", "TotalEnvInteracts", *STATISTICS, "LossPi", "LossQ",
+    "Time",
+]  # fmt: skip
 
 
 class RecordingLearner:

@@ -142,7 +142,7 @@ def test_num_envs_that_contradicts_a_vector_is_refused() -> None:
 
 
 def test_what_is_not_an_environment_is_refused() -> None:
-    with pytest.raises(EnvError, match="env_fn returned int: it must return a gymnasium.Env"):
+    with pytest.raises(EnvError, match=r"env_fn returned int: it must return a gymnasium\.Env"):
         make_vector(lambda: 3, 1, "sync", 10.0)
     with pytest.raises(ConfigError, match="env_fn=3: give a function"):
         env_function(3)  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -171,12 +170,11 @@ def resume(words: list[str]) -> int:
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="train until epoch N instead of the planned end"
     )
+    parser.add_argument("--env", metavar="ID", help="its environment again, where a module must be imported")
     args = parser.parse(words)
-    try:
-        module = importlib.import_module("spinup.resume")
-    except ModuleNotFoundError:
-        raise ConfigError("resume is not part of this version yet: start a new run") from None
-    module.resume_run(args.run_dir, args.epochs)
+    from spinup.resume import resume_run
+
+    resume_run(args.run_dir, args.epochs, args.env)
     return 0
 
 

@@ -52,6 +52,11 @@ def register_actor_critic(constructor: Callable[..., Any], name: str | None = No
     return constructor
 
 
+def registered(name: str) -> Any:
+    """The constructor registered under that name, or None."""
+    return _REGISTRY.get(name)
+
+
 class SavedActorCritic:
     """What `torch.save` is given: an actor-critic as plain data and the function that rebuilds it."""
 

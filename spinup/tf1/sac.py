@@ -15,6 +15,7 @@ from spinup.data.replay import ReplayBuffer
 from spinup.data.vector import EnvFn
 from spinup.errors import EnvError
 from spinup.launch import Built, Request, launch
+from spinup.restoring import as_before
 from spinup.tf1.networks import mlp_actor_critic
 from spinup.utils.tf_saver import import_tf
 
@@ -47,6 +48,9 @@ def sac_tf1(
     updates_per_step: float = 1.0,
     threads: int | str = "auto",
     callback: Callable[[dict[str, Any], Any], Any] | None = None,
+    checkpoint_every: int | str = "epoch",
+    checkpoint_minutes: float = 10.0,
+    resume: bool = False,
 ) -> str | None:
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it, on a TensorFlow graph.
 
@@ -98,6 +102,10 @@ def sac_tf1(
             inside its kernels once per process, for the first session that any code opens.
         callback: called as `callback(row, learner)` after each epoch, where `learner.act(obs,
             deterministic)` acts and `learner.session` is the session; returning False ends the run.
+        checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
+        checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
+        resume: continue the run that the folder in `logger_kwargs` holds, exactly where its last
+            checkpoint was taken; a folder that holds none gets a new run. See docs/reliability.md.
 
     Returns:
         The folder of the saved graph, for `restore_tf_graph`; None if `callback` ended the run before
@@ -107,12 +115,17 @@ def sac_tf1(
         MissingExtraError: if TensorFlow is not installed.
         ConfigError: for a value, combination or graph function that cannot work.
         EnvError: for an environment that SAC cannot work with, or that returns what it must not.
-        RunError: if the output folder holds a run already.
+        RunError: if the output folder holds a run already, is in use, or cannot be resumed.
+        TrainingDiverged: if a loss or a parameter is no number any more.
+        KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with a checkpoint.
     """
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
+    if resume:
+        config = as_before(config, logger_kwargs)
     ac_kwargs = copy.deepcopy(ac_kwargs)
-    request = Request("sac_tf1", env_fn, ac_kwargs, dict(logger_kwargs), callback)
+    name = "" if actor_critic is mlp_actor_critic else _name(actor_critic)
+    request = Request("sac_tf1", env_fn, ac_kwargs, dict(logger_kwargs), callback, name, resume)
     import_tf()
     learners: list[Any] = []
 
@@ -126,8 +139,8 @@ def sac_tf1(
         )
 
     try:
-        saved = launch(config, request, build).model.saved
-        return None if saved is None else str(saved)
+        launch(config, request, build)
+        return _saved(learners[0], logger_kwargs)
     finally:
         for learner in learners:
             learner.close()
@@ -136,6 +149,19 @@ def sac_tf1(
 def thread_count(config: SACConfig) -> int:
     """The number of TensorFlow threads: as asked, else two where the machine has them."""
     return config.threads if isinstance(config.threads, int) else min(2, os.cpu_count() or 1)
+
+
+def _name(actor_critic: Any) -> str:
+    named = actor_critic if hasattr(actor_critic, "__qualname__") else type(actor_critic)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _saved(learner: Any, logger_kwargs: dict[str, Any]) -> str | None:
+    """The folder of the saved graph; a run that was over already when it was resumed saved it before."""
+    if learner.saved is not None:
+        return str(learner.saved)
+    before = os.path.join(logger_kwargs.get("output_dir") or "", "tf1_save")
+    return before if os.path.isdir(before) else None
 
 
 def _make_learner(

@@ -1,0 +1,94 @@
+"""`spinup resume RUN_DIR`: the call of a run made again, from its files."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+
+import spinup
+from spinup.config import field_defaults
+from spinup.data.vector import EnvFn
+from spinup.errors import RunError
+from spinup.pytorch.saved import registered
+from spinup.restoring import DEFAULT_ACTOR_CRITIC, needs_same_call
+from spinup.utils.files import existing_dir, read_json
+from spinup.values import activation
+
+_ACTIVATION = re.compile(r"torch\.nn\.modules\.activation\.(\w+)|torch\.nn\.(\w+)")
+_REMEDY = "call again with resume=True, as when the run began"
+
+
+def resume_run(run_dir: str, epochs: int | None = None, env: str | None = None) -> None:
+    """Continue a run to its planned end, or to the end of epoch `epochs`.
+
+    Nothing that a file names is imported or called, but for environments and actor-critics that are
+    registered in this process.
+
+    Args:
+        run_dir: the folder of the run.
+        epochs: instead of the planned number.
+        env: the environment's id; needed where it must be imported from a module ("module:Env-v0").
+
+    Raises:
+        RunError: if the folder holds no run, or one that its files do not describe wholly.
+    """
+    folder = existing_dir(run_dir)
+    config = read_json(folder / "config.json")
+    algorithm = config.get("algorithm")
+    if algorithm not in ("sac_pytorch", "sac_tf1"):
+        raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")
+    described = read_json(folder / "vars.json").get("env")
+    env_fn = env or _env_fn(str(folder), described)
+    function: Callable[..., Any] = getattr(spinup, algorithm)
+    taken = inspect.signature(function).parameters
+    settings = {name: config[name] for name in field_defaults() if name in config and name in taken}
+    if epochs is not None:
+        settings["epochs"] = epochs
+    logger_kwargs = {"output_dir": str(folder), "exp_name": config.get("exp_name")}
+    function(
+        env_fn,
+        ac_kwargs=_decoded(config.get("ac_kwargs", {})),
+        logger_kwargs=logger_kwargs,
+        resume=True,
+        **_actor_critic(config.get("actor_critic", "")),
+        **settings,
+    )
+
+
+def _env_fn(folder: str, described: Any) -> EnvFn | str:
+    if why_not := needs_same_call({"env": described}):
+        raise RunError(f"{folder} cannot be resumed from its files, since {why_not}: {_REMEDY}")
+    env_id, kwargs = described["id"], dict(described.get("kwargs") or {})
+    if ":" in env_id or env_id not in gym.registry:
+        raise RunError(
+            f"environment id {env_id!r} of {folder} is not registered here, and no file may import it: give "
+            f"--env module:{env_id.rpartition(':')[2]}, or {_REMEDY}"
+        )
+    limit = described.get("max_episode_steps")
+    if limit != gym.spec(env_id).max_episode_steps:
+        kwargs["max_episode_steps"] = limit
+    return lambda: gym.make(env_id, **kwargs)
+
+
+def _actor_critic(name: Any) -> dict[str, Any]:
+    """The keyword argument for an actor-critic that is not the default."""
+    if name in ("", DEFAULT_ACTOR_CRITIC):
+        return {}
+    if constructor := registered(str(name)):
+        return {"actor_critic": constructor}
+    raise RunError(f"its actor-critic {name!r} is not registered here: {_REMEDY}")
+
+
+def _decoded(value: Any) -> Any:
+    """Arguments as they were given; a file holds activations by name."""
+    if isinstance(value, str) and (match := _ACTIVATION.fullmatch(value)):
+        return activation(match[1] or match[2], value)
+    if isinstance(value, list):
+        return [_decoded(v) for v in value]
+    if isinstance(value, dict):
+        return {key: _decoded(v) for key, v in value.items()}
+    return value

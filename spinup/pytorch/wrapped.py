@@ -1,0 +1,45 @@
+"""What the engines share: each computes the eager learner's update by other means, on its memory."""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+from typing import Any
+
+from spinup.data.replay import Block
+from spinup.pytorch.learner import EagerLearner, Float
+
+
+class WrappedLearner(abc.ABC):
+    """A learner that acts, saves and restores as `eager` does and only updates in its own way.
+
+    The engine and `eager` read and write the same parameters, targets, Adam moments and alpha, so a
+    state taken from one engine continues in any other.
+    """
+
+    eager: EagerLearner
+
+    def act(self, obs: Float, deterministic: bool) -> Float:
+        """Actions (N, act_dim) for observations (N, obs_dim)."""
+        return self.eager.act(obs, deterministic)
+
+    @abc.abstractmethod
+    def update(self, block: Block) -> dict[str, Float]:
+        """One gradient step per batch; metrics of all n, brought to the host once."""
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write folder/pyt_save/<name>.pt."""
+        self.eager.save(folder, name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, targets, optimisers, alpha and generators, as arrays and numbers."""
+        return self.eager.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state` was taken."""
+        self.eager.load_state_dict(state)
+        self.adopt()
+
+    @abc.abstractmethod
+    def adopt(self) -> None:
+        """Take over what `eager` has just loaded into memory of its own: the optimisers' state."""

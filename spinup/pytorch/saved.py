@@ -87,8 +87,11 @@ def rebuild_actor_critic(data: dict[str, Any]) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             ac: nn.Module = constructor(*spaces, **_decode(data["kwargs"]))
         ac.load_state_dict(data["state"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"this model file does not describe an actor-critic of ours: {error}") from None
+    except RunError:
+        raise
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        cause = " ".join(str(error).split())
+        raise RunError(f"this model file does not describe an actor-critic of ours: {cause}") from None
     return ac
 
 

@@ -5,6 +5,7 @@ TensorFlow is imported when a graph is built, so that `sac_tf1` can be named and
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -127,5 +128,6 @@ def _activation(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tenso
     if name not in ACTIVATIONS:
         hint = nearest(name.rsplit(".", 1)[-1].lower(), ACTIVATIONS)
         raise ConfigError(f"activation={activation!r} is not one of {', '.join(ACTIVATIONS)} in tf.nn{hint}")
-    function: Callable[[Tensor], Tensor] = getattr(import_tf().nn, name)
+    import_tf()
+    function: Callable[[Tensor], Tensor] = getattr(importlib.import_module("tensorflow").nn, name)
     return function

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +109,8 @@ def restore_tf_graph(sess: Any, fpath: str | Path) -> dict[str, Any]:
     info = read_json(Path(fpath) / INFO_FILE)
     with sess.graph.as_default():
         try:
-            tf.saved_model.loader.load(sess, [tf.saved_model.tag_constants.SERVING], str(fpath))
+            with _without_notices():
+                tf.saved_model.loader.load(sess, [tf.saved_model.tag_constants.SERVING], str(fpath))
             names = {**info["inputs"], **info["outputs"]}
             return {key: sess.graph.get_tensor_by_name(name) for key, name in names.items()}
         except (OSError, KeyError, ValueError, TypeError) as error:
@@ -116,3 +120,15 @@ def restore_tf_graph(sess: Any, fpath: str | Path) -> dict[str, Any]:
 
 def _names(tensors: dict[str, Any]) -> dict[str, str]:
     return {key: tensor.name for key, tensor in tensors.items()}
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """TensorFlow notes on every call that the graph API is old; the user has asked for just that API."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -30,7 +30,6 @@ SMALL = {
     "num_test_episodes": 2,
     "max_ep_len": 20,
     "threads": 1,
-    "threads": 1,
 }
 LAYOUT = Layout(obs_dim=3, act_dim=2)
 TIMING = ("Time", "StepsPerSecond")

@@ -17,7 +17,9 @@ from spinup.training import Trainer, TrainingDiverged, _multiples
 from spinup.utils.logx import EpochLogger
 
 MARK = np.float32(0.125)  # the policy's action; uniform draws are never exactly this
-STATISTICS = [f"{stat}{key}" for key in ("Q1Vals", "Q2Vals", "LogPi") for stat in ("Average", "Std", "Max", "Min")]
+STATISTICS = [
+    f"{stat}{key}" for key in ("Q1Vals", "Q2Vals", "LogPi") for stat in ("Average", "Std", "Max", "Min")
+]
 COLUMNS = [
     "Epoch", "AverageEpRet", "StdEpRet", "MaxEpRet", "MinEpRet", "AverageTestEpRet", "StdTestEpRet",
     "MaxTestEpRet", "MinTestEpRet", "EpLen", "TestEpLen", "TotalEnvInteracts", *STATISTICS, "LossPi", "LossQ",

@@ -56,7 +56,11 @@ def reference(ac: Any, block: Block, alpha: float, learn: bool, steps: int) -> d
                 p.copy_(0.995 * p + 0.005 * q)
         for key, value in (("LossQ", q_loss), ("LossPi", pi_loss), ("Entropy", -logp.mean())):
             out[key].append(value.item())
-    return {**out, "ac": parameters(ac), "targets": torch.cat([parameters(targets.q1), parameters(targets.q2)])}
+    return {
+        **out,
+        "ac": parameters(ac),
+        "targets": torch.cat([parameters(targets.q1), parameters(targets.q2)]),
+    }
 
 
 def draw(pi: Any, o: Tensor, xi: Tensor) -> tuple[Tensor, Tensor]:

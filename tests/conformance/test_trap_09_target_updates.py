@@ -1,0 +1,27 @@
+"""Trap 9: target updates counted by a loop-local index, and so never what was asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from helpers import LAYOUT, make, parameters, random_block, small_ac
+
+from spinup.data.replay import Block
+
+
+def test_targets_move_once_per_gradient_step_however_steps_are_blocked(engine: str) -> None:
+    block = random_block(count=6)
+    for sizes in ((6,), (1, 5), (2, 2, 2), (1,) * 6):
+        ac, at = small_ac(), 0
+        learner = make(ac, engine, polyak=0.5)
+        wanted = torch.cat([parameters(ac.q1), parameters(ac.q2)])
+        follower = small_ac()
+        one = make(follower, engine, polyak=0.5)
+        for size in sizes:
+            learner.update(Block(LAYOUT, block.rows[at : at + size], block.noise[at : at + size]))
+            at += size
+        for k in range(6):
+            one.update(Block(LAYOUT, block.rows[k : k + 1], block.noise[k : k + 1]))
+            wanted = 0.5 * wanted + 0.5 * torch.cat([parameters(follower.q1), parameters(follower.q2)])
+        found = [np.array(v).ravel() for v in learner.state_dict()["targets"].values()]
+        assert np.allclose(np.concatenate(found), wanted, atol=1e-6)

@@ -1,0 +1,38 @@
+"""Trap 14: env, test env or action space never seeded; two runs of one seed differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from helpers import Point, parameters, without_timing
+
+from spinup.data.collector import TEST_STREAM, TRAIN_STREAM, episode_seed
+
+
+@pytest.mark.parametrize("changes", [{}, {"num_envs": 2}, {"start_steps": 1000}, {"alpha": "auto"}])
+def test_two_runs_of_one_seed_are_the_same(run: Any, engine: str, changes: Any) -> None:
+    (a, rows_a), (b, rows_b), (_, rows_c) = (run(**changes, engine=engine, seed=s) for s in (5, 5, 6))
+    assert torch.equal(parameters(a), parameters(b))
+    assert without_timing(rows_a) == without_timing(rows_b)
+    for column in ("AverageEpRet", "AverageTestEpRet"):
+        assert rows_a[0][column] != rows_c[0][column]
+
+
+def test_every_episode_is_reset_with_a_seed_of_its_own(run: Any) -> None:
+    seeds: list[int] = []
+
+    class Noted(Point):
+        """Keeps the seeds of all its instances."""
+
+        def reset(self, **kwargs: Any) -> Any:
+            seeds.append(kwargs["seed"])
+            return super().reset(**kwargs)
+
+    run(Noted, num_envs=2, seed=3)
+    assert None not in seeds
+    trained = {episode_seed(3, TRAIN_STREAM, i, k) for i in range(2) for k in range(5)}
+    tested = {episode_seed(3, TEST_STREAM, i, k) for i in range(2) for k in range(2)}
+    assert trained | tested <= set(seeds)
+    assert not trained & tested

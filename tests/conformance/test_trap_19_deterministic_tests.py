@@ -1,0 +1,50 @@
+"""Trap 19: deterministic evaluation asked for, stochastic delivered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import FourCalls, Point, make, small_ac
+
+from spinup import MLPActorCritic
+
+ACTIONS: list[tuple[Any, float]] = []
+
+
+class Noted(Point):
+    """Keeps each observation acted on with the action; one action per number observed."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        self.last, info = super().reset(**kwargs)
+        return self.last, info
+
+    def step(self, action: Any) -> Any:
+        ACTIONS.append((self.last, float(action[0])))
+        self.last, *rest = super().step(action)
+        return self.last, *rest
+
+
+@pytest.mark.parametrize("kind", [MLPActorCritic, FourCalls])
+def test_tests_of_a_run_take_the_mean_action(run: Any, engine: str, kind: Any) -> None:
+    ACTIONS.clear()
+    changes = {} if kind is MLPActorCritic else {"actor_critic": kind}
+    engine = engine if kind is MLPActorCritic else "eager"
+    ac = run(Noted, epochs=1, engine=engine, start_steps=0, update_after=10_000, **changes)[0]
+    obs = torch.from_numpy(np.array([obs for obs, _ in ACTIONS]))
+    mean = np.asarray(ac.act(obs, deterministic=True)).ravel()
+    exact = np.isclose([action for _, action in ACTIONS], mean, atol=1e-5)
+    assert exact[100:].all()  # two test episodes after a hundred steps of training
+    assert len(exact) == 100 + 2 * 15
+    assert exact[:100].sum() < 5
+
+
+def test_act_is_deterministic_when_asked(engine: str) -> None:
+    ac = small_ac()
+    learner, obs = make(ac, engine), np.ones((3, 3), np.float32)
+    assert np.array_equal(learner.act(obs, True), learner.act(obs, True))
+    assert np.allclose(learner.act(obs, True), ac.act(obs, deterministic=True), atol=1e-6)
+    assert not np.array_equal(learner.act(obs, False), learner.act(obs, False))
+    assert not np.array_equal(ac.act(obs), ac.act(obs))

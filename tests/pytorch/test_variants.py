@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from helpers import Point, parameters, random_block
+from helpers import SMALL, Point, parameters, random_block, read_rows
 from rooms import Rooms
 from torch import nn
 
-from spinup import MLPActorCritic
+from spinup import MLPActorCritic, sac_tf1
 from spinup.config import SACConfig
 from spinup.data.spaces import action_spec
-from spinup.errors import ConfigError
+from spinup.errors import ConfigError, EnvError
 from spinup.pytorch.discrete import DiscreteMLPActorCritic
 from spinup.pytorch.engines import make_learner
 from spinup.pytorch.variants import make_objective, target_entropy
@@ -39,22 +40,60 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("alpha", [0.2, "auto"])
-@pytest.mark.parametrize(("kind", "variant"), list(itertools.product(KINDS, ["sac", "sac_v1"])))
-def test_a_cell_trains_or_is_refused_with_its_line(
+NOT_FUSED = r"engine='fused' cannot be used here, as .*: give engine='auto'"
+CELLS = list(itertools.product(KINDS, ["sac", "sac_v1"], ["auto", "eager", "fused"], [0.2, "auto"]))
+
+
+def refusal(kind: str, variant: str, engine: str) -> str | None:
+    """The line that refuses a cell of the table; None where it trains."""
+    plain = (kind, variant) == ("continuous", "sac")
+    return REFUSED.get((kind, variant)) or (None if plain or engine != "fused" else NOT_FUSED)
+
+
+@pytest.mark.parametrize(("kind", "variant", "engine", "alpha"), CELLS)
+def test_a_torch_cell_trains_or_is_refused_with_its_line(
     run: Any, kind: str, variant: str, engine: str, alpha: float | str
 ) -> None:
     env, changes = KINDS[kind]
     options = {"epochs": 1, "variant": variant, "engine": engine, "alpha": alpha, **changes}
-    if line := REFUSED.get((kind, variant)):
+    if line := refusal(kind, variant, engine):
         with pytest.raises(ConfigError, match=line) as caught:
             run(env, **options)
         assert "\n" not in str(caught.value)
         return
     ac, rows = run(env, **options)
-    assert (rows[-1]["Alpha"] == repr(float(np.float32(0.2)))) is (alpha == 0.2)
-    assert all(math.isfinite(float(rows[-1][key])) for key in ("LossQ", "LossPi", "AverageLogPi"))
-    assert "v" in dict(ac.named_children()) or variant == "sac"
+    check_row(rows[-1], alpha)
+    assert ("v" in dict(ac.named_children())) is (variant == "sac_v1")
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
+@pytest.mark.parametrize("alpha", [0.2, "auto"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tensorflow_cell_trains_or_is_refused_with_its_line(
+    tmp_path: Path, kind: str, alpha: float | str
+) -> None:
+    env, changes = KINDS[kind]
+    logger_kwargs = {"output_dir": str(tmp_path), "quiet": True, "tensorboard": False}
+    options = {**SMALL, "epochs": 1, "alpha": alpha, "logger_kwargs": logger_kwargs, **changes}
+    if kind.startswith("discrete"):
+        with pytest.raises(EnvError, match=r"Discrete\(3\) is discrete, and sac_tf1 acts on a Box") as caught:
+            sac_tf1(env, **options)
+        assert "\n" not in str(caught.value)
+        return
+    sac_tf1(env, **options)
+    check_row(read_rows(tmp_path)[-1], alpha)
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
+def test_the_tensorflow_version_has_no_older_variant() -> None:
+    with pytest.raises(TypeError, match="'variant'"):
+        sac_tf1(Point, variant="sac_v1")
+
+
+def check_row(row: dict[str, str], alpha: float | str) -> None:
+    """The losses are numbers, and alpha stood still unless it was to be learned."""
+    assert all(math.isfinite(float(row[key])) for key in ("LossQ", "LossPi", "AverageLogPi"))
+    assert (float(row["Alpha"]) == pytest.approx(0.2, abs=1e-7)) is (alpha == 0.2)
 
 
 @pytest.mark.parametrize("value", [-3.0, -0.01, math.log(3), 5.0])

@@ -145,9 +145,9 @@ def describe_run(config: SACConfig, request: Request, built: Built, collector: C
     settings = {
         "algorithm": request.algorithm,
         **vars(config),
+        "actor_critic": request.actor_critic,
         "ac_kwargs": request.ac_kwargs,
         **built.choices,
-        "actor_critic": request.actor_critic,
         "env": describe_env(collector)["env"],
     }
     plain: dict[str, Any] = to_json(settings)

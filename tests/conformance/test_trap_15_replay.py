@@ -26,9 +26,13 @@ def test_rows_stay_whole_across_the_wrap() -> None:
     collector = Collector(make_vector(Diary, 3, "sync", 10.0), seed=0, stream=1, max_ep_len=1000)
     collector.start()
     buffer = ReplayBuffer(collector.layout, 10)  # three at a time do not divide ten
+    written: list[list[float]] = []
     for _ in range(25):
-        buffer.add(collector.step(np.zeros((3, 1), np.float32))[0])
+        rows = collector.step(np.zeros((3, 1), np.float32))[0]
+        buffer.add(rows)
+        written += rows.tolist()
     kept = buffer.read(buffer.total - 10, buffer.total)
+    assert kept.tolist() == written[-10:]
     assert (kept[:, collector.layout.o][:, 0] == kept[:, collector.layout.o2][:, 0]).all()
     assert (kept[:, collector.layout.o][:, 1] + 1 == kept[:, collector.layout.o2][:, 1]).all()
     assert (kept[:, collector.layout.r] == 100 * kept[:, collector.layout.o2][:, 0] + kept[:, 1]).all()

@@ -46,12 +46,11 @@ def test_the_bridge_separates_the_two_defaults() -> None:
     assert default_target_entropy(4) < reachable_entropy() < 0.98 * math.log(4)
 
 
-def alphas(run: Any, engine: str, target: Any) -> list[float]:
+def alphas(run: Any, target: Any) -> list[float]:
     """Alpha after each epoch on the bridge."""
     options = {"lr": 0.02, "polyak": 0.9, "steps_per_epoch": 120, "epochs": 5, "batch_size": 32}
     _, rows = run(
         Bridge,
-        engine=engine,
         alpha="auto_0.2",
         target_entropy=target,
         gamma=GAMMA,
@@ -61,10 +60,10 @@ def alphas(run: Any, engine: str, target: Any) -> list[float]:
     return [float(row["Alpha"]) for row in rows]
 
 
-def test_alpha_stays_small_at_the_default_and_runs_away_beyond_reach(run: Any, engine: str) -> None:
-    stable = alphas(run, engine, "auto")
+def test_alpha_stays_small_at_the_default_and_runs_away_beyond_reach(run: Any) -> None:
+    stable = alphas(run, "auto")
     assert max(stable) <= 0.2
-    runaway = alphas(run, engine, 0.98 * math.log(4))
+    runaway = alphas(run, 0.98 * math.log(4))
     assert runaway[-1] > 5 * 0.2
     assert all(after > before for before, after in itertools.pairwise(runaway))
 

@@ -19,8 +19,8 @@ ROOT = Path(spinup.__file__).parent
 # A module imports only from layers below its own, and from its own package.
 LAYERS = {
     "errors": 0, "config": 1, "seams": 1, "signals": 1, "values": 2, "data": 2, "flags": 3, "utils": 3,
-    "training": 4, "keeper": 5, "restoring": 6, "launch": 7, "pytorch": 8, "tf1": 8, "": 9, "run": 9,
-    "resume": 9, "__main__": 10,
+    "training": 4, "keeper": 5, "restoring": 6, "launch": 7, "pytorch": 8, "tf1": 8, "": 9, "run": 10,
+    "resume": 9, "__main__": 11,
 }  # fmt: skip
 FROZEN: list[tuple[str, Any]] = [
     ("env_fn", inspect.Parameter.empty), ("actor_critic", MLPActorCritic), ("ac_kwargs", {}), ("seed", 0),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spinup.config import nearest
 from spinup.data.flat import FlatEnv
 from spinup.data.own import OwnVector
+from spinup.data.quiet import mujoco_warnings_once
 from spinup.data.rewind import Past, Rewindable, Statistics, read_statistics, write_statistics
 from spinup.data.spaces import flat_observation_space
 from spinup.data.stepping import Bools, Stepped, Vector, env_error
@@ -110,7 +111,8 @@ class EnvFactory:
         self.env_fn = env_fn
 
     def __call__(self) -> gym.Env[Any, Any]:
-        env: gym.Env[Any, Any] = self.env_fn()
+        with mujoco_warnings_once():
+            env: gym.Env[Any, Any] = self.env_fn()
         return Rewindable(FlatEnv(env))
 
 
@@ -153,7 +155,8 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> V
         ConfigError: if `num_envs` contradicts the size of a VectorEnv.
     """
     try:
-        first = env_fn()
+        with mujoco_warnings_once():
+            first = env_fn()
     except gym.error.Error as error:
         raise EnvError(f"env_fn failed: {type(error).__name__}: {str(error).splitlines()[0]}") from error
     if isinstance(first, VectorEnv):

@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import train
+from helpers import ENGINES, train
 from hypothesis import settings
-
-ENGINES = ("eager",)
 
 torch.set_num_threads(1)
 settings.register_profile("spinup", derandomize=True, deadline=None, database=None, max_examples=60)

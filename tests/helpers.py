@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ SMALL = {
     "threads": 1,
 }
 LAYOUT = Layout(obs_dim=3, act_dim=2)
+ENGINES = ("eager",)
 TIMING = ("Time", "StepsPerSecond")
 
 
@@ -174,12 +176,17 @@ class SharedByAll(FourCalls):
 
 
 def train(folder: Path, env_fn: Any = Point, **changes: Any) -> tuple[Any, list[dict[str, str]]]:
-    """A short run; returns the actor-critic and the rows of progress.txt."""
+    """A short run, by sac_tf1 if the engine is "tf1"; returns the actor-critic and the rows."""
     if "actor_critic" in changes:
         changes.setdefault("ac_kwargs", {})
     logger_kwargs = {"output_dir": str(folder), "quiet": True, "tensorboard": False}
-    ac = sac_pytorch(env_fn, **{**SMALL, "logger_kwargs": logger_kwargs, **changes})
-    return ac, read_rows(folder)
+    settings = {**SMALL, "logger_kwargs": logger_kwargs, **changes}
+    return sac(settings.get("engine", ""))(env_fn, **settings), read_rows(folder)
+
+
+def sac(engine: str) -> Any:
+    """The function that trains with this engine."""
+    return importlib.import_module("graphs").sac_mirrored if engine == "tf1" else sac_pytorch
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:
@@ -221,7 +228,9 @@ def random_block(
 
 
 def make(ac: nn.Module, engine: str = "eager", act_dim: int = 2, **changes: Any) -> Any:
-    """The learner of `engine` over `ac`, saving nothing."""
+    """The learner of `engine` over `ac`, saving nothing; "tf1" keeps `ac` equal to its graph."""
+    if engine == "tf1":
+        return importlib.import_module("graphs").Mirror(ac, act_dim, **changes)
     config = SACConfig(engine=engine, **{"batch_size": 5, **changes})
     actions = action_spec(Box(-1.0, 1.0, (act_dim,), np.float32))
     objective = make_objective(ac, config, actions.space)

@@ -1,11 +1,13 @@
-"""A small environment with discrete actions that many tests share."""
+"""A small environment with discrete actions and a module for it, which several tests share."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import gymnasium as gym
+import torch
 from gymnasium.spaces import Discrete
+from torch import nn
 
 
 class Rooms(gym.Env[Any, Any]):
@@ -26,3 +28,36 @@ class Rooms(gym.Env[Any, Any]):
         self.t += 1
         self.room = 1 - self.room if action == self.start + 1 else self.room
         return self.room, float(self.room), False, self.t >= 10, {}
+
+
+class LinearPolicy(nn.Module):
+    """A softmax over a linear map of the observation."""
+
+    def __init__(self, obs_dim: int, n: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(obs_dim, n)
+
+    def forward(self, obs: Any) -> Any:
+        """Probabilities and their logarithms, each (B, n)."""
+        logp = torch.log_softmax(self.linear(obs), -1)
+        return logp.exp(), logp
+
+
+class LinearActorCritic(nn.Module):
+    """A user's discrete actor-critic that offers the documented calls and nothing else."""
+
+    def __init__(self, obs_dim: int, n: int) -> None:
+        super().__init__()
+        self.pi = LinearPolicy(obs_dim, n)
+        self.q1, self.q2 = nn.Linear(obs_dim, n), nn.Linear(obs_dim, n)
+
+    def act(self, obs: Any, deterministic: bool = False) -> Any:
+        """The protocol's act, drawing from torch's global generator."""
+        with torch.no_grad():
+            probs = self.pi(obs)[0]
+            return (probs.argmax(-1) if deterministic else torch.multinomial(probs, 1)[:, 0]).numpy()
+
+
+def linear_module(observation_space: Any, action_space: Any) -> LinearActorCritic:
+    """A constructor for `sac_pytorch`."""
+    return LinearActorCritic(observation_space.shape[0], int(action_space.n))

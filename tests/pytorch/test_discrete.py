@@ -12,7 +12,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from helpers import parameters
-from rooms import Rooms
+from rooms import LinearActorCritic, Rooms, linear_module
 from torch import Tensor, nn
 
 import spinup
@@ -67,12 +67,6 @@ class Tables(nn.Module):
         with torch.no_grad():
             probs = self.pi(obs)[0]
             return (probs.argmax(-1) if deterministic else torch.multinomial(probs, 1)[:, 0]).numpy()
-
-
-def user_module(observation_space: Any, action_space: Any) -> Tables:
-    """A constructor for `sac_pytorch` on `Rooms`."""
-    zeros = [[0.0] * int(action_space.n)] * observation_space.shape[0]
-    return Tables(zeros, zeros, zeros)
 
 
 def batch(o: list[int], a: list[int], r: list[float], d: list[float], o2: list[int]) -> Batch:
@@ -302,10 +296,11 @@ def test_a_space_that_starts_elsewhere_and_several_envs(run: Any) -> None:
 
 
 def test_a_users_own_module_trains(run: Any) -> None:
-    ac, rows = run(Rooms, actor_critic=user_module, alpha="auto")
-    assert type(ac) is Tables
-    assert parameters(ac.pi).abs().sum() > 0
-    assert float(rows[-1]["Entropy"]) <= math.log(3)
+    ac, rows = run(Rooms, actor_critic=linear_module, alpha="auto")
+    torch.manual_seed(0)
+    assert type(ac) is LinearActorCritic
+    assert not torch.equal(parameters(ac), parameters(LinearActorCritic(2, 3)))
+    assert 0.0 < float(rows[-1]["Entropy"]) <= math.log(3)
 
 
 def test_multi_discrete_actions_are_refused_by_name(run: Any) -> None:

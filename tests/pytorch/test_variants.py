@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from helpers import SMALL, Point, parameters, random_block, read_rows
-from rooms import Rooms
+from helpers import SMALL, Point, parameters, random_block, read_rows, train, without_timing
+from rooms import Rooms, linear_module
 from torch import nn
 
 from spinup import MLPActorCritic, sac_tf1
@@ -186,3 +186,23 @@ def test_a_model_with_free_log_stds_loads(run: Any, tmp_path: Path) -> None:
 def test_the_default_actor_critic_follows_the_action_space(run: Any) -> None:
     assert type(run(epochs=1)[0]) is MLPActorCritic
     assert type(run(Rooms, epochs=1)[0]) is DiscreteMLPActorCritic
+
+
+RESUMED = {
+    "discrete": (Rooms, {}),
+    "sac_v1": (Point, {"variant": "sac_v1"}),
+    "free std": (Point, {"ac_kwargs": FREE}),
+    "a user's discrete module": (Rooms, {"actor_critic": linear_module}),
+}
+
+
+@pytest.mark.parametrize("alpha", [0.2, "auto"])
+@pytest.mark.parametrize("case", RESUMED)
+def test_two_halves_are_the_whole(tmp_path: Path, case: str, alpha: Any) -> None:
+    env, options = RESUMED[case]
+    settings = {"alpha": alpha, "lr": 0.01, **options}
+    whole, _ = train(tmp_path / "whole", env, epochs=2, **settings)
+    train(tmp_path / "halves", env, epochs=1, **settings)
+    halves, rows = train(tmp_path / "halves", env, epochs=2, resume=True, **settings)
+    assert torch.equal(parameters(whole), parameters(halves))
+    assert without_timing(read_rows(tmp_path / "whole")) == without_timing(rows)

@@ -1,0 +1,53 @@
+"""A run that is killed again and again, within saves too, and resumed, is the run left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ENGINES
+from helpers import train
+from killing import ENVS
+from resuming import assert_same_files, set_alarm
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+SETTINGS = {"steps_per_epoch": 99, "epochs": 10, "num_test_episodes": 1, "checkpoint_every": 7, "threads": 1}
+
+
+def kill_and_resume(folder: Path, kills: int, seed: int, **settings: Any) -> dict[str, int]:
+    """Kills by kind, of a run that was resumed after each until it was done."""
+    order = {"folder": str(folder), "kills": kills, "seed": seed, "settings": {**SETTINGS, **settings}}
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("killing.py")), json.dumps(order)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    count: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return count
+
+
+def check(tmp_path: Path, kills: int, seed: int, **settings: Any) -> None:
+    """Kill a run; its rows and models end as those of a run left alone."""
+    set_alarm(None)
+    train(tmp_path / "whole", **{**SETTINGS, **settings, "env_fn": ENVS[settings["env_fn"]]})
+    count = kill_and_resume(tmp_path / "killed", kills, seed, **settings)
+    assert sum(count.values()) == kills, count
+    assert_same_files(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_a_few_kills(tmp_path: Path) -> None:
+    check(tmp_path, 4, 1, env_fn="point", num_envs=3, engine="auto")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("env_fn", ["point", "normalised"])
+def test_many_kills(tmp_path: Path, engine: str, num_envs: int, env_fn: str) -> None:
+    seed = 10 * num_envs + (env_fn == "point")
+    check(tmp_path, 8, seed, engine=engine, num_envs=num_envs, env_fn=env_fn, alpha="auto")

@@ -149,6 +149,7 @@ def free_std_learner() -> Any:
 def test_free_log_stds_do_not_depend_on_the_state_and_learn() -> None:
     learner = free_std_learner()
     pi = learner.ac.pi
+    assert (pi.distribution(torch.randn(4, 3))[1] == -0.5).all()
     learner.update(random_block(count=5))
     log_std = pi.distribution(torch.randn(7, 3))[1]
     assert log_std.shape == (7, 2)

@@ -10,19 +10,24 @@ from torch import nn
 from spinup.config import SACConfig
 from spinup.data.spaces import ActionSpec
 from spinup.errors import ConfigError
+from spinup.pytorch.compiled import CompiledLearner, why_not_compiled
+from spinup.pytorch.cuda_graph import CudaGraphLearner, why_not_cuda_graph
+from spinup.pytorch.discrete import DiscreteMLPActorCritic
 from spinup.pytorch.fused import FusedLearner, why_not_fused
 from spinup.pytorch.learner import EagerLearner, Objective, Save
+from spinup.pytorch.networks import MLPActorCritic
+from spinup.pytorch.value_function import MLPValueActorCritic
 from spinup.pytorch.variants import target_entropy
 from spinup.training import Learner
 
-_LEARNERS: dict[str, tuple[Callable[..., Learner], str]] = {
-    "eager": (EagerLearner, "plain autograd"),
-    "fused": (FusedLearner, "explicit gradients of the default networks"),
+WhyNot = Callable[[Any, Objective], str | None]
+_ENGINES: dict[str, tuple[Callable[..., Learner], WhyNot, str]] = {
+    "eager": (EagerLearner, lambda ac, objective: None, "plain autograd"),
+    "fused": (FusedLearner, why_not_fused, "explicit gradients of the default networks"),
+    "compile": (CompiledLearner, why_not_compiled, "torch.compile; the first update takes half a minute"),
+    "cuda_graph": (CudaGraphLearner, why_not_cuda_graph, "blocks of updates as CUDA graphs"),
 }
-_WHY_NOT: dict[str, Callable[[Any, Objective], str | None]] = {
-    "eager": lambda ac, objective: None,
-    "fused": why_not_fused,
-}
+_OURS = (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic)
 
 
 def make_learner(
@@ -30,22 +35,32 @@ def make_learner(
 ) -> tuple[Learner, str, str]:
     """The learner, the engine's name and one line that says why it was chosen.
 
-    `auto` is fused where it applies, else eager.
+    `auto` is what `preferred` names where that applies, else eager.
 
     Raises:
         ConfigError: if the engine asked for cannot compute this update.
     """
     name = config.engine
-    wanted = "fused" if name == "auto" else name
-    if wanted not in _LEARNERS:
-        raise ConfigError(f"engine={name!r} is not available: give engine='auto'")
-    reason = _WHY_NOT[wanted](ac, objective)
-    if reason is None:
-        chosen, why = wanted, "asked for" if name == wanted else "the quickest that applies"
-    elif name == "auto":
-        chosen, why = "eager", f"not {wanted}, as {reason}"
-    else:
+    wanted = preferred(ac, objective) if name == "auto" else name
+    learner, why_not, what = _ENGINES[wanted]
+    reason = why_not(ac, objective)
+    if reason is not None and name != "auto":
         raise ConfigError(f"engine={name!r} cannot be used here, as {reason}: give engine='auto'")
-    learner, what = _LEARNERS[chosen]
-    note = f"engine: {chosen}, {what} ({why})"
+    if reason is not None:
+        chosen, note = "eager", f"engine: eager, plain autograd (not {wanted}, as {reason})"
+        learner = EagerLearner
+    else:
+        why = "asked for" if name == wanted else "the quickest that applies"
+        chosen, note = wanted, f"engine: {wanted}, {what} ({why})"
     return learner(ac, objective, config, target_entropy(config, actions.space), save), chosen, note
+
+
+def preferred(ac: nn.Module, objective: Objective) -> str:
+    """What `auto` would use: fused on the CPU, cuda_graph on CUDA for networks of this package.
+
+    A user's own module may branch in Python, and a captured graph would go on taking the branch of its
+    first run; so it is captured only when asked for by name.
+    """
+    if objective.critic_params[0].device.type == "cpu":
+        return "fused"
+    return "cuda_graph" if type(ac) in _OURS else "eager"

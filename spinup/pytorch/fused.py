@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spinup.config import SACConfig
-from spinup.data.replay import Block
+from spinup.data.replay import Block, Layout
 from spinup.pytorch.fused_math import (
     AdamGroup,
     Flat,
@@ -84,17 +84,22 @@ class FusedLearner(WrappedLearner):
         if isinstance(self.temperature, ExplicitAlpha):
             self.temperature.group.adopt(self.temperature.learned.optimiser)
 
-    @torch.no_grad()
     def update(self, block: Block) -> dict[str, Float]:
         """One gradient step per batch; metrics of all n, computed together at the end."""
-        batch = block.rows.shape[1]
+        like = self.critic_group.params
+        rows, noise = (torch.as_tensor(x).to(like.device, like.dtype) for x in (block.rows, block.noise))
+        metrics = self.run(rows, noise, block.layout)
+        return {key: value.cpu().numpy() for key, value in metrics.items()}
+
+    @torch.no_grad()
+    def run(self, rows: Tensor, noise: Tensor, layout: Layout) -> dict[str, Tensor]:
+        """A block on the device, as EagerLearner.run."""
+        batch = rows.shape[1]
         if batch not in self._workspaces:
             self._workspaces[batch] = Workspace(batch, self._ac, self.critic_group.params)
-        room = self._workspaces[batch]
-        memory = BlockMemory(block, self.gamma, self.critic_group.params.dtype)
+        room, memory = self._workspaces[batch], BlockMemory(rows, noise, layout, self.gamma)
         alphas = torch.stack([self.step(b, room) for b in memory])
-        metrics = memory.metrics(alphas, self.eager.target_entropy)
-        return {key: value.numpy() for key, value in metrics.items()}
+        return memory.metrics(alphas, self.eager.target_entropy)
 
     def step(self, b: Slice, room: Workspace) -> Tensor:
         """One gradient step: critics, policy, alpha, targets. Returns the alpha it used, 0-dim."""
@@ -199,6 +204,12 @@ class ExplicitAlpha(Temperature):
 
 def why_not_fused(ac: nn.Module, objective: Objective) -> str | None:
     """What the fused engine does not cover here, in a few words; None where it applies."""
+    device = objective.critic_params[0].device
+    return why_not_formulas(ac, objective) or (None if device.type == "cpu" else f"the device is {device}")
+
+
+def why_not_formulas(ac: nn.Module, objective: Objective) -> str | None:
+    """Where the gradients written out here are not those of `ac`, in a few words; None where they are."""
     if type(objective) is not SoftQ:
         return f"the objective is {type(objective).__name__}"
     if type(ac) is not MLPActorCritic:
@@ -237,6 +248,4 @@ def _why_not_parameters(ac: MLPActorCritic) -> str | None:
         return "a parameter is frozen"
     if len({p.dtype for p in given}) > 1 or given[0].dtype not in (torch.float32, torch.float64):
         return f"the parameters are {given[0].dtype}, not all float32 or all float64"
-    if any(p.device.type != "cpu" for p in given):
-        return f"the device is {given[0].device}, not cpu"
     return None

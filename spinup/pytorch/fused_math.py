@@ -13,6 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from spinup.pytorch.state import Optimiser
+from spinup.pytorch.wrapped import adopt_state
+
 _relu_backward = torch.ops.aten.threshold_backward.grad_input  # what autograd runs for ReLU
 
 Slots = list[list[Tensor]]
@@ -49,22 +52,19 @@ class AdamGroup:
         self.grads = torch.zeros_like(self.params)
         self.exp_avg = torch.zeros_like(self.params)
         self.exp_avg_sq = torch.zeros_like(self.params)
-        self.steps = torch.zeros((), dtype=torch.float32)
+        self.steps = torch.zeros((), dtype=torch.float32, device=self.params.device)
 
     def step(self) -> None:
         """One step of Adam (Kingma & Ba 2015) with torch's defaults, from `grads`."""
         adam(self)
 
-    def adopt(self, optimiser: torch.optim.Optimizer) -> None:
+    def adopt(self, optimiser: Optimiser) -> None:
         """Copy the optimiser's state into the flat buffers, and let it see those from now on."""
         moments = self.flat.stacks(self.exp_avg), self.flat.stacks(self.exp_avg_sq)
         for slot, first, second in zip(self.flat.slots, *moments, strict=True):
             for i, parameter in enumerate(slot):
                 ours = {"step": self.steps, "exp_avg": first[i], "exp_avg_sq": second[i]}
-                loaded = optimiser.state[parameter]
-                for key, tensor in ours.items():
-                    tensor.copy_(loaded.get(key, torch.zeros(())))
-                optimiser.state[parameter] = ours
+                adopt_state(optimiser, parameter, ours)
 
 
 def adam_private(group: AdamGroup) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spinup.data.replay import Block
+from spinup.data.replay import Layout
 from spinup.pytorch.fused_math import Flat, Slots, Stack, ValueHead, stack_of
 from spinup.pytorch.losses import HALF_LOG_TWO_PI, LOG_TWO
 from spinup.pytorch.networks import MLPActorCritic, MLPQFunction, SquashedGaussianActor
@@ -86,9 +86,7 @@ class BlockMemory:
     the batches are split up by one `unbind` per array.
     """
 
-    def __init__(self, block: Block, gamma: float, dtype: torch.dtype) -> None:
-        layout = block.layout
-        rows, xi = torch.as_tensor(block.rows).to(dtype), torch.as_tensor(block.noise).to(dtype)
+    def __init__(self, rows: Tensor, xi: Tensor, layout: Layout, gamma: float) -> None:
         n, batch, obs, act = *rows.shape[:2], layout.obs_dim, layout.act_dim
         # [o2, .] and [o, .], the actions to be filled in by the policy
         x = rows.new_empty(n, 2, batch, obs + act)
@@ -146,8 +144,8 @@ class Workspace:
         self.g_mu, self.g_log_std = self.g_head[:, :act], self.g_head[:, act:]
         self.log_std, self.spread, self.u, self.tanh_u, self.scratch = (new(2, batch, act) for _ in range(5))
         self.sum, self.q, self.dq, self.da = new(2, batch), new(2, batch), new(2, batch), new(2, batch, act)
-        self.g_u, self.inside = new(batch, act), torch.empty(batch, act, dtype=torch.bool)
+        self.g_u, self.inside = new(batch, act), new(batch, act, dtype=torch.bool)
         self.backup, self.sign = new(batch), new(batch)
         # d min(q1, q2): each row's gradient goes to its smaller critic, halved on a tie: -(1 +- sign) / 2B
         self.minus_half = new(()).fill_(-0.5 / batch)
-        self.toward = torch.tensor([[-0.5 / batch], [0.5 / batch]], dtype=like.dtype)
+        self.toward = like.new_tensor([[-0.5 / batch], [0.5 / batch]])

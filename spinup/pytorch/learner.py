@@ -18,7 +18,7 @@ from spinup.data.replay import Block, Layout
 from spinup.pytorch import losses
 from spinup.pytorch.acting import ACT_STREAM, Policy, make_policy
 from spinup.pytorch.protocol import PolicyCall, policy_call, unique_parameters
-from spinup.pytorch.state import adam_state, arrays, load_adam_state, load_arrays
+from spinup.pytorch.state import Optimiser, adam_state, arrays, load_adam_state, load_arrays
 
 Float = NDArray[np.float32]
 Save = Callable[[nn.Module, Path], None]
@@ -132,7 +132,7 @@ class LearnedAlpha(Temperature):
         start = torch.tensor(alpha, dtype=torch.float64).log()
         self.log_alpha = nn.Parameter(start.to(like.device, like.dtype))
         self.target_entropy = target_entropy
-        self.optimiser = torch.optim.Adam([self.log_alpha], lr=lr, fused=True)
+        self.optimiser: Optimiser = torch.optim.Adam([self.log_alpha], lr=lr, fused=True)
 
     def value(self) -> Tensor:
         return self.log_alpha.detach().exp()
@@ -143,7 +143,7 @@ class LearnedAlpha(Temperature):
         )
 
 
-def minimise(loss: Tensor, params: list[nn.Parameter], optimiser: torch.optim.Optimizer) -> None:
+def minimise(loss: Tensor, params: list[nn.Parameter], optimiser: Optimiser) -> None:
     """One optimiser step on `params`; no other parameter receives a gradient."""
     for p, gradient in zip(params, torch.autograd.grad(loss, params, allow_unused=True), strict=True):
         p.grad = gradient
@@ -166,11 +166,12 @@ class EagerLearner:
     ) -> None:
         self.ac, self.objective, self.polyak, self._save = ac, objective, config.polyak, save
         self._like = objective.critic_params[0]
-        self.pi_optimiser = torch.optim.Adam(objective.pi_params, lr=config.lr, fused=True)
-        self.critic_optimiser = torch.optim.Adam(objective.critic_params, lr=config.lr, fused=True)
+        self.pi_optimiser: Optimiser = torch.optim.Adam(objective.pi_params, lr=config.lr, fused=True)
+        self.critic_optimiser: Optimiser = torch.optim.Adam(objective.critic_params, lr=config.lr, fused=True)
         self.target_params = [p.data for p in objective.targets.parameters()]
         self.followed = [p.data for p in objective.followed]
-        self.target_entropy = torch.tensor(target_entropy if config.learns_alpha else torch.nan)
+        shown = target_entropy if config.learns_alpha else torch.nan
+        self.target_entropy = torch.tensor(shown, device=self._like.device)
         self.temperature: Temperature = (
             LearnedAlpha(config.initial_alpha, target_entropy, config.lr, self._like)
             if config.learns_alpha
@@ -187,8 +188,13 @@ class EagerLearner:
         """One gradient step per batch; metrics of all n, brought to the host once."""
         rows = torch.as_tensor(block.rows).to(self._like.device, self._like.dtype)
         noise = torch.as_tensor(block.noise).to(self._like.device, self._like.dtype)
-        steps = [self.step(split(r, x, block.layout)) for r, x in zip(rows, noise, strict=True)]
-        return {key: torch.stack([m[key] for m in steps]).cpu().numpy() for key in steps[0]}
+        metrics = self.run(rows, noise, block.layout)
+        return {key: value.cpu().numpy() for key, value in metrics.items()}
+
+    def run(self, rows: Tensor, noise: Tensor, layout: Layout) -> dict[str, Tensor]:
+        """A block on the device: rows (n, B, width), noise (n, 2, B, act_dim), metrics with leading n."""
+        steps = [self.step(split(r, x, layout)) for r, x in zip(rows, noise, strict=True)]
+        return {key: torch.stack([m[key] for m in steps]) for key in steps[0]}
 
     def step(self, b: Batch) -> dict[str, Tensor]:
         """One gradient step: critics, policy, alpha, targets."""

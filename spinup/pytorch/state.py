@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+
+class Optimiser(Protocol):
+    """What a learner uses of an optimiser, each as in torch.optim.Optimizer."""
+
+    @property
+    def state(self) -> Any:
+        """Moments and step count by parameter."""
+        ...
+
+    @property
+    def param_groups(self) -> Any:
+        """Parameters and their settings."""
+        ...
+
+    def step(self) -> Any:
+        """One step from the gradients of its parameters."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its state and settings."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put `state_dict` back."""
+        ...
 
 
 def array(tensor: Tensor) -> Any:
@@ -24,7 +50,7 @@ def load_arrays(module: nn.Module, values: dict[str, Any]) -> None:
     module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in values.items()})
 
 
-def adam_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+def adam_state(optimiser: Optimiser) -> dict[str, Any]:
     """Step count and both moments of each parameter, by its index; absent before the first step."""
     return {
         str(i): {key: array(value) for key, value in state.items()}
@@ -32,7 +58,7 @@ def adam_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     }
 
 
-def load_adam_state(optimiser: torch.optim.Optimizer, values: dict[str, Any]) -> None:
+def load_adam_state(optimiser: Optimiser, values: dict[str, Any]) -> None:
     """Put `adam_state(optimiser)` back."""
     state = {
         int(i): {key: torch.from_numpy(np.array(value)) for key, value in entry.items()}

@@ -6,8 +6,11 @@ import abc
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from spinup.data.replay import Block
-from spinup.pytorch.learner import EagerLearner, Float
+from spinup.pytorch.learner import EagerLearner, Float, LearnedAlpha
+from spinup.pytorch.state import Optimiser
 
 
 class WrappedLearner(abc.ABC):
@@ -43,3 +46,22 @@ class WrappedLearner(abc.ABC):
     @abc.abstractmethod
     def adopt(self) -> None:
         """Take over what `eager` has just loaded into memory of its own: the optimisers' state."""
+
+
+def optimisers(eager: EagerLearner) -> list[Optimiser]:
+    """Every optimiser of the learner, in one order."""
+    found = [eager.pi_optimiser, eager.critic_optimiser]
+    if isinstance(eager.temperature, LearnedAlpha):
+        found.append(eager.temperature.optimiser)
+    return found
+
+
+def adopt_state(optimiser: Optimiser, parameter: Any, ours: dict[str, torch.Tensor]) -> None:
+    """Copy the Adam state of `parameter` into the tensors `ours`, which the optimiser holds from now on.
+
+    Torch makes that state at the first step and anew at each load; an engine needs it to stay in place.
+    """
+    loaded = optimiser.state[parameter]
+    for key, tensor in ours.items():
+        tensor.copy_(loaded.get(key, torch.zeros(())))
+    optimiser.state[parameter] = ours

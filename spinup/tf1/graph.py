@@ -68,12 +68,11 @@ class TrainingGraph:
         _, _, _, q1_targ, q2_targ = self.target(o2, a2, noise[0])
         v2 = losses.soft_value(tf.minimum(q1_targ, q2_targ), logp_a2, alpha)
         backup = tf.stop_gradient(losses.q_backup(r, d, v2, gamma))
-        _, _, _, q1, q2 = main(o, a, noise[1])
+        _, a_pi, logp_a, q1, q2 = main(o, a, noise[1])
         loss_q = losses.q_loss(q1, q2, backup)
         critics_done = self.critic_adam.minimise(loss_q)
 
         with tf.control_dependencies([critics_done]):
-            _, a_pi, logp_a, _, _ = main(o, a, noise[1])
             _, _, _, q1_pi, q2_pi = main(o, a_pi, noise[1])
             loss_pi = losses.pi_loss(q1_pi, q2_pi, logp_a, alpha)
             pi_done = self.pi_adam.minimise(loss_pi)

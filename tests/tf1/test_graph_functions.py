@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,20 @@ def test_a_users_function_trains_and_repeats() -> None:
     for key, value in first.items():
         np.testing.assert_array_equal(value, again[key], err_msg=key)
     assert np.any(first["LogPi"] != other["LogPi"])
+
+
+def test_the_example_of_the_documents_trains_and_resumes_exactly() -> None:
+    page = Path(__file__).parents[2] / "docs" / "tensorflow.md"
+    example = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[0]
+    namespace: dict[str, Any] = {}
+    exec(example, namespace)
+    learners = [graph_learner(actor_critic=namespace["my_actor_critic"], kwargs={"width": 6}) for _ in "ab"]
+    learners[0].update(random_block(LAYOUT, 3))
+    learners[1].load_state_dict(learners[0].state_dict())
+    first, other = (learner.update(random_block(LAYOUT, 3, seed=1)) for learner in learners)
+    for key, value in first.items():
+        assert np.isfinite(value).all() == (key != "TargetEntropy")
+        np.testing.assert_array_equal(value, other[key], err_msg=key)
 
 
 @pytest.mark.parametrize(

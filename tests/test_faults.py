@@ -23,6 +23,7 @@ from spinup.data.recovery import MAX_RESTARTS, restart
 from spinup.data.vector import make_vector
 from spinup.data.workers import EnvCrash
 from spinup.errors import EnvError, RunError
+from spinup.run import main
 from spinup.training import TrainingDiverged
 from spinup.utils.checkpoint import CheckpointFolder
 
@@ -390,6 +391,34 @@ def test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_whole(tmp_pa
     whole, _ = train(tmp_path / "whole", point)
     resumed, _ = train(tmp_path, point, resume=True)
     assert_same(whole, resumed, tmp_path / "whole", tmp_path)
+
+
+COMMAND = [
+    "--env", "Pendulum-v1", "--exp_name", "x", "--hid", "[8,8]", "--steps_per_epoch", "200",
+    "--epochs", "9999", "--num_envs", "2", "--env_workers", "async", "--num_test_episodes", "1", "--start_steps", "20",
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_the_whole_job(tmp_path: Path, signum: int) -> None:
+    # As a terminal and a batch system send it: to the worker processes too.
+    command = [sys.executable, "-m", "spinup.run", "sac", *COMMAND, "--data_dir", str(tmp_path)]
+    folder = tmp_path / "x" / "x_s0"
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as job:
+        while not (folder / "progress.txt").exists() and job.poll() is None:
+            time.sleep(0.05)
+        os.killpg(job.pid, signum)
+        out = job.communicate()[0]
+    assert job.returncode == 128 + signum, out
+    assert "Traceback" not in out
+    assert f"to continue: spinup resume {folder}" in out
+    state = newest(folder)
+    assert state["n"] > 0
+    assert main(["resume", str(folder), "--epochs", str(state["epoch"] + 1)]) == 0
+    assert read_rows(folder)[-1]["Epoch"] == str(state["epoch"] + 1)
 
 
 def test_the_command_to_resume_is_said(tmp_path: Path, capfd: Any) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ENGINES
-from helpers import train
+from helpers import ENGINES, train
 from killing import ENVS
 from resuming import assert_same_files, set_alarm
 

@@ -2,9 +2,9 @@
 
     make bench-gpu
 
-Each configuration trains three epochs; the first, with its start-up and capture, is left out. Results go to
-benchmarks/results/gpu.json. For comparison, LeanRL publishes 725 env steps/s for SAC on HalfCheetah-v4 with one
-CPU environment on an H100 (CleanRL 127, with torch.compile 255).
+Each configuration trains three epochs; the first, with its start-up and capture, is left out. Results go
+to benchmarks/results/gpu.json. For comparison, LeanRL publishes 725 env steps/s for SAC on HalfCheetah-v4
+with one CPU environment on an H100 (CleanRL 127, with torch.compile 255).
 """
 
 from __future__ import annotations

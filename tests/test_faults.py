@@ -395,7 +395,8 @@ def test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_whole(tmp_pa
 
 COMMAND = [
     "--env", "Pendulum-v1", "--exp_name", "x", "--hid", "[8,8]", "--steps_per_epoch", "200",
-    "--epochs", "9999", "--num_envs", "2", "--env_workers", "async", "--num_test_episodes", "1", "--start_steps", "20",
+    "--epochs", "9999", "--num_envs", "2", "--env_workers", "async", "--num_test_episodes", "1",
+    "--start_steps", "20",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from spinup.config import SACConfig
+from spinup.errors import ConfigError
 from spinup.signals import Signals
 from spinup.training import Trainer, TrainingDiverged
 from spinup.utils.checkpoint import CheckpointFolder
@@ -76,6 +77,7 @@ class Keeper:
 
         Raises:
             TrainingDiverged: the state is not finite, so that the checkpoint before is kept.
+            ConfigError: it holds what is no data.
         """
         if not self.enabled:
             return False
@@ -84,21 +86,30 @@ class Keeper:
         try:
             self.folder.write(state, self.settings, trainer.replay)
         except OSError as error:
-            if not self._failed:
-                self.logger.log(
-                    f"could not write a checkpoint ({error}): training goes on, the one before it is whole, "
-                    "and it is tried again every minute",
-                    color="red",
-                )
-            self._failed = True
-            self._set_marks(trainer)
-            self._due_at = time.monotonic() + RETRY_SECONDS
+            self._put_off(trainer, error)
             return False
+        except TypeError as error:
+            raise ConfigError(
+                f"the state cannot be written to a checkpoint ({error}): let state_dict() of your environment or "
+                "wrapper return arrays, numbers and strings, or switch checkpoints off with checkpoint_every=0 "
+                "and checkpoint_minutes=0"
+            ) from error
         if self._failed:
             self.logger.log("checkpoints could be written again")
         self._failed = False
         self._set_marks(trainer)
         return True
+
+    def _put_off(self, trainer: Trainer, error: OSError) -> None:
+        if not self._failed:
+            self.logger.log(
+                f"could not write a checkpoint ({error}): training goes on, the one before it is whole, and it "
+                "is tried again every minute",
+                color="red",
+            )
+        self._failed = True
+        self._set_marks(trainer)
+        self._due_at = time.monotonic() + RETRY_SECONDS
 
     def _set_marks(self, trainer: Trainer) -> None:
         minutes = self.config.checkpoint_minutes

@@ -13,7 +13,7 @@ from spinup.config import SACConfig
 from spinup.data.collector import Collector, make_collectors
 from spinup.data.vector import EnvFn
 from spinup.data.workers import EnvCrash
-from spinup.errors import EnvError
+from spinup.errors import EnvError, RunError
 from spinup.keeper import Keeper
 from spinup.restoring import needs_same_call, restore
 from spinup.signals import Interrupted, Signals
@@ -90,12 +90,24 @@ def launch(
         )
         if request.resume:
             restore(trainer, keeper)
-        logger.save_config({k: v for k, v in settings.items() if k != "env"})
-        logger.save_state({"env": settings["env"]})
+        write_settings(logger, settings)
         for note in built.notes:
             logger.log(note)
         train(trainer, keeper)
         return built
+
+
+def write_settings(logger: EpochLogger, settings: dict[str, Any]) -> None:
+    """Write config.json, and vars.json for the environment.
+
+    Raises:
+        RunError: if the folder cannot be written to, now that nothing is lost yet.
+    """
+    try:
+        logger.save_config({k: v for k, v in settings.items() if k != "env"})
+    except OSError as error:
+        raise RunError(f"cannot write into {logger.output_dir} ({error.strerror}): free it first") from error
+    logger.save_state({"env": settings["env"]})
 
 
 def open_logger(request: Request, stack: ExitStack) -> EpochLogger:

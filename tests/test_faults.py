@@ -22,7 +22,7 @@ from spinup.data.collector import TRAIN_STREAM, Collector
 from spinup.data.recovery import MAX_RESTARTS, restart
 from spinup.data.vector import make_vector
 from spinup.data.workers import EnvCrash
-from spinup.errors import EnvError, RunError
+from spinup.errors import ConfigError, EnvError, RunError
 from spinup.run import main
 from spinup.training import TrainingDiverged
 from spinup.utils.checkpoint import CheckpointFolder
@@ -218,6 +218,29 @@ def test_the_healthy_go_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: p
 
 
 @quiet_workers
+def test_one_that_breaks_while_it_runs_its_episode_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Broken, "flag", str(tmp_path / "flag"))
+    (tmp_path / "flag").touch()
+    collector = Collector(make_vector(Broken, 3, "async", 5.0), seed=3, stream=TRAIN_STREAM, max_ep_len=20)
+    collector.start()
+    actions = np.zeros((3, 1), np.float32)
+    for _ in range(10):
+        collector.step(actions)
+    lengths = [e.length for e in collector.episodes]
+    assert lengths == [10, 10, 10]
+    (tmp_path / "flag").unlink()
+    line = restart(collector, EnvCrash("was stopped", [1]))
+    assert collector.restarts == 2
+    lengths = sorted(e.length for e in collector.episodes)
+    assert lengths in ([0, 0, 10], [0, 0, 0])  # the first to break, or both at the same time
+    assert line.count("restarted") == 1
+    collector.step(actions)
+    collector.close()
+
+
+@quiet_workers
 @pytest.mark.parametrize("workers", ["sync", "async"])
 def test_one_that_keeps_breaking_ends_the_run_with_a_checkpoint(
     tmp_path: Path, workers: str, monkeypatch: pytest.MonkeyPatch
@@ -248,6 +271,59 @@ def test_a_test_environment_that_breaks_begins_its_test_again(
     assert "test environment raised ValueError: the spring is broken: restarted" in capfd.readouterr().out
     whole, _ = train(tmp_path / "whole", Broken, **settings)
     assert_same(whole, ac, tmp_path / "whole", run)
+
+
+class Hoarder(Point):
+    """Hands over what is no data."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Not data."""
+        return {"thing": object()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Never called."""
+
+
+def test_a_state_that_is_no_data_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"of type object is not JSON.*return arrays, numbers and strings"
+    ) as no:
+        train(tmp_path, Hoarder)
+    assert "\n" not in str(no.value)
+
+
+class Curriculum(Point):
+    """Grows harder with each step it has ever made, and hands that over."""
+
+    made = 0
+
+    def step(self, action: Any) -> Any:
+        self.made += 1
+        obs, r, *rest = super().step(action)
+        return obs, r * self.made, *rest
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its level."""
+        return {"made": self.made}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Back to that level."""
+        self.made = state["made"]
+
+
+def curriculum() -> Any:
+    """A Curriculum that can ring."""
+    return Alarm(Curriculum())
+
+
+def test_what_an_environment_hands_over_is_restored(tmp_path: Path) -> None:
+    whole, _ = train(tmp_path / "whole", curriculum)
+    set_alarm(57)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "stopped", curriculum)
+    set_alarm(None)
+    resumed, _ = train(tmp_path / "stopped", curriculum, resume=True)
+    assert_same(whole, resumed, tmp_path / "whole", tmp_path / "stopped")
 
 
 # Values that are not finite.

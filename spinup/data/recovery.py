@@ -49,7 +49,10 @@ def restore_collector(collector: Collector, state: dict[str, Any]) -> str:
     now = [state["statistics"][str(i)] for i in range(len(state["statistics"]))]
     if not collector.started:
         return ""
-    lost = _rewind(collector, [], now)
+    try:
+        lost = _rewind(collector, [], now)
+    except EnvCrash as crash:
+        return restart(collector, crash)
     if not lost:
         return ""
     return f"environment {_list(lost)} cannot repeat its running episode exactly: it begins a new one"
@@ -67,11 +70,17 @@ def restart(collector: Collector, crash: EnvCrash) -> str:
     Raises:
         EnvError: after MAX_RESTARTS of them.
     """
-    rebuild(collector, crash)
-    lost = _rewind(collector, crash.broken, [e.statistics for e in collector.episodes])
-    others = [i for i in lost if i not in crash.broken]
+    broken = set(crash.broken)
+    while True:
+        rebuild(collector, crash)
+        try:
+            lost = _rewind(collector, sorted(broken), [e.statistics for e in collector.episodes])
+            break
+        except EnvCrash as again:  # another broke while it ran its episode again
+            crash, broken = again, broken | set(again.broken)
+    others = [i for i in lost if i not in broken]
     tail = f"; so is that of environment {_list(others)}, which does not repeat itself" if others else ""
-    return f"environment {_list(crash.broken)} {crash}: restarted, its running episode is discarded{tail}"
+    return f"environment {_list(sorted(broken))} {crash}: restarted, its running episode is discarded{tail}"
 
 
 def rebuild(collector: Collector, crash: EnvCrash) -> None:

@@ -90,9 +90,9 @@ class Keeper:
             return False
         except TypeError as error:
             raise ConfigError(
-                f"the state cannot be written to a checkpoint ({error}): let state_dict() of your environment or "
-                "wrapper return arrays, numbers and strings, or switch checkpoints off with checkpoint_every=0 "
-                "and checkpoint_minutes=0"
+                f"the state cannot be written to a checkpoint ({error}): let state_dict() of your environment "
+                "or wrapper return arrays, numbers and strings, or switch checkpoints off with "
+                "checkpoint_every=0 and checkpoint_minutes=0"
             ) from error
         if self._failed:
             self.logger.log("checkpoints could be written again")
@@ -103,8 +103,8 @@ class Keeper:
     def _put_off(self, trainer: Trainer, error: OSError) -> None:
         if not self._failed:
             self.logger.log(
-                f"could not write a checkpoint ({error}): training goes on, the one before it is whole, and it "
-                "is tried again every minute",
+                f"could not write a checkpoint ({error}): training goes on, the one before it is whole, "
+                "and it is tried again every minute",
                 color="red",
             )
         self._failed = True

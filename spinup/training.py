@@ -145,7 +145,8 @@ class Trainer:
     def end_epoch(self, epoch: int) -> None:
         """Save, test, log one row."""
         config, logger = self.config, self.logger
-        if epoch % config.save_freq == 0 or epoch == config.epochs or "model" in self.unsaved:
+        saved = epoch % config.save_freq == 0 or epoch == config.epochs or "model" in self.unsaved
+        if saved:
             self.save("model")
         episodes = self.test(epoch)
         for episode in episodes:
@@ -157,6 +158,8 @@ class Trainer:
         self.epoch = epoch
         if self.callback is not None and self.callback(row) is False:
             self.stopped = True
+            if not saved:
+                self.save("model")
 
     def test(self, epoch: int) -> list[Episode]:
         """The deterministic test episodes of an epoch; whatever happens, training is as it was before."""

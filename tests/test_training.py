@@ -204,6 +204,12 @@ def test_callback_stops_after_the_epoch(tmp_path: Path) -> None:
     assert run.trainer.n == 40
 
 
+@pytest.mark.parametrize(("save_freq", "saves"), [(1, 1), (3, 1)])
+def test_the_model_is_saved_where_the_callback_stops(tmp_path: Path, save_freq: int, saves: int) -> None:
+    run = Run(tmp_path, callback=lambda row: False, epochs=5, save_freq=save_freq).go()
+    assert run.learner.events.count("save model") == saves
+
+
 def test_callback_returning_nothing_does_not_stop(tmp_path: Path) -> None:
     run = Run(tmp_path, callback=lambda row: None, epochs=3).go()
     assert run.trainer.n == 60

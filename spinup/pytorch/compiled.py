@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from spinup.config import SACConfig
 from spinup.data.replay import Block
@@ -61,20 +60,22 @@ class CompiledLearner(WrappedLearner):
 
 
 class TraceableAdam:
-    """The steps of a torch.optim.Adam, whose own `step` breaks graphs, by torch's functional form of it.
+    """The steps of a torch.optim.Adam, whose own `step` breaks graphs, written out for the compiler to fuse.
 
     The state stays in the optimiser given, in tensors that stay in place. Steps are counted in float64,
-    because a compiled step computes the bias corrections 1 - beta^t in the counter's precision.
+    since the bias corrections 1 - beta^t lose half of float32's digits in the first steps. All state is
+    held in vectors, never in 0-dim tensors: torch 2.13 compiles a 0-dim float64 input into a number and
+    drops what is written to it.
     """
 
     def __init__(self, optimiser: Optimiser) -> None:
         self._optimiser = optimiser
         (group,) = optimiser.param_groups
         self._params, self._lr, (self._beta1, self._beta2) = group["params"], group["lr"], group["betas"]
-        self._eps, self._on_gpu = group["eps"], self._params[0].is_cuda
-        self._first = [torch.zeros_like(p, requires_grad=False) for p in self._params]
-        self._second = [torch.zeros_like(p, requires_grad=False) for p in self._params]
-        self._steps = [torch.zeros((), dtype=torch.float64, device=p.device) for p in self._params]
+        self._eps = group["eps"]
+        self._first = [p.detach().new_zeros(p.numel()) for p in self._params]
+        self._second = [p.detach().new_zeros(p.numel()) for p in self._params]
+        self._steps = [p.detach().new_zeros(1, dtype=torch.float64) for p in self._params]
         self.adopt()
 
     @property
@@ -90,21 +91,22 @@ class TraceableAdam:
     def adopt(self) -> None:
         """Take over the state that was loaded."""
         for p, m, v, t in zip(self._params, self._first, self._second, self._steps, strict=True):
-            adopt_state(self._optimiser, p, {"step": t, "exp_avg": m, "exp_avg_sq": v})
+            ours = {"step": t.view(()), "exp_avg": m.view(p.shape), "exp_avg_sq": v.view(p.shape)}
+            adopt_state(self._optimiser, p, ours)
 
     @torch.no_grad()
     def step(self) -> None:
-        """One step from the gradients of the parameters; one without a gradient stays as it is."""
-        gradients = [p.grad for p in self._params if p.grad is not None]
-        used = [i for i, p in enumerate(self._params) if p.grad is not None]
-        params, first, second, steps = (
-            [values[i] for i in used] for values in (self._params, self._first, self._second, self._steps)
-        )
-        adam(
-            params, gradients, first, second, [], steps, foreach=True, capturable=self._on_gpu,
-            amsgrad=False, beta1=self._beta1, beta2=self._beta2, lr=self._lr, weight_decay=0.0, eps=self._eps,
-            maximize=False,
-        )  # fmt: skip
+        """One step (Kingma & Ba 2015, algorithm 1); a parameter without a gradient stays as it is."""
+        for p, m, v, t in zip(self._params, self._first, self._second, self._steps, strict=True):
+            if p.grad is None:
+                continue
+            g = p.grad.reshape(-1)
+            t.add_(1.0)
+            m.lerp_(g, 1.0 - self._beta1)
+            v.mul_(self._beta2).addcmul_(g, g, value=1.0 - self._beta2)
+            spread = v.sqrt() / (1.0 - self._beta2**t).sqrt().to(v.dtype) + self._eps
+            rate = (self._lr / (1.0 - self._beta1**t)).to(m.dtype)
+            p.sub_((rate * m / spread).view(p.shape))
 
     def state_dict(self) -> dict[str, Any]:
         """As torch.optim.Optimizer."""

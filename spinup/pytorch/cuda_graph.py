@@ -41,7 +41,7 @@ class CudaCapturer:
 
     def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
         """Run `work` on a side stream."""
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             result = work()

@@ -52,7 +52,7 @@ def torch_settings(threads: int, seed: int) -> Iterator[None]:
 @contextmanager
 def preserved_generators() -> Iterator[None]:
     """Torch's global generators after the block are as they were before it."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         yield
 

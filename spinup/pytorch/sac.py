@@ -10,9 +10,9 @@ from torch import nn
 
 from spinup.config import SACConfig, field_defaults
 from spinup.data.collector import Collector
-from spinup.data.replay import ReplayBuffer
 from spinup.data.vector import EnvFn
 from spinup.launch import Built, Request, launch
+from spinup.pytorch.device_replay import make_replay
 from spinup.pytorch.engines import make_learner
 from spinup.pytorch.networks import MLPActorCritic
 from spinup.pytorch.process import choose_device, preserved_generators, thread_count, torch_settings
@@ -146,7 +146,7 @@ def sac_pytorch(
         learner, engine, note = make_learner(
             ac, objective, config, collector.actions, save_as(constructor, spaces, ac_kwargs)
         )
-        replay = ReplayBuffer(collector.layout, min(config.replay_size, config.total_steps))
+        replay = make_replay(collector.layout, min(config.replay_size, config.total_steps), device)
         choices = {"engine": engine, "device": str(device), "threads": threads}
         return Built(learner, replay, ac, choices, (note,))
 

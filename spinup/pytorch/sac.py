@@ -25,7 +25,7 @@ from spinup.restoring import as_before
 def sac_pytorch(
     env_fn: EnvFn | str,
     actor_critic: Callable[..., Any] = MLPActorCritic,
-    ac_kwargs: dict[str, Any] = dict(),  # noqa: C408 (the documented default)
+    ac_kwargs: dict[str, Any] = dict(),
     seed: int = 0,
     steps_per_epoch: int = 4000,
     epochs: int = 100,
@@ -40,7 +40,7 @@ def sac_pytorch(
     update_every: int = 50,
     num_test_episodes: int = 10,
     max_ep_len: int = 1000,
-    logger_kwargs: dict[str, Any] = dict(),  # noqa: C408
+    logger_kwargs: dict[str, Any] = dict(),
     save_freq: int = 1,
     *,
     target_entropy: float | str = "auto",

@@ -23,7 +23,7 @@ from spinup.utils.tf_saver import import_tf
 def sac_tf1(
     env_fn: EnvFn | str,
     actor_critic: Callable[..., Any] = mlp_actor_critic,
-    ac_kwargs: dict[str, Any] = dict(),  # noqa: B006, C408 (the documented default)
+    ac_kwargs: dict[str, Any] = dict(), (the documented default)
     seed: int = 0,
     steps_per_epoch: int = 4000,
     epochs: int = 100,
@@ -38,7 +38,7 @@ def sac_tf1(
     update_every: int = 50,
     num_test_episodes: int = 10,
     max_ep_len: int = 1000,
-    logger_kwargs: dict[str, Any] = dict(),  # noqa: B006, C408
+    logger_kwargs: dict[str, Any] = dict(),
     save_freq: int = 1,
     *,
     target_entropy: float | str = "auto",

@@ -23,7 +23,7 @@ from spinup.utils.tf_saver import import_tf
 def sac_tf1(
     env_fn: EnvFn | str,
     actor_critic: Callable[..., Any] = mlp_actor_critic,
-    ac_kwargs: dict[str, Any] = dict(), (the documented default)
+    ac_kwargs: dict[str, Any] = dict(),
     seed: int = 0,
     steps_per_epoch: int = 4000,
     epochs: int = 100,

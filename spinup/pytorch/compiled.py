@@ -36,7 +36,8 @@ class CompiledLearner(WrappedLearner):
             self._adams.append(TraceableAdam(eager.temperature.optimiser))
             eager.temperature.optimiser = self._adams[-1]
         # A user's policy that draws from torch's generator shall draw what it draws uncompiled.
-        self._step = torch.compile(eager.step, fullgraph=True, options={"fallback_random": True})
+        options = {"fallback_random": True}
+        self._step = torch.compile(eager.step, fullgraph=True, dynamic=False, options=options)
 
     def adopt(self) -> None:
         for optimiser in self._adams:
@@ -52,7 +53,7 @@ class CompiledLearner(WrappedLearner):
                 for r, x in zip(rows, noise, strict=True):
                     steps.append(self._step(split(r, x, block.layout)))
         except torch._dynamo.exc.TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = " ".join(str(error).split("\n")[:2]).strip()
             raise ConfigError(
                 f"engine='compile' cannot compile this actor-critic ({reason}): give engine='eager'"
             ) from error

@@ -122,14 +122,16 @@ class SACConfig:
 
     def _check_counts(self) -> None:
         if self.steps_per_epoch % self.num_envs:
+            fits = self.steps_per_epoch // self.num_envs * self.num_envs or self.num_envs
             raise ConfigError(
                 f"num_envs={self.num_envs} must divide steps_per_epoch={self.steps_per_epoch}: "
-                f"steps_per_epoch={self.steps_per_epoch // self.num_envs * self.num_envs or self.num_envs} would do"
+                f"steps_per_epoch={fits} would do"
             )
 
 
 _POSITIVE_INTS = (
-    "steps_per_epoch", "epochs", "replay_size", "batch_size", "update_every", "max_ep_len", "save_freq", "num_envs",
+    "steps_per_epoch", "epochs", "replay_size", "batch_size", "update_every", "max_ep_len", "save_freq",
+    "num_envs",
 )  # fmt: skip
 _COUNTS = ("seed", "start_steps", "update_after", "num_test_episodes")
 

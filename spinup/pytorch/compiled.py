@@ -36,7 +36,7 @@ class CompiledLearner(WrappedLearner):
             self._adams.append(TraceableAdam(eager.temperature.optimiser))
             eager.temperature.optimiser = self._adams[-1]
         # A user's policy that draws from torch's generator shall draw what it draws uncompiled.
-        options = {"fallback_random": True}
+        options: dict[str, Any] = {"fallback_random": True}
         self._step = torch.compile(eager.step, fullgraph=True, dynamic=False, options=options)
 
     def adopt(self) -> None:

@@ -90,8 +90,8 @@ class Keeper:
             return False
         except TypeError as error:
             raise ConfigError(
-                f"the state cannot be written to a checkpoint ({error}): let state_dict() of your environment "
-                "or wrapper return arrays, numbers and strings, or switch checkpoints off with "
+                f"the state cannot be written to a checkpoint ({error}): let state_dict() of your "
+                "environment or wrapper return arrays, numbers and strings, or switch checkpoints off with "
                 "checkpoint_every=0 and checkpoint_minutes=0"
             ) from error
         if self._failed:

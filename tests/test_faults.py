@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from helpers import Point, parameters, read_rows, train, without_timing
@@ -209,12 +210,33 @@ def test_the_healthy_go_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: p
             assert crash.value.broken == [1]
             assert "environment 1 raised" in restart(second, crash.value)
             assert second.episodes[1].length == 0
+            assert second.episodes[1].number == 2  # not 1, whose reset may be what failed
             assert second.episodes[0] == first.episodes[0]
         a, b = first.step(action)[0], second.step(action)[0]
         assert a[0].tobytes() == b[0].tobytes()
         assert (a[1].tobytes() == b[1].tobytes()) == (k < 11)
     first.close()
     second.close()
+
+
+def normalised() -> Any:
+    """A Broken with running statistics."""
+    return gym.wrappers.NormalizeObservation(Broken())
+
+
+@quiet_workers
+def test_a_test_begun_again_has_learned_nothing_from_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It breaks in step 7 of the second test, when its statistics are neither fresh nor those of before.
+    flag = tmp_path / "flag"
+    flag.touch()
+    monkeypatch.setattr(Broken, "flag", str(flag))
+    settings = {"env_workers": "async", "steps_per_epoch": 3, "num_test_episodes": 1, "max_ep_len": 10}
+    ac, _ = train(tmp_path / "run", normalised, callback=lambda row, ac: flag.unlink(), **settings)
+    flag.touch()
+    whole, _ = train(tmp_path / "whole", normalised, **settings)
+    assert_same(whole, ac, tmp_path / "whole", tmp_path / "run")
 
 
 @quiet_workers
@@ -491,11 +513,23 @@ def test_a_signal_to_the_whole_job(tmp_path: Path, signum: int) -> None:
         out = job.communicate()[0]
     assert job.returncode == 128 + signum, out
     assert "Traceback" not in out
+    assert "restarted" not in out
     assert f"to continue: spinup resume {folder}" in out
     state = newest(folder)
     assert state["n"] > 0
     assert main(["resume", str(folder), "--epochs", str(state["epoch"] + 1)]) == 0
     assert read_rows(folder)[-1]["Epoch"] == str(state["epoch"] + 1)
+
+
+def test_workers_outlive_signals_to_the_whole_job() -> None:
+    collector = Collector(make_vector(Point, 2, "async", 20.0), seed=0, stream=TRAIN_STREAM, max_ep_len=20)
+    collector.start()
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for process in collector.vector.envs.processes:  # type: ignore[attr-defined]
+            os.kill(process.pid, signum)
+        time.sleep(0.2)
+        assert len(collector.step(np.zeros((2, 1), np.float32))[0]) == 2
+    collector.close()
 
 
 def test_the_command_to_resume_is_said(tmp_path: Path, capfd: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers import FourCalls, Point, read_rows, train
-from resuming import assert_same, assert_same_files, noisy, normalised, point, set_alarm, talking
+from resuming import Alarm, assert_same, assert_same_files, noisy, normalised, point, set_alarm, talking
 
 from spinup.errors import ConfigError, RunError
 from spinup.run import main
@@ -34,6 +34,8 @@ def stop_and_resume(folder: Path, at: int, signum: int = signal.SIGTERM, **setti
         train(folder, **settings)
     if signum != signal.SIGINT:
         assert stopped.value.code == 128 + signum  # type: ignore[attr-defined]
+    envs = max(settings.get("num_envs", 1), 2)  # two in tests
+    assert Alarm.steps < at + envs, "went on after the running step"
     set_alarm(None)
     return train(folder, resume=True, **settings)[0]
 
@@ -57,7 +59,7 @@ def test_stopped_by_a_signal(tmp_path: Path, at: int, signum: int) -> None:
 
 @pytest.mark.parametrize("num_envs", [1, 3])
 @pytest.mark.parametrize("env_fn", [normalised, noisy])
-@pytest.mark.parametrize("at", [74, 117])
+@pytest.mark.parametrize("at", [74, 117, 229])  # training, within the first test, after it
 def test_what_wrappers_learned_is_restored(tmp_path: Path, env_fn: Any, num_envs: int, at: int) -> None:
     settings = {"env_fn": env_fn, "num_envs": num_envs, "steps_per_epoch": 99, "max_ep_len": 40}
     whole, _ = train(tmp_path / "whole", **settings)

@@ -26,8 +26,12 @@ def rng() -> np.random.Generator:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("rows", [1, 5])
-def test_numpy_policy_computes_what_the_module_computes(kind: dict[str, Any], rows: int) -> None:
+@pytest.mark.parametrize("rows", [1, 5, 16, 17])
+@pytest.mark.parametrize("alone", [2**18, 130])
+def test_numpy_policy_computes_what_the_module_computes(
+    kind: dict[str, Any], rows: int, alone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NumpyPolicy, "ALONE", alone)  # 130: pieces of two rows or more
     ac = small_ac(**kind)
     with torch.no_grad():  # heads large enough to reach the bounds and both clamps
         ac.pi.mu_layer.weight.mul_(20)
@@ -70,6 +74,19 @@ def test_other_activations_and_precisions_go_through_torch() -> None:
     noise = torch.from_numpy(rng().standard_normal((2, 2), dtype=np.float32))
     assert np.allclose(policy.act(obs, False), ac.pi(torch.from_numpy(obs), noise=noise)[0].detach().numpy())
     assert isinstance(make_policy(small_ac().double(), rng()), GaussianPolicy)
+
+
+def test_rows_pass_in_pieces_that_the_blas_keeps_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    ac = small_ac(hidden_sizes=(16, 16))
+    monkeypatch.setattr(NumpyPolicy, "ALONE", 4 * 256)
+    policy, obs, sizes = make_policy(ac, rng()), np.ones((10, 3), np.float32), []
+    assert isinstance(policy, NumpyPolicy)
+    one = policy._act
+    monkeypatch.setattr(policy, "_act", lambda obs, noise: sizes.append(len(obs)) or one(obs, noise))
+    policy.act(obs, True)
+    assert sizes == [4, 4, 2]
+    monkeypatch.setattr(NumpyPolicy, "ALONE", 255)  # not even one row
+    assert isinstance(make_policy(ac, rng()), GaussianPolicy)
 
 
 def test_a_subclass_and_a_users_module_act_by_their_own_act() -> None:

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from spinup.config import SACConfig
 from spinup.errors import ConfigError
 
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
 
 def thread_count(config: SACConfig) -> int:
-    """The number of torch threads: as asked, else two where the machine has them.
+    """The number of torch threads: as asked, else two where this process may use two cores, else one.
 
-    One block of batches keeps two threads busy, one per critic; more of them only wait for each other
-    at these sizes (docs/speed.md).
+    The batched products over both critics keep two threads busy. More wait for each other at these
+    sizes, and two on one core wait for each other's turns (docs/speed.md).
     """
-    return config.threads if isinstance(config.threads, int) else min(2, os.cpu_count() or 1)
+    return config.threads if isinstance(config.threads, int) else min(2, usable_cores())
+
+
+def usable_cores() -> int:
+    """Cores that this process may use at once: the machine's, its affinity, its control group's quota."""
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    try:
+        quota, period = CGROUP_QUOTA.read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or the quota is the word "max"
+        return cores
 
 
 def choose_device(name: str) -> torch.device:
@@ -41,12 +57,12 @@ def torch_settings(threads: int, seed: int) -> Iterator[None]:
     with preserved_generators():
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
-        torch.set_flush_denormal(True)
+        _flush_denormals(True, threads)
         try:
             yield
         finally:
+            _flush_denormals(flushed, threads)
             torch.set_num_threads(before)
-            torch.set_flush_denormal(flushed)
 
 
 @contextmanager
@@ -55,6 +71,23 @@ def preserved_generators() -> Iterator[None]:
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         yield
+
+
+def _flush_denormals(flush: bool, threads: int) -> None:
+    """Flush denormals, or not, on this thread and on the `threads` - 1 that torch shares its work with.
+
+    Adam's moments of a unit that died decay into denormal numbers, on which a core takes up to 25 times
+    as long. The mode is a thread's own, and threads that torch started before the run have another than
+    those it starts within; so two runs of one seed could differ. Torch has no call that sets it on them;
+    its OpenMP runtime runs a function on each, here the C library's that copies the mode from this one.
+    """
+    torch.set_flush_denormal(flush)
+    runtimes = list((Path(torch.__file__).parent / "lib").glob("libgomp*"))
+    if threads == 1 or not runtimes:  # other runtimes are left as they are
+        return
+    openmp, c, mode = ctypes.CDLL(str(runtimes[0])), ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    c.fegetenv(mode)
+    openmp.GOMP_parallel(ctypes.cast(c.fesetenv, ctypes.c_void_p), mode, threads, 0)
 
 
 def _flushes_denormals() -> bool:

@@ -50,10 +50,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	touch $@ $(VENV)/.train
 
 bench: $(VENV)/.train
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed.py --tf
 
 bench-gpu: $(VENV)/.train
 	$(BIN)/python benchmarks/gpu.py
 
 clean:
-	rm -rf $(VENV) .bench-venv build *.egg-info
+	rm -rf $(VENV) .bench-venv .bench-venv-tf build *.egg-info

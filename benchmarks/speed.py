@@ -23,6 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 VENV = ROOT / ".bench-venv"
+TF_VENV = ROOT / ".bench-venv-tf"  # apart, since SBX's own dependencies stumble over TensorFlow
 PEERS = ("stable-baselines3==2.9.2", "sbx-rl==0.28.0", "rltools==2.2.1", "mkl", "mkl-include", "intel-openmp")
 CONTESTANTS: dict[str, list[str]] = {
     "spinup": ["spinup", "--threads", "2"],
@@ -68,18 +69,22 @@ def main() -> None:
 
 
 def install(tensorflow: bool) -> None:
-    """Make the peers' environment, with this library in it, at the versions that constraints.txt names."""
-    pip = [str(VENV / "bin" / "pip"), "install", "-q", "-c", str(ROOT / "constraints.txt")]
-    if not VENV.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-    subprocess.run([*pip, "torch", *PEERS], check=True)
-    subprocess.run([*pip, "-e", f"{ROOT}{'[tf]' if tensorflow else ''}"], check=True)
+    """Make the contestants' environments at the versions that constraints.txt names."""
+    wanted = [(VENV, ["torch", *PEERS, "-e", str(ROOT)])]
+    if tensorflow:
+        wanted.append((TF_VENV, ["-e", f"{ROOT}[tf]"]))
+    for venv, packages in wanted:
+        if not venv.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        pip = [str(venv / "bin" / "pip"), "install", "-q", "-c", str(ROOT / "constraints.txt")]
+        subprocess.run([*pip, *packages], check=True)
 
 
 def run(command: list[str]) -> dict[str, Any]:
     """One contestant's record; empty if it failed, which is said."""
+    venv = TF_VENV if command[0] == "spinup_tf1" else VENV
     done = subprocess.run(
-        [str(VENV / "bin" / "python"), str(ROOT / "benchmarks" / "peers.py"), *command],
+        [str(venv / "bin" / "python"), str(ROOT / "benchmarks" / "peers.py"), *command],
         capture_output=True,
         text=True,
         check=False,

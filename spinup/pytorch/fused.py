@@ -112,7 +112,7 @@ class FusedLearner(WrappedLearner):
         self.policy_gradient(b, room, alpha)
         self.policy_group.step()
 
-        self.temperature.step(b.logp[1])
+        self.temperature.step(b.logp_a)
 
         self.target_flat.values.lerp_(self.critic_group.params, 1.0 - self.polyak)  # equation 7
         return alpha
@@ -120,8 +120,8 @@ class FusedLearner(WrappedLearner):
     def sample(self, b: Slice, room: Workspace) -> None:
         """Equation 5 at o2 and at o in one pass: the policy does not change between the two uses."""
         pi = self.pi_twice
-        h = hidden_forward(pi.hidden, b.o, room.pi_hidden)
-        torch.addmm(pi.head_bias, h.flatten(0, 1), pi.head.mT, out=room.head)
+        hidden_forward(pi.hidden, b.o2_o, room.pi_hidden)
+        torch.addmm(pi.head_bias, room.pi_last, pi.head_transposed, out=room.head)
         torch.clamp(room.raw_log_std, LOG_STD_MIN, LOG_STD_MAX, out=room.log_std)
         torch.exp(room.log_std, out=room.spread).mul_(b.xi)
         torch.add(room.mu, room.spread, out=room.u)
@@ -141,37 +141,36 @@ class FusedLearner(WrappedLearner):
         """Equation 4: the backup, and the gradient of the squared errors by the critics' parameters."""
         h = hidden_forward(self.targets.hidden, b.o2_a2, room.q_hidden)
         head_forward(self.targets.head, h, room.q_scratch, room.q)
-        v2 = torch.minimum(room.q[0], room.q[1], out=room.backup)
-        v2.addcmul_(b.logp[0], alpha, value=-1.0)
+        v2 = torch.minimum(room.q1, room.q2, out=room.backup)
+        v2.addcmul_(b.logp_a2, alpha, value=-1.0)
         torch.addcmul(b.r, b.discount, v2, out=room.backup)
 
         h = hidden_forward(self.q.hidden, b.o_a, room.q_hidden)
         head_forward(self.q.head, h, room.q_scratch, b.q)
         torch.sub(b.q, room.backup, out=b.error)
-        torch.mul(b.error, 2.0 / len(b.r), out=room.dq)
-        head_backward(self.q.head, self.q_grads.head, room.dq, h, room.g_q[-1])
+        torch.mul(b.error, 2.0 / len(b.r), out=room.dq.values)
+        head_backward(self.q.head, self.q_grads.head, room.dq, h, room.g_q_last)
         hidden_backward(self.q.hidden, self.q_grads.hidden, b.o_a, room.q_hidden, room.g_q)
 
     def policy_gradient(self, b: Slice, room: Workspace, alpha: Tensor) -> None:
         """Equation 6: the gradient of mean(alpha log pi - min Q) by the policy's parameters."""
         self.action_gradient(b, room)
-        tanh_u, spread = room.tanh_u[1], room.spread[1]
         # By u: through the action, d a / d u = half_range (1 - tanh(u)^2), and through log pi, whose
         # derivative by u is 2 tanh(u). Where rounding made `sample` clip, 1 - tanh(u)^2 is 0 already.
         weight = alpha * (2.0 / len(b.r))
-        torch.add(room.da[0], room.da[1], out=room.g_u).mul_(self.half_range)
-        _tanh_backward(room.g_u, tanh_u, grad_input=room.g_u)
-        torch.addcmul(room.g_u, tanh_u, weight, out=room.g_mu)
+        torch.add(room.da1, room.da2, out=room.g_u).mul_(self.half_range)
+        _tanh_backward(room.g_u, room.tanh_u_o, grad_input=room.g_u)
+        torch.addcmul(room.g_u, room.tanh_u_o, weight, out=room.g_mu)
         # By log_std: u moves by spread = sigma xi, log pi by -1; nothing passes outside the clamp.
-        torch.mul(room.g_mu, spread, out=room.g_u)
+        torch.mul(room.g_mu, room.spread_o, out=room.g_u)
         torch.sub(room.g_u, weight, alpha=0.5, out=room.g_u)
-        torch.eq(room.raw_log_std[1], room.log_std[1], out=room.inside)
+        torch.eq(room.raw_log_std_o, room.log_std_o, out=room.inside)
         torch.mul(room.g_u, room.inside, out=room.g_log_std)
 
-        torch.mm(room.g_head.mT, room.pi_hidden[-1][1], out=self.pi_grads.head)
+        torch.mm(room.g_head_transposed, room.pi_last_o, out=self.pi_grads.head)
         torch.sum(room.g_head, 0, out=self.pi_grads.head_bias)
-        torch.mm(room.g_head, self.pi.head, out=room.g_pi[-1][0])
-        hidden_backward(self.pi.hidden, self.pi_grads.hidden, b.o[1:], room.pi_hidden_o, room.g_pi)
+        torch.mm(room.g_head, self.pi.head, out=room.g_pi_last)
+        hidden_backward(self.pi.hidden, self.pi_grads.hidden, b.o, room.pi_hidden_o, room.g_pi)
 
     def action_gradient(self, b: Slice, room: Workspace) -> None:
         """The gradient of -mean min(Q1, Q2)(o, a~) by the actions, one summand per critic, (2, B, act_dim).
@@ -180,10 +179,10 @@ class FusedLearner(WrappedLearner):
         """
         h = hidden_forward(self.q.hidden, b.o_pi, room.q_hidden)
         head_forward(self.q.head, h, room.q_scratch, room.q)
-        torch.minimum(room.q[0], room.q[1], out=b.q_pi)
-        torch.sub(room.q[1], room.q[0], out=room.sign).sign_()
-        torch.addcmul(room.minus_half, room.sign, room.toward, out=room.dq)
-        torch.mul(room.dq.unsqueeze(2), self.q.head.weight, out=room.g_q[-1])
+        torch.minimum(room.q1, room.q2, out=b.q_pi)
+        torch.sub(room.q2, room.q1, out=room.sign).sign_()
+        torch.addcmul(room.minus_half, room.sign, room.toward, out=room.dq.values)
+        torch.mul(room.dq.column, self.q.head.weight, out=room.g_q_last)
         input_gradient(self.q.hidden, self.q_first_a, room.q_hidden, room.g_q, room.da)
 
 

@@ -115,24 +115,33 @@ def hidden_forward(stack: Stack, x: Tensor, out: list[Tensor]) -> Tensor:
     return x
 
 
-def hidden_backward(stack: Stack, grads: Stack, x: Tensor, hidden: list[Tensor], g: list[Tensor]) -> None:
-    """Gradients by weights and biases, into `grads`, from the one by the last activations in g[-1].
+class Gradients(NamedTuple):
+    """Room for the gradients by all activations, (s, B, width) each, and views of it transposed."""
 
-    g holds room for the gradients by all activations. The input x gets none: nothing would use it.
+    values: list[Tensor]
+    transposed: list[Tensor]
+
+
+def hidden_backward(stack: Stack, grads: Stack, x: Tensor, hidden: list[Tensor], room: Gradients) -> None:
+    """Gradients by weights and biases, into `grads`, from the one by the last activations in `room`.
+
+    The input x gets none: nothing would use it.
     """
+    g = room.values
     for k in reversed(range(len(g))):
         _relu_backward(g[k], hidden[k], 0.0, grad_input=g[k])
-        torch.bmm(g[k].mT, hidden[k - 1] if k else x, out=grads.weights[k])
+        torch.bmm(room.transposed[k], hidden[k - 1] if k else x, out=grads.weights[k])
         torch.sum(g[k], 1, keepdim=True, out=grads.biases[k])
         if k:
             torch.bmm(g[k], stack.weights[k], out=g[k - 1])
 
 
-def input_gradient(stack: Stack, first: Tensor, hidden: list[Tensor], g: list[Tensor], out: Tensor) -> None:
-    """The gradient by some of the inputs, and by no parameter, from that in g[-1].
+def input_gradient(stack: Stack, first: Tensor, hidden: list[Tensor], room: Gradients, out: Tensor) -> None:
+    """The gradient by some of the inputs, and by no parameter, from that by the last activations.
 
     first: the first layer's weights of those inputs, (s, width, inputs); out: (s, B, inputs).
     """
+    g = room.values
     for k in reversed(range(len(g))):
         _relu_backward(g[k], hidden[k], 0.0, grad_input=g[k])
         torch.bmm(g[k], stack.weights[k] if k else first, out=g[k - 1] if k else out)
@@ -152,8 +161,16 @@ def head_forward(head: ValueHead, h: Tensor, scratch: Tensor, out: Tensor) -> No
     out.add_(head.bias)
 
 
-def head_backward(head: ValueHead, grads: ValueHead, dq: Tensor, h: Tensor, g: Tensor) -> None:
-    """From dq (s, B): the gradients by weight and bias into `grads`, by the activations into g."""
-    torch.bmm(dq.unsqueeze(1), h, out=grads.weight)
-    torch.sum(dq, 1, keepdim=True, out=grads.bias)
-    torch.mul(dq.unsqueeze(2), head.weight, out=g)
+class ValueGradient(NamedTuple):
+    """Room for the gradient by values, (s, B), and views of it as rows and as columns."""
+
+    values: Tensor
+    row: Tensor  # (s, 1, B)
+    column: Tensor  # (s, B, 1)
+
+
+def head_backward(head: ValueHead, grads: ValueHead, dq: ValueGradient, h: Tensor, g: Tensor) -> None:
+    """From dq: the gradients by weight and bias into `grads`, by the activations into g."""
+    torch.bmm(dq.row, h, out=grads.weight)
+    torch.sum(dq.values, 1, keepdim=True, out=grads.bias)
+    torch.mul(dq.column, head.weight, out=g)

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from spinup.data.replay import Layout
-from spinup.pytorch.fused_math import Flat, Slots, Stack, ValueHead, stack_of
+from spinup.pytorch.fused_math import (
+    Flat,
+    Gradients,
+    Slots,
+    Stack,
+    ValueGradient,
+    ValueHead,
+    stack_of,
+)
 from spinup.pytorch.losses import HALF_LOG_TWO_PI, LOG_TWO
 from spinup.pytorch.networks import MLPActorCritic, MLPQFunction, SquashedGaussianActor
 
@@ -51,6 +59,7 @@ class Policy(NamedTuple):
 
     hidden: Stack
     head: Tensor
+    head_transposed: Tensor
     head_bias: Tensor
 
     @classmethod
@@ -58,13 +67,15 @@ class Policy(NamedTuple):
         stacks = flat.stacks(buffer)
         weights, biases = stacks[: len(stacks) // 2], stacks[len(stacks) // 2 :]
         trunk = stack_of(weights[:-1], biases[:-1], copies)
-        return cls(trunk, weights[-1].flatten(0, 1), biases[-1].flatten())
+        head = weights[-1].flatten(0, 1)
+        return cls(trunk, head, head.mT, biases[-1].flatten())
 
 
 class Slice(NamedTuple):
     """One batch of a block: views, in the shapes that the step reads and writes."""
 
-    o: Tensor  # both observations, o2 first: (2, B, obs_dim)
+    o2_o: Tensor  # both observations: (2, B, obs_dim)
+    o: Tensor  # the second alone: (1, B, obs_dim)
     a: Tensor  # where the policy's actions at o2 and o go: (2, B, act_dim), strided
     o2_a2: Tensor  # [o2, a2] for both targets: (2, B, obs_dim + act_dim)
     o_pi: Tensor  # [o, a~] for both critics, the same shape
@@ -73,7 +84,9 @@ class Slice(NamedTuple):
     density: Tensor  # the part of log pi that is known beforehand: (2, B)
     r: Tensor  # (B,)
     discount: Tensor  # gamma (1 - d): (B,)
-    logp: Tensor  # log pi of both draws: (2, B), logged
+    logp: Tensor  # log pi of both draws: (2, B)
+    logp_a2: Tensor  # of the first: (B,)
+    logp_a: Tensor  # of the second: (B,), logged
     q: Tensor  # both critics at (o, a): (2, B), logged
     error: Tensor  # q minus backup: (2, B), logged
     q_pi: Tensor  # the smaller critic at (o, a~): (B,), logged
@@ -96,9 +109,10 @@ class BlockMemory:
         self.q_pi = rows.new_empty(n, batch)
         o_a = rows[:, None, :, layout.o.start : layout.a.stop]
         self._arrays = (
-            x[..., :obs], x[..., obs:], twice(x[:, :1]), twice(x[:, 1:]), twice(o_a), xi, known,
+            x[..., :obs], x[:, 1:, :, :obs], x[..., obs:],
+            twice(x[:, :1]), twice(x[:, 1:]), twice(o_a), xi, known,
             rows[..., layout.r].contiguous(), gamma * (1.0 - rows[..., layout.d]),
-            self.logp, self.q, self.error, self.q_pi,
+            self.logp, self.logp[:, 0], self.logp[:, 1], self.q, self.error, self.q_pi,
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Slice]:
@@ -134,18 +148,32 @@ class Workspace:
         new = like.new_empty
         self.pi_hidden = [new(2, batch, width) for width in pi_widths]
         self.pi_hidden_o = [h[1:] for h in self.pi_hidden]
-        self.g_pi = [new(1, batch, width) for width in pi_widths]
+        self.pi_last, self.pi_last_o = self.pi_hidden[-1].flatten(0, 1), self.pi_hidden[-1][1]
         self.q_hidden = [new(2, batch, width) for width in q_widths]
-        self.g_q = [new(2, batch, width) for width in q_widths]
+        self.g_pi = gradients([new(1, batch, width) for width in pi_widths])
+        self.g_q = gradients([new(2, batch, width) for width in q_widths])
+        self.g_pi_last, self.g_q_last = self.g_pi.values[-1][0], self.g_q.values[-1]
         self.q_scratch = new(2, batch, q_widths[-1])
         self.head, self.g_head = new(2 * batch, 2 * act), new(batch, 2 * act)
+        self.g_head_transposed = self.g_head.mT
         heads = self.head.view(2, batch, 2 * act)
         self.mu, self.raw_log_std = heads[..., :act], heads[..., act:]
         self.g_mu, self.g_log_std = self.g_head[:, :act], self.g_head[:, act:]
         self.log_std, self.spread, self.u, self.tanh_u, self.scratch = (new(2, batch, act) for _ in range(5))
-        self.sum, self.q, self.dq, self.da = new(2, batch), new(2, batch), new(2, batch), new(2, batch, act)
+        # the half at o of what the policy computed at [o2, o]
+        self.raw_log_std_o, self.log_std_o = self.raw_log_std[1], self.log_std[1]
+        self.spread_o, self.tanh_u_o = self.spread[1], self.tanh_u[1]
+        self.sum, self.q, self.da = new(2, batch), new(2, batch), new(2, batch, act)
+        (self.q1, self.q2), (self.da1, self.da2) = self.q.unbind(), self.da.unbind()
+        dq = new(2, batch)
+        self.dq = ValueGradient(dq, dq.unsqueeze(1), dq.unsqueeze(2))
         self.g_u, self.inside = new(batch, act), new(batch, act, dtype=torch.bool)
         self.backup, self.sign = new(batch), new(batch)
         # d min(q1, q2): each row's gradient goes to its smaller critic, halved on a tie: -(1 +- sign) / 2B
         self.minus_half = new(()).fill_(-0.5 / batch)
         self.toward = like.new_tensor([[-0.5 / batch], [0.5 / batch]])
+
+
+def gradients(values: list[Tensor]) -> Gradients:
+    """The room with its views."""
+    return Gradients(values, [g.mT for g in values])

@@ -17,7 +17,7 @@ from spinup.pytorch.engines import make_learner
 from spinup.pytorch.networks import MLPActorCritic
 from spinup.pytorch.process import choose_device, preserved_generators, thread_count, torch_settings
 from spinup.pytorch.protocol import check_actor_critic
-from spinup.pytorch.saved import qualified_name, save_as
+from spinup.pytorch.saved import qualified_name, save_as, unloadable_notes
 from spinup.pytorch.variants import choose_actor_critic, make_objective
 from spinup.restoring import as_before
 
@@ -148,7 +148,7 @@ def sac_pytorch(
         )
         replay = make_replay(collector.layout, min(config.replay_size, config.total_steps), device)
         choices = {"engine": engine, "device": str(device), "threads": threads}
-        return Built(learner, replay, ac, choices, (note,))
+        return Built(learner, replay, ac, choices, (note, *unloadable_notes(ac_kwargs)))
 
     with torch_settings(threads, config.seed):
         model: nn.Module = launch(config, request, build, preserved_generators).model

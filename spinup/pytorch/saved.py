@@ -19,6 +19,8 @@ from torch import nn
 from spinup.errors import RunError
 
 _REGISTRY: dict[str, Any] = {}
+_PLAIN = (bool, int, float, str, type(None))
+_INSTANCE = " instance"  # ends the name of what was given as an object of a class
 ACTIVATIONS = (
     "CELU", "ELU", "GELU", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "Mish", "PReLU", "ReLU", "ReLU6",
     "SELU", "SiLU", "Sigmoid", "Softplus", "Softsign", "Tanh",
@@ -89,7 +91,7 @@ def rebuild_actor_critic(data: dict[str, Any]) -> nn.Module:
         ac.load_state_dict(data["state"])
     except RunError:
         raise
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         cause = " ".join(str(error).split())
         raise RunError(f"this model file does not describe an actor-critic of ours: {cause}") from None
     return ac
@@ -120,29 +122,66 @@ def _look_up(name: str) -> Any:
     return _REGISTRY[name]
 
 
+def unloadable_notes(ac_kwargs: dict[str, Any]) -> tuple[str, ...]:
+    """A line for the log about each argument with which model.pt could be written but never loaded."""
+    lines = []
+    for key, value in ac_kwargs.items():
+        if objects := sorted(set(_objects(_encode(value)))):
+            lines.append(
+                f"warning: model.pt of this run will not load, since ac_kwargs[{key!r}] holds a "
+                f"{', a '.join(objects)}: give numbers, text, arrays or tensors, or a function or class"
+            )
+    return tuple(lines)
+
+
+def _objects(data: Any) -> list[str]:
+    """The objects in encoded arguments, which have no name of their own."""
+    if isinstance(data, list):
+        return [name for item in data for name in _objects(item)]
+    if isinstance(data, dict) and "dict" in data:
+        return _objects(list(data["dict"].values()))
+    name: str = data.get("name", "") if isinstance(data, dict) else ""
+    return [name.removesuffix(_INSTANCE)] if name.endswith(_INSTANCE) else []
+
+
 def _encode(value: Any) -> Any:
-    """Arguments as plain data; classes and functions by name."""
-    if isinstance(value, (bool, int, float, str, type(None))):
+    """Arguments as plain data: arrays and tensors as tensors, all else by name."""
+    if isinstance(value, np.generic):  # before float, which np.float64 is too
+        value = value.item()
+    if type(value) in _PLAIN:
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, (tuple, list)):
         return [_encode(v) for v in value]
     if isinstance(value, dict):
-        return {"dict": {str(k): _encode(v) for k, v in value.items()}}
+        return {"dict": {k if type(k) in _PLAIN else str(k): _encode(v) for k, v in value.items()}}
+    if isinstance(value, torch.Tensor):
+        return {"tensor": value.detach().cpu().clone()}
+    if type(value) is np.ndarray and (tensor := _as_tensor(value)) is not None:
+        return {"array": tensor}
     if hasattr(value, "__qualname__"):
         return {"name": qualified_name(value)}
-    return {"name": qualified_name(type(value)) + " instance"}
+    return {"name": qualified_name(type(value)) + _INSTANCE}
+
+
+def _as_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor | None:
+    """A copy; None for what torch has no type for, such as text."""
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+    except TypeError:
+        return None
 
 
 def _decode(value: Any) -> Any:
     if isinstance(value, list):
         return [_decode(v) for v in value]
-    if isinstance(value, dict):
-        return (
-            _look_up(value["name"]) if "name" in value else {k: _decode(v) for k, v in value["dict"].items()}
-        )
-    return value
+    if not isinstance(value, dict):
+        return value
+    ((kind, held),) = value.items()
+    if kind == "array":
+        return held.numpy()
+    if kind == "tensor":
+        return held
+    return _look_up(held) if kind == "name" else {k: _decode(v) for k, v in held.items()}
 
 
 def _space_data(space: Box | Discrete) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from helpers import FourCalls, parameters, small_ac
+from helpers import FourCalls, parameters, small_ac, train
+from resuming import talking
 from torch import nn
 
 import spinup
@@ -108,6 +109,43 @@ def test_a_subclass_is_refused_until_registered_and_then_comes_back_as_itself(tm
     assert type(back) is Mine
     assert back.options == kwargs["options"]
     assert torch.equal(parameters(back), parameters(ac))
+
+
+ARRAYS: list[Any] = [
+    np.arange(6.0).reshape(2, 3), np.array(2.5, np.float32), np.array([1, 2], ">i4"), np.arange(6)[::-2],
+    np.ones((2, 0)), np.array([True]), torch.arange(3), torch.ones(2, dtype=torch.float64), np.float64(0.5),
+    {1: "one", "two": np.ones(2)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ARRAYS, ids=repr)
+def test_arrays_and_tensors_among_the_arguments_come_back(tmp_path: Path, given: Any) -> None:
+    kwargs = {**KWARGS, "options": [given]}
+    assert saved.unloadable_notes(kwargs) == ()
+    save_model(Mine(*SPACES, **kwargs), tmp_path / "m.pt", Mine, SPACES, kwargs)
+    register_actor_critic(Mine)
+    (back,) = torch.load(tmp_path / "m.pt").options
+    if isinstance(given, dict):
+        assert list(back) == [1, "two"]
+        given, back = given["two"], back["two"]
+    assert type(back) is (float if isinstance(given, np.floating) else type(given))
+    np.testing.assert_array_equal(back, given)
+    assert getattr(back, "shape", ()) == getattr(given, "shape", ())
+
+
+@pytest.mark.parametrize(
+    "given", [functools.partial(nn.ReLU), nn.ReLU(), 2j, np.array(["a"]), range(3)], ids=repr
+)
+def test_what_no_file_can_hold_is_said_before_training(tmp_path: Path, given: Any, capfd: Any) -> None:
+    kwargs = {"hidden_sizes": (8, 8), "options": {"inner": [given]}}
+    train(tmp_path, actor_critic=Mine, ac_kwargs=kwargs, epochs=1, logger_kwargs=talking(tmp_path))
+    out = capfd.readouterr().out
+    (said,) = [line for line in out.splitlines() if "model.pt of this run will not load" in line]
+    assert f"ac_kwargs['options'] holds a {saved.qualified_name(type(given))}: give" in said
+    assert out.index(said) < out.index("Epoch")
+    register_actor_critic(Mine)
+    with pytest.raises(RunError, match="instance', which is not registered"):
+        torch.load(tmp_path / "pyt_save" / "model.pt")
 
 
 def test_registering_as_a_decorator_and_by_name(tmp_path: Path) -> None:

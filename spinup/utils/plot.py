@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,15 +67,22 @@ def make_plots(
 
 def _curves(runs: list[Run], xaxis: str, value: str, count: bool, smooth: int, estimator: str) -> list[Curve]:
     groups: dict[str, list[tuple[Array, Array]]] = {}
+    names = Counter(_line_name(run) for run in runs)
     for run in runs:
         x, y = column(run, xaxis), column(run, value)
         kept = np.isfinite(x) & np.isfinite(y)
         if kept.any():
-            name = f"{run.name} {run.path.name}" if count else run.name
+            name = _line_name(run) if count else run.name
+            if count and names[name] > 1:  # the same names below different parents
+                name = f"{run.name} {run.path}"
             groups.setdefault(name, []).append((x[kept], smoothed(y[kept], smooth)))
     if not groups:
         raise RunError(f"no run has a row with both {xaxis} and {value} yet: plot it a little later")
     return [aggregate(name, series, estimator) for name, series in groups.items()]
+
+
+def _line_name(run: Run) -> str:
+    return f"{run.name} {run.path.name}"
 
 
 def _draw(axes: Any, curves: list[Curve], xaxis: str, value: str) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinup.errors import ConfigError, RunError
+from spinup.utils import plot
 from spinup.utils.curves import aggregate, column, find_runs, read_table, smoothed
 from spinup.utils.plot import make_plots
 
@@ -88,6 +89,20 @@ def test_pictures(tmp_path, capsys):
     assert [path.name for path in one + two] == ["one.png", "two_Performance.svg", "two_LossQ.svg"]
     assert one[0].read_bytes().startswith(b"\x89PNG")
     assert "<svg" in two[1].read_text()
+
+
+def test_count_keeps_runs_of_the_same_names_apart(tmp_path, monkeypatch):
+    for parent, seed in (("old", 0), ("new", 0), ("new", 1)):
+        write_run(tmp_path / parent / f"hc_s{seed}", [1, 2])
+    drawn = []
+    monkeypatch.setattr(
+        plot,
+        "aggregate",
+        lambda name, series, est: drawn.append((name, len(series))) or aggregate(name, series, est),
+    )
+    make_plots([tmp_path], count=True, save=tmp_path / "x.png")
+    paths = [f"hc {tmp_path / 'new' / 'hc_s0'}", "hc hc_s1", f"hc {tmp_path / 'old' / 'hc_s0'}"]
+    assert drawn == [(name, 1) for name in paths]
 
 
 def test_what_cannot_be_plotted(tmp_path, monkeypatch):

@@ -6,11 +6,15 @@ import shutil
 import time
 from pathlib import Path
 
-from spinup.errors import RunError
+from spinup.errors import ConfigError, RunError
 
 # All that a run writes into its folder, and so all that `overwrite` removes.
-_RUN_FILES = ("config.json", "vars*.json", "pyt_save", "tf1_save", "tf1_save[0-9]*", "checkpoint")
-_EVENT_FILES = "events.out.tfevents.*"
+# The lock alone stays, since whoever overwrites holds it; names with a dot are what a killed save left.
+_RUN_FILES = (
+    "config.json", "vars*.json", "pyt_save", "tf1_save", "tf1_save_*", "tf1_save[0-9]*", "checkpoint",
+    "nan_batch.npz", "events.out.tfevents.*", ".config.json.tmp", ".vars*.json.tmp", ".tf1_save*.tmp",
+    ".tf1_save*.old",
+)  # fmt: skip
 
 
 def holds_run(output_dir: str | Path, output_fname: str = "progress.txt") -> bool:
@@ -23,8 +27,10 @@ def claim_folder(output_dir: str | Path | None, output_fname: str, overwrite: bo
     """The folder for a run, made if need be; None makes a fresh one under data/.
 
     Raises:
+        ConfigError: if both `overwrite` and `resume` are set.
         RunError: if it holds a run and neither `overwrite` nor `resume` is set, or cannot be made.
     """
+    refuse_both(overwrite, resume)
     try:
         if output_dir is None:
             return _fresh_folder()
@@ -41,10 +47,23 @@ def claim_folder(output_dir: str | Path | None, output_fname: str, overwrite: bo
             f"{relative(folder)} already holds a run: continue it with resume, keep both with --datestamp, "
             "or replace it with --overwrite"
         )
-    for pattern in (*_RUN_FILES, _EVENT_FILES, output_fname):
+    for pattern in (*_RUN_FILES, output_fname):
         for path in folder.glob(pattern):
             _remove(path)
     return folder
+
+
+def refuse_both(overwrite: bool, resume: bool) -> None:
+    """Refuse to remove a run and to continue it.
+
+    Raises:
+        ConfigError: if both are asked for.
+    """
+    if overwrite and resume:
+        raise ConfigError(
+            "overwrite would remove the run that resume is to continue: leave one of them out "
+            "(resume begins a new run where there is none)"
+        )
 
 
 def _fresh_folder() -> Path:

@@ -38,6 +38,7 @@ class EpochLogger:
 
     Raises:
         RunError: if the folder holds a run and neither `overwrite` nor `resume` is set, or cannot be made.
+        ConfigError: if both `overwrite` and `resume` are set.
     """
 
     def __init__(

@@ -10,9 +10,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers import train
 
 from spinup.errors import ConfigError, RunError
+from spinup.training import DUMP
 from spinup.utils import files
+from spinup.utils.locks import LOCK_FILE
 from spinup.utils.logx import EpochLogger
 
 
@@ -111,6 +114,23 @@ def test_overwrite_removes_the_run_and_nothing_else(tmp_path):
     make(tmp_path, overwrite=True)
     assert sorted(os.listdir(tmp_path)) == ["model.pt", "notes.txt", "outside", "progress.txt.bak"]
     assert (outside / "kept").exists()
+
+
+def test_overwrite_leaves_nothing_that_a_run_writes(tmp_path):
+    train(tmp_path, epochs=1, logger_kwargs={"output_dir": str(tmp_path), "quiet": True})
+    for name in ("tf1_save", "tf1_save_best", "tf1_save3", ".tf1_save.tmp", ".tf1_save_best.old"):
+        (tmp_path / name).mkdir()
+    for name in (DUMP, "vars3.json", ".vars.json.tmp", ".config.json.tmp"):
+        (tmp_path / name).touch()
+    make(tmp_path, overwrite=True)
+    assert os.listdir(tmp_path) == [LOCK_FILE]
+
+
+def test_overwrite_and_resume_exclude_each_other(tmp_path):
+    write_row(make(tmp_path), 0)
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        make(tmp_path, overwrite=True, resume=True)
+    assert len(rows(tmp_path)) == 2
 
 
 def test_fresh_folders_never_meet(tmp_path, monkeypatch):

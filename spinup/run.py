@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from spinup import flags
 from spinup.config import SACConfig, field_defaults, nearest
 from spinup.errors import ConfigError, SpinupError
 from spinup.utils.arguments import Parser
+from spinup.utils.environments import env_flag
 from spinup.utils.run_utils import ExperimentGrid
 
 # Each algorithm by the names it goes by: the attribute of `spinup` that is called.
@@ -119,7 +121,7 @@ def train(command: str, words: list[str]) -> int:
 def _grid(asked: flags.Command, exp_name: str) -> ExperimentGrid:
     grid = ExperimentGrid(exp_name)
     short = asked.shorthands
-    grid.add("env_name", asked.env, short.get("env", "env"), in_name="env" in short)
+    grid.add("env_fn", asked.env, short.get("env", "env"), in_name="env" in short)
     for name, values in asked.params.items():
         grid.add(name, values, short.get(name), in_name=name in short)
     return grid
@@ -140,11 +142,13 @@ def _print_next(grid: ExperimentGrid) -> Callable[[str], None]:
     default = field_defaults()["epochs"]
 
     def after(folder: str) -> None:
-        epochs = next(variants).get("epochs", default)
-        quoted = shlex.quote(folder)
-        print(f"\n  watch it:   spinup test_policy {quoted}")
-        print(f"  plot it:    spinup plot {quoted}")
-        print(f"  train on:   spinup resume {quoted} --epochs {2 * epochs}", flush=True)
+        variant = next(variants)
+        quoted, env = shlex.quote(folder), env_flag(variant["env_fn"])
+        print(f"\n  watch it:   spinup test_policy {quoted}{env}")
+        print(f"  plot it:    spinup plot {quoted}", flush=True)
+        if Path(folder, "checkpoint").exists():
+            epochs = 2 * variant.get("epochs", default)
+            print(f"  train on:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)
 
     return after
 

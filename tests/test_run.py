@@ -4,6 +4,7 @@ import inspect
 import string
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -45,6 +46,20 @@ def refused(capsys, *words):
     return err
 
 
+@pytest.fixture
+def checkpoints(calls, monkeypatch):
+    """Each call leaves a folder of checkpoints, as a run does."""
+    recorder = spinup.sac_pytorch
+
+    def leaving(**kwargs):
+        recorder(**kwargs)
+        Path(kwargs["logger_kwargs"]["output_dir"], "checkpoint").mkdir(parents=True)
+
+    leaving.__signature__ = recorder.__signature__
+    monkeypatch.setattr(spinup, "sac_pytorch", leaving)
+
+
+@pytest.mark.usefixtures("checkpoints")
 def test_the_documented_command(calls, capsys):
     words = "sac --env HalfCheetah-v5 --exp_name hc --seed 0 10 20 --hid [256,256] --act torch.nn.ELU"
     assert main([*words.split(), "--gamma", "0.99"]) == 0
@@ -65,6 +80,13 @@ def test_the_documented_command(calls, capsys):
         "resume data/hc/hc_s20 --epochs 200",
     ):
         assert f"spinup {command}" in out
+
+
+def test_a_run_without_checkpoints_is_not_said_to_train_on(calls, capsys):
+    assert main(["sac", "--env", "Pendulum-v1", "--exp_name", "p"]) == 0
+    out = capsys.readouterr().out
+    assert "spinup plot data/p/p_s0" in out
+    assert "spinup resume" not in out
 
 
 def test_grid_and_places(calls, tmp_path):
@@ -175,6 +197,7 @@ def test_help_names_every_flag_with_its_line(capsys):
         ("sac --env Pendulum-v1 --exp_name a/b", "exp_name='a/b'"),
         ("sac --env Pendulum-v1 --exp_name a b", "takes one value"),
         ("sac --env Pendulum-v1 --overwrite maybe", "True or False"),
+        ("sac --env Pendulum-v1 --overwrite --resume", "leave one of them out"),
         ("sac --env Pendulum-v1 --seed 0 0", "share the folder"),
         ("sac --env Pendulum-v1 --gamma[a/b] 0.9", "shorthand"),
         ("sac --env Pendulum-v1 --gamma[ 0.9", "is no flag"),
@@ -312,14 +335,18 @@ def test_both_names_of_the_program():
     assert done.stderr == "spinup: unknown flag --gama, did you mean '--gamma'?\n"
 
 
+@pytest.mark.usefixtures("checkpoints")
 def test_environment_of_a_module_that_registers_it(calls, capsys, tmp_path, monkeypatch):
     (tmp_path / "own_envs.py").write_text(
         "import gymnasium\n"
         "gymnasium.register('Own-v0', 'gymnasium.envs.classic_control:PendulumEnv', max_episode_steps=5)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert main(["sac", "--env", "own_envs:Own-v0"]) == 0
+    assert main(["sac", "--env", "own_envs:Own-v0", "--exp_name", "o"]) == 0
     assert calls[0]["env_fn"] == "own_envs:Own-v0"
+    out = capsys.readouterr().out
+    assert "spinup test_policy data/o/o_s0 --env own_envs:Own-v0\n" in out
+    assert "spinup resume data/o/o_s0 --epochs 200 --env own_envs:Own-v0\n" in out
     assert "no_such_module" in refused(capsys, "sac", "--env", "no_such_module:Own-v0")
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from spinup.errors import ConfigError, RunError
-from spinup.utils.folders import holds_run
+from spinup.utils.environments import MakeEnv
+from spinup.utils.folders import holds_run, refuse_both
 
 Variant = dict[str, Any]
 
@@ -131,7 +132,7 @@ class ExperimentGrid:
         overwrite: bool = False,
         after: Callable[[str], None] | None = None,
     ) -> list[str]:
-        """Call `thunk` with each variant and its own `logger_kwargs`; `env_name` is passed as `env_fn`.
+        """Call `thunk` with each variant and its `logger_kwargs`; `env_name` becomes the function `env_fn`.
 
         Every folder is checked before the first run starts.
 
@@ -147,13 +148,14 @@ class ExperimentGrid:
             The folders of the runs.
 
         Raises:
-            ConfigError: if two variants would share a folder.
+            ConfigError: if two variants would share a folder, or one is to be both replaced and resumed.
             RunError: if a folder holds a run already.
         """
         if num_cpu != 1:
             raise ConfigError(f"num_cpu={num_cpu!r}: SAC runs in one process; num_envs gives it more to do")
         places = self._places(data_dir, datestamp)
         for variant, place in zip(self.variants(), places, strict=True):
+            refuse_both(overwrite, bool(variant.get("resume")))
             if not (overwrite or variant.get("resume")) and holds_run(place["output_dir"]):
                 raise RunError(
                     f"{place['output_dir']} already holds a run: continue it with resume, keep both with "
@@ -162,7 +164,8 @@ class ExperimentGrid:
         for variant, place in zip(self.variants(), places, strict=True):
             kwargs = copy.deepcopy(variant)
             if "env_name" in kwargs:
-                kwargs["env_fn"] = kwargs.pop("env_name")
+                name = kwargs.pop("env_name")
+                kwargs["env_fn"] = MakeEnv(name) if isinstance(name, str) else name
             thunk(**kwargs, logger_kwargs={**place, "overwrite": True} if overwrite else place)
             if after is not None:
                 after(place["output_dir"])

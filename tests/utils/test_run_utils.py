@@ -1,11 +1,17 @@
 """Folders of runs, and grids."""
 
 import copy
+import json
+import pickle
 import re
+from pathlib import Path
 
 import pytest
+from helpers import SMALL
 
+from spinup import sac_pytorch
 from spinup.errors import ConfigError, RunError
+from spinup.utils.environments import MakeEnv
 from spinup.utils.run_utils import ExperimentGrid, default_shorthand, setup_logger_kwargs
 
 
@@ -81,9 +87,36 @@ def test_run_calls_each_variant_with_its_place(tmp_path):
     for call, seed, folder in zip(calls, (0, 7), folders, strict=True):
         place = {"output_dir": folder, "exp_name": "x"}
         kwargs = {"ac_kwargs": {"hidden_sizes": [64, 64]}, "seed": seed, "logger_kwargs": place}
-        assert call == {"env_fn": "Pendulum-v1", **kwargs}
+        assert call == {"env_fn": MakeEnv("Pendulum-v1"), **kwargs}
     assert hid == [64, 64]
     assert grid.variants()[0]["ac_kwargs"] == {"hidden_sizes": [64, 64]}
+
+
+def test_env_name_becomes_a_function_for_old_thunks(tmp_path):
+    grid = ExperimentGrid("x")
+    grid.add("env_name", "Pendulum-v1")
+    (call,), _ = run(grid, tmp_path)
+    for env_fn in (call["env_fn"], pickle.loads(pickle.dumps(call["env_fn"]))):
+        assert env_fn().spec.id == "Pendulum-v1"
+        assert repr(env_fn) == "MakeEnv('Pendulum-v1')"
+
+
+def test_env_name_trains(tmp_path):
+    grid = ExperimentGrid("x")
+    grid.add("env_name", "Pendulum-v1")
+    for key, value in {**SMALL, "epochs": 1}.items():
+        grid.add(key, value)
+    (folder,) = grid.run(sac_pytorch, data_dir=tmp_path)
+    assert json.loads(Path(folder, "vars.json").read_text())["env"]["id"] == "Pendulum-v1"
+
+
+def test_a_run_is_not_both_replaced_and_resumed(tmp_path):
+    grid = ExperimentGrid("x")
+    grid.add("env_fn", "Pendulum-v1")
+    grid.add("resume", [False, True])
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        run(grid, tmp_path, overwrite=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_in_use_stops_the_grid_before_its_first_run(tmp_path):

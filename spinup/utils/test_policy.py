@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.data.spaces import action_spec, flat_observation_space
-from spinup.data.vector import env_function
 from spinup.errors import EnvError, RunError
 from spinup.utils.arguments import Parser
 from spinup.utils.display import plain_table
+from spinup.utils.environments import env_of_run
 from spinup.utils.files import existing_dir, read_json
 from spinup.utils.policies import Act, has_model, load_policy
 from spinup.utils.statistics import RunningStats
@@ -36,7 +36,8 @@ def load_policy_and_env(
         fpath: the folder of the run.
         itr: "last", "best" (by test return), or the number of a save kept apart.
         deterministic: the mean action, as SAC is tested; False samples.
-        env: an environment, a function that makes one, or an id, in place of the saved one.
+        env: an environment, a function that makes one, or an id, in place of the saved one; the same id
+            with a module ("module:Env-v0") keeps the saved keyword arguments and step limit.
 
     Returns:
         The environment, and `get_action(observation)`: an observation as the environment returns it
@@ -152,26 +153,22 @@ def _load_env(folder: Path, given: Any) -> Any:
     path = folder / "vars.json"
     saved = read_json(path).get("env") if path.exists() else None
     saved = saved if isinstance(saved, dict) and isinstance(saved.get("id"), str) else None
-    name = given or (saved and saved["id"])
-    if not name:
+    if given is None and saved is None:
         raise EnvError(f"{folder} does not say which environment it was trained in: give it with --env")
-    if given is None and ":" in name:
-        raise EnvError(
-            f"this run's environment {name!r} would import a module: if you trust it, give --env {name}"
-        )
     if given is None and saved and saved.get("wrappers"):
         names = ", ".join(map(str, saved["wrappers"]))
         raise EnvError(
             f"this run's environment was wrapped in {names}, which a file cannot rebuild: call "
             "load_policy_and_env(path, env=...) with yours, or give --env to go without"
         )
-    env_function(name)
-    kwargs = saved.get("kwargs") if saved and saved["id"] == name else {}
+    make = env_of_run(folder, saved, given, "call load_policy_and_env(path, env=...) with yours")
     try:
-        return gym.make(name, **(kwargs or {}))
+        return make()
     except Exception as error:  # a constructor may raise anything, and so may MuJoCo's import of its GL
         remedy = f"; {GL_REMEDY}" if "MUJOCO_GL" in os.environ else ""
-        raise EnvError(f"environment {name!r} cannot be made ({short_reason(error)}){remedy}") from None
+        raise EnvError(
+            f"environment {make.env_id!r} cannot be made ({short_reason(error)}){remedy}"
+        ) from None
 
 
 def main(words: Sequence[str]) -> int:
@@ -199,7 +196,7 @@ def main(words: Sequence[str]) -> int:
     )
     add("-d", "--deterministic", action="store_true", help="the mean action; this is the default")
     add("--stochastic", action="store_true", help="sample actions instead")
-    add("--env", metavar="ID", help="environment, if not the one it was trained in")
+    add("--env", metavar="ID", help="environment, if another, or module:Env-v0 to import it")
     add("--video", metavar="FILE", help="film into an .mp4 or .gif file instead of a window")
     add("--seed", type=int, metavar="S", help="seed of the first episode")
     args = parser.parse(words)

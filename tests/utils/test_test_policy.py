@@ -109,6 +109,29 @@ def test_environment_from_a_file_imports_nothing(run_dir, tmp_path, monkeypatch)
     assert "trap_module" not in sys.modules
 
 
+@pytest.mark.parametrize("name", [None, "Room-v0", "room_module:Room-v0"])
+@pytest.mark.parametrize(
+    ("limit", "steps"), [({"max_episode_steps": 3}, 3), ({"max_episode_steps": None}, 5), ({}, 4)]
+)
+def test_the_environment_is_as_it_was_made(run_dir, tmp_path, monkeypatch, name, limit, steps):
+    (tmp_path / "room_module.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    gym.registry["Room-v0"].max_episode_steps = 4
+    saved = {"id": "Room-v0", "kwargs": {"size": 2.0}, **limit}
+    (run_dir / "vars.json").write_text(json.dumps({"env": saved}))
+    env, get_action = load_policy_and_env(run_dir, env=name)
+    assert env.unwrapped.size == 2.0
+    assert run_policy(env, get_action, num_episodes=1, render=False)[1].tolist() == [steps]
+
+
+def test_an_id_that_is_not_registered_here_has_a_remedy(run_dir):
+    (run_dir / "vars.json").write_text(json.dumps({"env": {"id": "Gone-v0", "kwargs": {}}}))
+    with pytest.raises(
+        EnvError, match=r"^[^\n]*'Gone-v0' of .* is not registered here.*--env module:Gone-v0"
+    ):
+        load_policy_and_env(run_dir)
+
+
 @pytest.mark.parametrize("content", ["{}", '{"env": null}', '{"env": {"id": 3}}', '{"env": "Room-v0"}'])
 def test_run_that_names_no_environment(run_dir, content):
     (run_dir / "vars.json").write_text(content)

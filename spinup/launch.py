@@ -18,9 +18,13 @@ from spinup.keeper import Keeper
 from spinup.restoring import needs_same_call, restore
 from spinup.signals import Interrupted, Signals
 from spinup.training import Learner, Replay, Trainer
+from spinup.utils.environments import env_flag
 from spinup.utils.files import to_json
 from spinup.utils.locks import locked
 from spinup.utils.logx import EpochLogger
+
+# Of `logger_kwargs`: what config.json keeps, so that `spinup resume` logs as the run did.
+KEPT_LOGGING = ("output_fname", "tensorboard", "quiet")
 
 
 @dataclass(frozen=True)
@@ -90,21 +94,22 @@ def launch(
         )
         if request.resume:
             restore(trainer, keeper)
-        write_settings(logger, settings)
+        write_settings(logger, settings, request)
         for note in built.notes:
             logger.log(note)
-        train(trainer, keeper)
+        train(trainer, keeper, request)
         return built
 
 
-def write_settings(logger: EpochLogger, settings: dict[str, Any]) -> None:
-    """Write config.json, and vars.json for the environment.
+def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Request) -> None:
+    """Write config.json, with how the run logs, and vars.json for the environment.
 
     Raises:
         RunError: if the folder cannot be written to, now that nothing is lost yet.
     """
+    logging = {k: v for k, v in request.logger_kwargs.items() if k in KEPT_LOGGING}
     try:
-        logger.save_config({k: v for k, v in settings.items() if k != "env"})
+        logger.save_config({k: v for k, v in settings.items() if k != "env"} | {"logger_kwargs": logging})
     except OSError as error:
         raise RunError(f"cannot write into {logger.output_dir} ({error.strerror}): free it first") from error
     logger.save_state({"env": settings["env"]})
@@ -124,14 +129,15 @@ def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
     return logger
 
 
-def train(trainer: Trainer, keeper: Keeper) -> None:
+def train(trainer: Trainer, keeper: Keeper, request: Request) -> None:
     """Run to the end, or to a signal or a fault of an environment, and leave a checkpoint there."""
     try:
         trainer.run()
         keeper.finish(trainer)
     except Interrupted as stop:
         saved = keeper.save(trainer)
-        trainer.logger.log(f"{stop} at env step {trainer.n}; {_how_to_resume(keeper, saved)}", color="yellow")
+        how = _how_to_resume(keeper, saved, request)
+        trainer.logger.log(f"{stop} at env step {trainer.n}; {how}", color="yellow")
         raise stop.exit() from None
     except EnvCrash as crash:  # in the first reset of all: there is nothing to go back to
         raise EnvError(f"the environment {crash}: mend it, then start again") from crash
@@ -140,12 +146,13 @@ def train(trainer: Trainer, keeper: Keeper) -> None:
         raise
 
 
-def _how_to_resume(keeper: Keeper, saved: bool) -> str:
+def _how_to_resume(keeper: Keeper, saved: bool, request: Request) -> str:
     if not saved:
         return "no checkpoint was written"
-    if why_not := needs_same_call(keeper.settings):
+    own_callback = "" if request.callback is None else "its callback is your own"
+    if why_not := needs_same_call(keeper.settings) or own_callback:
         return f"to continue, call again with resume=True ({why_not})"
-    return f"to continue: spinup resume {shlex.quote(keeper.logger.output_dir)}"
+    return f"to continue: spinup resume {shlex.quote(keeper.logger.output_dir)}{env_flag(request.env_fn)}"
 
 
 def _calling(callback: Callable[[dict[str, Any], Any], Any], model: Any) -> Callable[[dict[str, Any]], Any]:

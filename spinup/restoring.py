@@ -19,6 +19,8 @@ MAY_CHANGE = (
     "checkpoint_minutes", "save_freq",
 )  # fmt: skip
 DEFAULT_ACTOR_CRITIC = "MLPActorCritic"
+# The names of those that `spinup resume` finds without a module of the user's; "" is the default of sac_tf1.
+OUR_ACTOR_CRITICS = ("", DEFAULT_ACTOR_CRITIC, "DiscreteMLPActorCritic", "MLPValueActorCritic")
 
 
 def as_before(config: SACConfig, logger_kwargs: dict[str, Any]) -> SACConfig:
@@ -44,7 +46,10 @@ def restore(trainer: Trainer, keeper: Keeper) -> None:
     folder = trainer.logger.output_dir
     if checkpoint is None:
         if trainer.logger.state_dict()["rows"]:
-            raise RunError(f"{folder} has rows but no whole checkpoint to continue from: give another folder")
+            raise RunError(
+                f"{folder} has rows but no whole checkpoint to continue from: give another folder "
+                "(or start over with --overwrite)"
+            )
         log("no checkpoint to continue from: the run starts at the beginning", color="yellow")
         return
     for line in changes(checkpoint.settings, keeper.settings):
@@ -97,6 +102,8 @@ def needs_same_call(settings: dict[str, Any]) -> str:
         return "no id describes its environment"
     if env.get("wrappers"):
         return f"its environment is wrapped in {', '.join(map(str, env['wrappers']))}"
+    if settings.get("actor_critic", "") not in OUR_ACTOR_CRITICS:
+        return "its actor-critic is your own"
     return ""
 
 

@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import gymnasium as gym
-
 import spinup
 from spinup.config import field_defaults
-from spinup.data.vector import EnvFn
 from spinup.errors import RunError
+from spinup.launch import KEPT_LOGGING
 from spinup.pytorch.saved import registered
 from spinup.restoring import DEFAULT_ACTOR_CRITIC, needs_same_call
+from spinup.utils.environments import env_of_run
 from spinup.utils.files import existing_dir, read_json
 from spinup.values import activation
 
@@ -35,6 +34,7 @@ def resume_run(run_dir: str, epochs: int | None = None, env: str | None = None) 
 
     Raises:
         RunError: if the folder holds no run, or one that its files do not describe wholly.
+        EnvError: if its environment is not registered, or the module of `env` cannot be imported.
     """
     folder = existing_dir(run_dir)
     config = read_json(folder / "config.json")
@@ -42,13 +42,15 @@ def resume_run(run_dir: str, epochs: int | None = None, env: str | None = None) 
     if algorithm not in ("sac_pytorch", "sac_tf1"):
         raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")
     described = read_json(folder / "vars.json").get("env")
-    env_fn = env or _env_fn(str(folder), described)
+    if why_not := needs_same_call({"env": described}):
+        raise RunError(f"{folder} cannot be resumed from its files, since {why_not}: {_REMEDY}")
+    env_fn = env_of_run(folder, described, env, _REMEDY)
     function: Callable[..., Any] = getattr(spinup, algorithm)
     taken = inspect.signature(function).parameters
     settings = {name: config[name] for name in field_defaults() if name in config and name in taken}
     if epochs is not None:
         settings["epochs"] = epochs
-    logger_kwargs = {"output_dir": str(folder), "exp_name": config.get("exp_name")}
+    logger_kwargs = {**_logging(config), "output_dir": str(folder), "exp_name": config.get("exp_name")}
     function(
         env_fn,
         ac_kwargs=_decoded(config.get("ac_kwargs", {})),
@@ -59,19 +61,14 @@ def resume_run(run_dir: str, epochs: int | None = None, env: str | None = None) 
     )
 
 
-def _env_fn(folder: str, described: Any) -> EnvFn | str:
-    if why_not := needs_same_call({"env": described}):
-        raise RunError(f"{folder} cannot be resumed from its files, since {why_not}: {_REMEDY}")
-    env_id, kwargs = described["id"], dict(described.get("kwargs") or {})
-    if ":" in env_id or env_id not in gym.registry:
-        raise RunError(
-            f"environment id {env_id!r} of {folder} is not registered here, and no file may import it: give "
-            f"--env module:{env_id.rpartition(':')[2]}, or {_REMEDY}"
-        )
-    limit = described.get("max_episode_steps")
-    if limit != gym.spec(env_id).max_episode_steps:
-        kwargs["max_episode_steps"] = limit
-    return lambda: gym.make(env_id, **kwargs)
+def _logging(config: dict[str, Any]) -> dict[str, Any]:
+    """How the run logged, as far as its config.json says so; a name that leads out of the folder does not."""
+    said = config.get("logger_kwargs")
+    kept = {k: v for k, v in said.items() if k in KEPT_LOGGING} if isinstance(said, dict) else {}
+    name = kept.get("output_fname", "progress.txt")
+    if not isinstance(name, str) or set(name) & set("/\\\0") or not name.strip("."):
+        raise RunError(f"its config.json names the file of rows {name!r}: {_REMEDY}")
+    return kept
 
 
 def _actor_critic(name: Any) -> dict[str, Any]:

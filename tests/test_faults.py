@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from helpers import Point, parameters, read_rows, train, without_timing
+from helpers import FourCalls, Point, parameters, read_rows, train, without_timing
 from resuming import Alarm, assert_same, point, set_alarm, talking
 
 from spinup.data.collector import TRAIN_STREAM, Collector
@@ -27,6 +27,8 @@ from spinup.errors import ConfigError, EnvError, RunError
 from spinup.run import main
 from spinup.training import TrainingDiverged
 from spinup.utils.checkpoint import CheckpointFolder
+from spinup.utils.environments import MakeEnv
+from spinup.utils.logx import EpochLogger
 
 # Gymnasium repeats the traceback of a broken worker as warnings.
 quiet_workers = pytest.mark.filterwarnings("ignore:.*(Worker|ERROR|Traceback|main process)")
@@ -532,16 +534,36 @@ def test_workers_outlive_signals_to_the_whole_job() -> None:
     collector.close()
 
 
-def test_the_command_to_resume_is_said(tmp_path: Path, capfd: Any) -> None:
-    for folder, env, line in (
-        (tmp_path / "a", point, "call again with resume=True (no id describes its environment)"),
-        (tmp_path / "b", "Pendulum-v1", f"to continue: spinup resume {tmp_path / 'b'}"),
-    ):
-        stop = [lambda row, ac: os.kill(os.getpid(), signal.SIGTERM)]
-        with pytest.raises(SystemExit):
-            train(folder, env, callback=stop[0], logger_kwargs=talking(folder))
-        assert "stopped by SIGTERM at env step 100; " in (out := capfd.readouterr().out)
-        assert line in out
+MODULE = "helpers:Pendulum-v1"
+COMMAND_SAID = [
+    ("Pendulum-v1", {}, "to continue: spinup resume {folder}"),
+    (MODULE, {}, f"to continue: spinup resume {{folder}} --env {MODULE}"),
+    (MakeEnv(MODULE), {}, f"to continue: spinup resume {{folder}} --env {MODULE}"),
+    (point, {}, "call again with resume=True (no id describes its environment)"),
+    (
+        "Pendulum-v1",
+        {"actor_critic": FourCalls},
+        "call again with resume=True (its actor-critic is your own)",
+    ),
+    ("Pendulum-v1", {"callback": lambda *_: None}, "call again with resume=True (its callback is your own)"),
+]
+
+
+@pytest.mark.parametrize(("env", "changes", "line"), COMMAND_SAID)
+def test_the_command_to_resume_is_said(
+    tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch, env: Any, changes: Any, line: str
+) -> None:
+    write_row = EpochLogger.dump_tabular
+
+    def write_and_ring(logger: EpochLogger) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return write_row(logger)
+
+    monkeypatch.setattr(EpochLogger, "dump_tabular", write_and_ring)
+    with pytest.raises(SystemExit):
+        train(tmp_path, env, logger_kwargs=talking(tmp_path), **changes)
+    (said,) = [s for s in capfd.readouterr().out.splitlines() if "stopped by SIGTERM at env step 100; " in s]
+    assert said.endswith(line.format(folder=tmp_path))
 
 
 def test_handlers_are_put_back_and_ignored_signals_stay_ignored(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from helpers import FourCalls, Point, read_rows, train
 from resuming import Alarm, assert_same, assert_same_files, noisy, normalised, point, set_alarm, talking
 
 from spinup.errors import ConfigError, RunError
+from spinup.pytorch.saved import registered
+from spinup.restoring import OUR_ACTOR_CRITICS
 from spinup.run import main
 
 
@@ -173,7 +177,7 @@ def test_rows_without_a_checkpoint_are_never_overwritten(tmp_path: Path) -> None
     train(tmp_path, epochs=1, checkpoint_every=0, checkpoint_minutes=0)
     assert not (tmp_path / "checkpoint").exists()
     before = (tmp_path / "progress.txt").read_bytes()
-    with pytest.raises(RunError, match="no whole checkpoint to continue from"):
+    with pytest.raises(RunError, match=r"no whole checkpoint to continue from.*start over with --overwrite"):
         train(tmp_path, resume=True)
     assert before == (tmp_path / "progress.txt").read_bytes()
 
@@ -240,9 +244,65 @@ def test_the_command_imports_no_module_that_a_file_names(tmp_path: Path, capsys:
     vars_file = tmp_path / "vars.json"
     vars_file.write_text(vars_file.read_text().replace("Pendulum-v1", "antigravity:Pendulum-v1"))
     assert "is not registered here, and no file may import it" in refused(capsys, str(tmp_path))
-    import sys
-
     assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("limit", [15, -1])
+def test_a_module_given_again_goes_with_the_saved_arguments(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    pendulum = "gymnasium.envs.classic_control:PendulumEnv"
+    register = f"import gymnasium\ngymnasium.register('Swing-v0', {pendulum!r}, max_episode_steps=25)\n"
+    (tmp_path / "own_swing.py").write_text(register)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {"max_ep_len": 40, "num_test_episodes": 1, "epochs": 1}
+    run = tmp_path / "run"
+    train(run, lambda: gym.make("own_swing:Swing-v0", g=5.0, max_episode_steps=limit), **settings)
+    assert float(read_rows(run)[0]["TestEpLen"]) == (15 if limit == 15 else 40)
+    forget("Swing-v0", "own_swing")
+    assert "--env module:Swing-v0, or call again with resume=True" in refused(capsys, str(run))
+    assert main(["resume", str(run), "--epochs", "2", "--env", "own_swing:Swing-v0"]) == 0
+    forget("Swing-v0", "own_swing")
+    assert [row["TestEpLen"] for row in read_rows(run)] == [str(15.0 if limit == 15 else 40.0)] * 2
+    assert "env was" in refused(capsys, str(run), "--epochs", "3", "--env", "Pendulum-v1")
+
+
+def forget(env_id: str, module: str) -> None:
+    """As in a process that has not imported the module."""
+    del gym.registry[env_id]
+    del sys.modules[module]
+
+
+def test_a_resumed_run_logs_as_it_did(tmp_path: Path, capfd: Any) -> None:
+    logging = {"output_fname": "rows.txt", "tensorboard": False, "quiet": True}
+    run = tmp_path / "run"
+    with pytest.raises(FileNotFoundError):  # read_rows looks for progress.txt
+        train(run, "Pendulum-v1", epochs=1, logger_kwargs={"output_dir": str(run), **logging})
+    assert main(["resume", str(run), "--epochs", "2"]) == 0
+    assert len((run / "rows.txt").read_text().splitlines()) == 3
+    assert not (run / "progress.txt").exists()
+    assert not list(run.glob("events.*"))
+    assert "Epoch" not in capfd.readouterr().out
+    config = json.loads((run / "config.json").read_text())
+    assert config.pop("logger_kwargs") == logging
+    (run / "config.json").write_text(json.dumps(config))  # as one was written before this was kept
+    (run / "rows.txt").rename(run / "progress.txt")
+    assert main(["resume", str(run), "--epochs", "3"]) == 0
+    assert len(read_rows(run)) == 3
+    assert list(run.glob("events.*"))
+    assert "Epoch" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["../rows.txt", "/rows.txt", "..", 3])
+def test_rows_are_not_written_where_a_file_leads_out(tmp_path: Path, capsys: Any, name: Any) -> None:
+    train(tmp_path, "Pendulum-v1", epochs=1)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "logger_kwargs": {"output_fname": name}}))
+    assert "names the file of rows" in refused(capsys, str(tmp_path))
+
+
+def test_actor_critics_that_the_command_finds_are_those_of_the_package() -> None:
+    assert all(registered(name) for name in OUR_ACTOR_CRITICS if name)
 
 
 def test_an_edited_configuration_is_refused(tmp_path: Path, capsys: Any) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import inspect
 import re
 from pathlib import Path
 
 import pytest
+from helpers import train
 
 import spinup
+from spinup.run import main
+from spinup.training import DUMP
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -36,6 +40,25 @@ def test_functions_named_beside_a_file_exist_in_it() -> None:
 def test_python_examples_are_valid_python(page: Path) -> None:
     for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         ast.parse(code)
+
+
+def test_every_file_of_a_run_has_its_line(tmp_path: Path) -> None:
+    train(tmp_path, epochs=1, logger_kwargs={"output_dir": str(tmp_path), "quiet": True})
+    table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "files.md").read_text(), re.MULTILINE)
+    written = [f"{p.relative_to(tmp_path)}{'/' * p.is_dir()}" for p in tmp_path.rglob("*")]
+    written = [name for name in written if name != "pyt_save/" and not re.match("checkpoint/.", name)]
+    for name in [*written, DUMP, "tf1_save/", "tf1_save_best/"]:
+        assert any(fnmatch.fnmatch(name, row) for row in table), f"{name} has no line in files.md"
+
+
+@pytest.mark.parametrize("command", ["resume", "test_policy", "plot"])
+def test_every_flag_of_a_tool_is_on_its_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    flags = set(re.findall(r"(?<=[ \[])--?\w+", capsys.readouterr().out.split("\n\n")[0])) - {"-h"}
+    (line,) = re.findall(rf"^spinup {command} .*", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
+    assert flags - set(re.findall(r"--?\w+", line)) == set()
+    assert flags
 
 
 def test_the_page_lists_the_documented_parameters_with_their_defaults() -> None:

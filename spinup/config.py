@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +26,7 @@ class SACConfig:
         ConfigError: naming the first field whose value cannot work, and what would.
     """
 
-    seed: int = 0  # seed of every random generator of the run
+    seed: int = 0  # seed of every random generator of the run, below 2**63
     steps_per_epoch: int = 4000  # env interactions per epoch, over all envs
     epochs: int = 100  # epochs to train
     replay_size: int = 1_000_000  # transitions the replay buffer holds
@@ -39,8 +41,8 @@ class SACConfig:
     num_test_episodes: int = 10  # deterministic test episodes per epoch
     max_ep_len: int = 1000  # longest episode; a longer one is cut, and bootstraps
     save_freq: int = 1  # epochs between two saves of the model
-    target_entropy: float | str = "auto"  # for a learned alpha; "auto" is minus act_dim
-    engine: str = "auto"  # how an update is computed; see docs/engines.md
+    target_entropy: float | str = "auto"  # for a learned alpha; "auto" is -act_dim, or 0.3 log n (discrete)
+    engine: str = "auto"  # "eager", "fused", "compile", "cuda_graph"; "auto" is the quickest that applies
     device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda where there is one
     num_envs: int = 1  # environments stepped side by side
     env_workers: str = "sync"  # "sync": in this process; "async": a process per environment
@@ -52,20 +54,19 @@ class SACConfig:
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE_INTS:
-            _check_int(name, getattr(self, name), 1)
-        for name in _COUNTS:
-            _check_int(name, getattr(self, name), 0)
+        numbers: dict[str, float] = {name: _whole(name, getattr(self, name), 1) for name in _POSITIVE_INTS}
+        numbers |= {name: _whole(name, getattr(self, name), 0) for name in _COUNTS}
+        numbers["seed"] = _whole("seed", self.seed, 0, below=63)
         for name in ("gamma", "polyak"):
-            _check_real(name, getattr(self, name), 0.0, 1.0)
+            numbers[name] = _real(name, getattr(self, name), 0.0, 1.0)
         for name in ("lr", "updates_per_step", "env_timeout"):
-            _check_real(name, getattr(self, name), 0.0, math.inf, open_low=True)
-        _check_real("checkpoint_minutes", self.checkpoint_minutes, 0.0, math.inf)
+            numbers[name] = _real(name, getattr(self, name), 0.0, math.inf, open_low=True)
+        numbers["checkpoint_minutes"] = _real("checkpoint_minutes", self.checkpoint_minutes, 0.0, math.inf)
         _check_choice("engine", self.engine, ENGINES)
         _check_choice("variant", self.variant, VARIANTS)
         _check_choice("env_workers", self.env_workers, ENV_WORKERS)
-        self._check_alpha()
-        self._check_words()
+        for name, value in {**numbers, **self._checked_alpha(), **self._checked_words()}.items():
+            object.__setattr__(self, name, value)  # NumPy's numbers become Python's
         self._check_counts()
 
     @property
@@ -78,7 +79,7 @@ class SACConfig:
         """Alpha at the first update: its value, the number in "auto_<start>", or 1."""
         if isinstance(self.alpha, str):
             return float(self.alpha[5:] or 1.0)
-        return float(self.alpha)
+        return self.alpha
 
     @property
     def total_steps(self) -> int:
@@ -86,39 +87,46 @@ class SACConfig:
         return self.epochs * self.steps_per_epoch
 
     def updates_due(self, n: int) -> int:
-        """Gradient steps that fall due at env interaction n, from 1 (CONTRACT: the loop).
+        """Gradient steps that fall due at env interaction n, from 1.
 
         With `updates_per_step` = 1 this is `update_every` at each multiple of it from
-        `update_after` on. A fractional ratio is carried over exactly, without state.
+        `update_after` on. A fractional ratio is carried over, to rounding, without state.
         """
         if n % self.update_every or n < self.update_after:
             return 0
         ratio = self.updates_per_step
         return math.floor(n * ratio) - math.floor((n - self.update_every) * ratio)
 
-    def _check_alpha(self) -> None:
+    def _checked_alpha(self) -> dict[str, float]:
+        numbers = {}
         if isinstance(self.alpha, str):
             if not re.fullmatch(r"auto(_\d+(\.\d*)?(e-?\d+)?)?", self.alpha) or not (
                 0 < self.initial_alpha < math.inf
             ):
                 raise ConfigError(f"alpha={self.alpha!r}: give a number >= 0, 'auto', or 'auto_0.1'")
         else:
-            _check_real("alpha", self.alpha, 0.0, math.inf)
-        if self.target_entropy != "auto":
-            _check_real("target_entropy", self.target_entropy, -math.inf, math.inf, words="'auto' or ")
+            numbers["alpha"] = _real("alpha", self.alpha, 0.0, math.inf)
+        if not _is_word(self.target_entropy, "auto"):
+            numbers["target_entropy"] = _real(
+                "target_entropy", self.target_entropy, -math.inf, math.inf, words="'auto' or "
+            )
             if not self.learns_alpha:
                 raise ConfigError(
                     f"target_entropy={self.target_entropy} has no effect with a fixed alpha={self.alpha}: "
                     "give alpha='auto', or leave target_entropy out"
                 )
+        return numbers
 
-    def _check_words(self) -> None:
-        if self.threads != "auto":
-            _check_int("threads", self.threads, 1, words="'auto' or ")
-        if self.checkpoint_every != "epoch":
-            _check_int("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
+    def _checked_words(self) -> dict[str, int]:
+        numbers = {}
+        if not _is_word(self.threads, "auto"):
+            numbers["threads"] = _whole("threads", self.threads, 1, words="'auto' or ")
+        if not _is_word(self.checkpoint_every, "epoch"):
+            every = _whole("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
+            numbers["checkpoint_every"] = every
         if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ConfigError(f"device={self.device!r}: give 'auto', 'cpu', 'cuda' or 'cuda:<index>'")
+        return numbers
 
     def _check_counts(self) -> None:
         if self.steps_per_epoch % self.num_envs:
@@ -133,7 +141,7 @@ _POSITIVE_INTS = (
     "steps_per_epoch", "epochs", "replay_size", "batch_size", "update_every", "max_ep_len", "save_freq",
     "num_envs",
 )  # fmt: skip
-_COUNTS = ("seed", "start_steps", "update_after", "num_test_episodes")
+_COUNTS = ("start_steps", "update_after", "num_test_episodes")
 
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
@@ -147,16 +155,49 @@ def field_defaults() -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(SACConfig)}
 
 
-def _check_int(name: str, value: Any, low: int, words: str = "") -> None:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < low:
-        raise ConfigError(f"{name}={value!r}: give {words}a whole number >= {low}")
+def check_ac_kwargs(ac_kwargs: Any) -> None:
+    """Check what the default networks of both backends take.
+
+    Raises:
+        ConfigError: if `ac_kwargs` is no dict, or its hidden_sizes are no list of whole numbers.
+    """
+    if not isinstance(ac_kwargs, dict):
+        raise ConfigError(f"ac_kwargs={ac_kwargs!r}: give a dict, such as dict(hidden_sizes=[256, 256])")
+    sizes = ac_kwargs.get("hidden_sizes", ())
+    is_list = isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes))
+    if not is_list or any(_index(size) is None or size < 1 for size in sizes):
+        raise ConfigError(
+            f"hidden_sizes={sizes!r}: give a list of whole numbers >= 1, one per layer, such as [64, 64]"
+        )
 
 
-def _check_real(
+def _is_word(value: Any, word: str) -> bool:
+    return isinstance(value, str) and value == word
+
+
+def _index(value: Any) -> int | None:
+    """A whole number as Python's own int, None for anything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _whole(name: str, value: Any, low: int, words: str = "", below: int | None = None) -> int:
+    number = _index(value)
+    if number is None or number < low or (below is not None and number >= 2**below):
+        bound = "" if below is None else f" and < 2**{below}"
+        raise ConfigError(f"{name}={value!r}: give {words}a whole number >= {low}{bound}")
+    return number
+
+
+def _real(
     name: str, value: Any, low: float, high: float, *, open_low: bool = False, words: str = ""
-) -> None:
+) -> float:
     if _is_finite(value) and low <= value <= high and not (open_low and value == low):
-        return
+        return float(value)
     if high < math.inf:
         wanted = f"a number from {low:g} to {high:g}"
     elif low == -math.inf:
@@ -171,7 +212,7 @@ def _is_finite(value: Any) -> bool:
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # an int beyond the floats
+    except (OverflowError, TypeError, ValueError):  # an int beyond the floats, an array of several
         return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -9,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spinup.config import SACConfig
+from spinup.config import SACConfig, nearest
 from spinup.data.collector import Collector, make_collectors
 from spinup.data.vector import EnvFn
 from spinup.data.workers import EnvCrash
-from spinup.errors import EnvError, RunError
+from spinup.errors import ConfigError, EnvError, RunError
 from spinup.keeper import Keeper
 from spinup.restoring import needs_same_call, restore
 from spinup.signals import Interrupted, Signals
@@ -116,8 +117,20 @@ def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Reque
 
 
 def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
-    """The logger of the run's folder, which is locked first."""
+    """The logger of the run's folder, which is locked first.
+
+    Raises:
+        ConfigError: for an entry of `logger_kwargs` that EpochLogger does not take.
+        RunError: if the folder is in use, or holds a run.
+    """
     given = dict(request.logger_kwargs)
+    known = list(inspect.signature(EpochLogger).parameters)
+    for key in given:
+        if key not in known:
+            hint = nearest(str(key), known)
+            raise ConfigError(
+                f"logger_kwargs: EpochLogger takes no {key!r}{hint}; it takes {', '.join(known)}"
+            )
     given["resume"] = request.resume
     folder = given.get("output_dir")
     if folder is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spinup import flags
-from spinup.config import SACConfig, field_defaults, nearest
+from spinup.config import SACConfig, check_ac_kwargs, field_defaults, nearest
 from spinup.errors import ConfigError, SpinupError
 from spinup.utils.arguments import Parser
 from spinup.utils.environments import env_flag
@@ -103,7 +103,7 @@ def train(command: str, words: list[str]) -> int:
     if not asked.env:
         raise ConfigError("which environment? Give --env, as in --env HalfCheetah-v5")
     grid = _grid(asked, asked.places.get("exp_name", f"cmd_{ALGORITHMS[command]}"))
-    _check(grid, asked.env)
+    _check(grid, asked.env, ALGORITHMS[command])
     if len(grid.variants()) > 1:
         grid.print()
     folders = grid.run(
@@ -127,14 +127,17 @@ def _grid(asked: flags.Command, exp_name: str) -> ExperimentGrid:
     return grid
 
 
-def _check(grid: ExperimentGrid, envs: list[str]) -> None:
+def _check(grid: ExperimentGrid, envs: list[str], algorithm: str) -> None:
     """Refuse now what would otherwise stop the grid after hours."""
-    from spinup.data.vector import env_function
+    from spinup.data.vector import EnvFactory, env_function
+    from spinup.pytorch.variants import check_networks
 
+    check = check_networks if algorithm == "sac_pytorch" else check_ac_kwargs
     for variant in grid.variants():
         SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
+        check(variant.get("ac_kwargs", {}))
     for env in envs:
-        env_function(env)
+        EnvFactory(env_function(env))().close()
 
 
 def _print_next(grid: ExperimentGrid) -> Callable[[str], None]:

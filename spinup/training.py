@@ -106,7 +106,7 @@ class Trainer:
         collector = self.collector
         at_random = min(max(self.config.start_steps - self.n, 0), collector.num_envs)
         if at_random < collector.num_envs:
-            actions = self.learner.act(collector.obs, False)
+            actions = collector.actions.within(self.learner.act(collector.obs, False))
             if at_random:
                 actions[:at_random] = collector.actions.sample(self.rng, at_random)
         else:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,32 @@ def test_devices(device: Any) -> None:
 def test_words_or_numbers() -> None:
     assert refused(threads=0).startswith("threads=0: give 'auto' or a whole number")
     assert refused(checkpoint_every="hour").startswith("checkpoint_every='hour': give 'epoch' or")
+
+
+@pytest.mark.parametrize("name", [*INTS, "threads", "checkpoint_every"])
+def test_whole_numbers_of_numpy_become_pythons(name: str) -> None:
+    config = SACConfig(**{"steps_per_epoch": 60, name: np.int64(3)})  # type: ignore[arg-type]
+    assert type(getattr(config, name)) is int
+    assert getattr(config, name) == 3
+
+
+@pytest.mark.parametrize("name", [*REALS, "checkpoint_minutes", "target_entropy"])
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.int64(1), 1])
+def test_reals_of_numpy_become_pythons(name: str, value: Any) -> None:
+    alpha = {"alpha": "auto"} if name == "target_entropy" else {}
+    config = SACConfig(**{**alpha, name: value})  # type: ignore[arg-type]
+    assert type(getattr(config, name)) is float
+    assert getattr(config, name) == value
+
+
+@pytest.mark.parametrize("name", [*INTS, *REALS, "threads", "checkpoint_every"])
+def test_arrays_are_refused(name: str) -> None:
+    assert refused(**{name: np.array([1, 2])}).startswith(f"{name}=array([1, 2]): give ")
+
+
+def test_seeds_end_where_generators_do() -> None:
+    assert SACConfig(seed=2**63 - 1).seed == 2**63 - 1
+    assert refused(seed=2**63) == f"seed={2**63}: give a whole number >= 0 and < 2**63"
 
 
 def test_num_envs_divides_steps_per_epoch() -> None:

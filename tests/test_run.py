@@ -13,7 +13,7 @@ from torch import nn
 
 import spinup
 from spinup import flags
-from spinup.config import field_defaults
+from spinup.config import ENGINES, field_defaults
 from spinup.errors import ConfigError
 from spinup.run import main
 from spinup.values import read_value
@@ -157,6 +157,8 @@ def test_help_names_every_flag_with_its_line(capsys):
     for name in [*DEFAULTS, "env", "exp_name", "data_dir", "datestamp", "overwrite", "hid", "act", "dt"]:
         assert len(lines[f"--{name}"].split()) > 3, f"--{name} has no line of help"
     assert "(default 4000)" in lines["--steps_per_epoch"]
+    assert all(engine in lines["--engine"] for engine in ENGINES)
+    assert "-act_dim, or 0.3 log n" in lines["--target_entropy"]
     for tool in ("test_policy", "plot", "resume"):
         with pytest.raises(SystemExit) as ended:
             main([tool, "--help"])
@@ -186,6 +188,16 @@ def test_help_names_every_flag_with_its_line(capsys):
         ("sac --env Pendulum-v1 --epochs 1.5", "epochs=1.5"),
         ("sac --env Pendulum-v1 --hid [64,64", "'[64,64'"),
         ("sac --env Pendulum-v1 --hid [64] --ac_kwargs {}", "give one of them"),
+        ("sac --env Pendulum-v1 --hid 64", "hidden_sizes=64: give a list"),
+        ("sac --env Pendulum-v1 --hid [64,64] 64", "hidden_sizes=64: give a list"),
+        ("sac_tf1 --env Pendulum-v1 --hid [64,64] 64", "hidden_sizes=64: give a list"),
+        ("sac --env Pendulum-v1 --hid [-1]", "hidden_sizes=[-1]: give a list"),
+        ("sac --env Pendulum-v1 --act 3", "activation=3: give a class of torch.nn"),
+        ("sac --env Pendulum-v1 --ac_kwargs None", "ac_kwargs=None: give a dict"),
+        ("sac --env Pendulum-v1 --ac_kwargs:state_dependent_std no", "give True or False"),
+        ("sac --env HalfCheetah-v2", "give 'HalfCheetah-v5'"),
+        ("sac --env Pendulum-v1 HalfCheetah-v2", "give 'HalfCheetah-v5'"),
+        ("sac --env Pendulum-v1 --seed 0 9223372036854775808", "< 2**63"),
         ("sac --env Pendulum-v1 --act torch.nn.relu", "torch.nn.ReLU"),
         ("sac --env Pendulum-v1 --act torch.nn.Linear", "no activation"),
         ("sac --env Pendulum-v1 --act os.system", "no activation"),

@@ -114,6 +114,19 @@ def test_random_actions_fill_the_action_space(tmp_path: Path) -> None:
     assert abs(actions.mean()) < 0.1
 
 
+@pytest.mark.parametrize("num_envs", [1, 4])
+def test_actions_of_any_policy_are_stored_within_bounds_and_its_array_is_left_alone(
+    tmp_path: Path, num_envs: int
+) -> None:
+    returned = np.broadcast_to(np.float32(3.0), (4, 1))  # beyond the bound of 1, and read-only
+    run = Run(tmp_path, num_envs=num_envs, start_steps=2)
+    run.learner.act = lambda obs, deterministic: returned[: len(obs)]  # type: ignore[method-assign]
+    run.go()
+    actions = run.replay.read(0, 40)[:, run.replay.layout.a][:, 0]
+    assert (actions[2:] == 1.0).all()
+    assert (np.abs(actions[:2]) < 1.0).all()
+
+
 def test_blocks_of_updates_with_one_env(tmp_path: Path) -> None:
     assert Run(tmp_path).go().updates == [(15, 5), (20, 5), (25, 5), (30, 5), (35, 5), (40, 5)]
 

@@ -59,7 +59,10 @@ def checked_rewards(rewards: NDArray[np.float64], num_envs: int, where: Where) -
     with np.errstate(over="ignore"):
         r = rewards.astype(np.float32)
     if r.shape != (num_envs,):
-        raise EnvError(f"the environment returned rewards of shape {r.shape}: they must be plain numbers")
+        raise EnvError(
+            f"the environment returned rewards of shape {r.shape}: return one plain number per environment, "
+            f"shape ({num_envs},)"
+        )
     if not np.isfinite(r).all():
         i = int(np.flatnonzero(~np.isfinite(r))[0])
         raise EnvError(

@@ -25,7 +25,7 @@ MAX_TEST_ENVS = 10
 
 
 def episode_seed(seed: int, stream: int, env: int, episode: int) -> int:
-    """The seed of one episode, derived without state (CONTRACT: the loop)."""
+    """The seed of one episode, derived without state."""
     return int(np.random.SeedSequence([seed, stream, env, episode]).generate_state(1)[0])
 
 

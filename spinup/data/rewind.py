@@ -128,13 +128,18 @@ def _layers(env: Any) -> Iterator[tuple[str, Any]]:
 
 def _lasts(key: str, value: Any) -> bool:
     own_generator = isinstance(value, np.random.Generator) and key != "_np_random"  # which a reset seeds
-    return own_generator or key in _RETURNS or isinstance(value, Moments)
+    return own_generator or key in _RETURNS or _is_moments(value)
+
+
+def _is_moments(value: Any) -> bool:
+    """Whether these are numbers; a table of pandas has mean, var and count too, as methods."""
+    return isinstance(value, Moments) and not any(map(callable, (value.mean, value.var, value.count)))
 
 
 def _copy(value: Any) -> Any:
     if isinstance(value, np.random.Generator):
         return value.bit_generator.state
-    if isinstance(value, Moments):
+    if _is_moments(value):
         return {"mean": np.array(value.mean), "var": np.array(value.var), "count": float(value.count)}
     return np.array(value)
 
@@ -142,7 +147,7 @@ def _copy(value: Any) -> Any:
 def _put(layer: Any, key: str, value: Any, saved: Any) -> None:
     if isinstance(value, np.random.Generator):
         value.bit_generator.state = saved
-    elif isinstance(value, Moments):
+    elif _is_moments(value):
         value.mean, value.var, value.count = np.array(saved["mean"]), np.array(saved["var"]), saved["count"]
     else:
         vars(layer)[key] = np.array(saved)

@@ -69,6 +69,10 @@ class ActionSpec(Protocol):
         """Uniform random actions, (count, dim) float32."""
         ...
 
+    def within(self, actions: Float) -> Float:
+        """A copy of actions (N, dim), moved into the space where they lie outside it."""
+        ...
+
     def to_env(self, actions: Float) -> NDArray[Any]:
         """Actions (N, dim) as the batch that the environment's own action space asks for."""
         ...
@@ -89,6 +93,11 @@ class BoxActions:
             np.float32
         )
 
+    def within(self, actions: Float) -> Float:
+        """A copy of actions (N, dim), each number clipped to its bounds."""
+        clipped: Float = np.minimum(np.maximum(actions, self.space.low), self.space.high)
+        return clipped
+
     def to_env(self, actions: Float) -> NDArray[Any]:
         """Actions (N, dim) reshaped to the space, in its dtype, within its bounds."""
         shaped = actions.reshape(len(actions), *self.env_space.shape).astype(self.env_space.dtype)
@@ -106,6 +115,11 @@ class DiscreteActions:
     def sample(self, rng: Generator, count: int) -> Float:
         """Uniform random indices, (count, 1) float32."""
         return rng.integers(int(self.space.n), size=(count, 1)).astype(np.float32)
+
+    def within(self, actions: Float) -> Float:
+        """A copy of indices (N, 1), clipped to those there are."""
+        clipped: Float = np.minimum(np.maximum(actions, np.float32(0)), np.float32(self.space.n - 1))
+        return clipped
 
     def to_env(self, actions: Float) -> NDArray[Any]:
         """Indices (N, 1) as the space's own integers, (N,)."""
@@ -126,7 +140,10 @@ def action_spec(space: Space[Any]) -> ActionSpec:
             "wrap the environment with gymnasium.wrappers.TransformAction"
         )
     if not np.issubdtype(space.dtype, np.floating):
-        raise EnvError(f"action space {space} has dtype {space.dtype}: SAC needs a Box of floats")
+        raise EnvError(
+            f"action space {space} has dtype {space.dtype}: SAC needs a Box of floats; give it "
+            "dtype=np.float32, or declare a Discrete space"
+        )
     if not space.is_bounded():
         raise EnvError(
             f"action space {space} is not bounded on every side: give finite bounds with "

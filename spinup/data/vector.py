@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import get_env_id, parse_env_id
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
@@ -116,8 +118,39 @@ class EnvFactory:
         return Rewindable(FlatEnv(env))
 
 
+class FreshEnvs:
+    """Calls a user's `env_fn`, and refuses an environment that it returned before in this process.
+
+    A wrapper put around the same environment again is that environment: two episodes would share its
+    state. Picklable when `env_fn` is; another process begins with nothing noted.
+
+    Raises:
+        ConfigError: at the call that returns one again.
+    """
+
+    def __init__(self, env_fn: EnvFn) -> None:
+        self.env_fn = env_fn
+        self._made: list[weakref.ref[Any]] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FreshEnvs, (self.env_fn,)
+
+    def __call__(self) -> Any:
+        env = self.env_fn()
+        if not isinstance(env, (gym.Env, VectorEnv)):  # which make_vector refuses
+            return env
+        core = env.unwrapped
+        if any(made() is core for made in self._made):
+            raise ConfigError(
+                "env_fn returned the same environment twice: it must make a new one at each call, as in "
+                "lambda: gym.make('...')"
+            )
+        self._made = [made for made in self._made if made() is not None] + [weakref.ref(core)]
+        return env
+
+
 def env_function(env: EnvFn | str) -> EnvFn:
-    """`env` itself, or a function that makes the environment of that id ("Hopper-v5", "module:Env-v0").
+    """A function that makes environments: `env` itself, or of that id ("Hopper-v5", "module:Env-v0").
 
     Raises:
         EnvError: if no such id is registered, or the module cannot be imported; it names the nearest id.
@@ -125,7 +158,7 @@ def env_function(env: EnvFn | str) -> EnvFn:
     if not isinstance(env, str):
         if not callable(env):
             raise ConfigError(f"env_fn={env!r}: give a function that returns an environment, or an id")
-        return env
+        return FreshEnvs(env)
     module, _, name = env.rpartition(":")
     try:
         if module:
@@ -144,7 +177,25 @@ class _MakeById:
     env_id: str
 
     def __call__(self) -> gym.Env[Any, Any]:
-        return gym.make(self.env_id)
+        try:
+            return gym.make(self.env_id)
+        except Exception as error:
+            cause = (str(error).strip().splitlines() or ["no message"])[0]
+            raise EnvError(
+                f"environment id {self.env_id!r} cannot be made: {type(error).__name__}: {cause}"
+                f"{_newer_version(self.env_id)}"
+            ) from error
+
+
+def _newer_version(env_id: str) -> str:
+    """The hint "; give 'Hopper-v5'" with the newest registered version of an id, empty if it is that one."""
+    module, colon, plain = env_id.rpartition(":")
+    namespace, name, version = parse_env_id(plain)
+    same = [s for s in gym.registry.values() if (s.namespace, s.name) == (namespace, name)]
+    newest = max((s.version or 0 for s in same), default=0)
+    if newest <= (version or 0):
+        return ""
+    return f"; give '{module}{colon}{get_env_id(namespace, name, newest)}'"
 
 
 def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> Vector:

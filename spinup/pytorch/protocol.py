@@ -110,7 +110,8 @@ def _call(name: str, part: str, function: Callable[..., Any], *args: Any, **kwar
         text = (str(error).strip().splitlines() or [""])[0]
         shapes = ", ".join(str(tuple(x.shape)) for x in args)
         raise ConfigError(
-            f"{name}.{part} failed on inputs of shape {shapes}: {type(error).__name__}: {text}"
+            f"{name}.{part} failed on inputs of shape {shapes}: {type(error).__name__}: {text}; mend "
+            "it to take batches of any size"
         ) from error
 
 

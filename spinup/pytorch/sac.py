@@ -18,7 +18,7 @@ from spinup.pytorch.networks import MLPActorCritic
 from spinup.pytorch.process import choose_device, preserved_generators, thread_count, torch_settings
 from spinup.pytorch.protocol import check_actor_critic
 from spinup.pytorch.saved import qualified_name, save_as, unloadable_notes
-from spinup.pytorch.variants import choose_actor_critic, make_objective
+from spinup.pytorch.variants import build_actor_critic, choose_actor_critic, make_objective
 from spinup.restoring import as_before
 
 
@@ -138,7 +138,7 @@ def sac_pytorch(
         spaces = collector.observation_space, collector.actions.space
         device = choose_device(config.device)
         constructor = choose_actor_critic(actor_critic, spaces, ac_kwargs, config)
-        ac = constructor(*spaces, **ac_kwargs)
+        ac = build_actor_critic(constructor, spaces, ac_kwargs)
         with preserved_generators():
             check_actor_critic(ac, *spaces, variant=config.variant)
         ac.to(device)

@@ -10,14 +10,15 @@ from typing import Any
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from spinup.config import SACConfig, nearest
-from spinup.errors import ConfigError
+from spinup.config import SACConfig, check_ac_kwargs, nearest
+from spinup.errors import ConfigError, SpinupError
 from spinup.pytorch.discrete import DiscreteMLPActorCritic, DiscreteSoftQ, default_target_entropy
 from spinup.pytorch.learner import Objective, SoftQ
 from spinup.pytorch.networks import MLPActorCritic
 from spinup.pytorch.value_function import MLPValueActorCritic, SoftV
 
 Constructor = Callable[..., Any]
+_OURS = (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic)
 
 
 def choose_actor_critic(
@@ -27,8 +28,15 @@ def choose_actor_critic(
 
     Raises:
         ConfigError: for values that do not go together, and for an entry of `ac_kwargs` that the
-            constructor does not take.
+            constructor does not take, or that the default networks cannot be built from.
     """
+    if not callable(constructor):
+        raise ConfigError(
+            f"actor_critic={constructor!r}: give a class or function, to be called as "
+            "actor_critic(observation_space, action_space, **ac_kwargs)"
+        )
+    if not isinstance(ac_kwargs, dict):
+        check_ac_kwargs(ac_kwargs)
     discrete = isinstance(spaces[1], Discrete)
     if isinstance(spaces[1], Discrete):
         _check_discrete(spaces[1], ac_kwargs, config)
@@ -38,6 +46,40 @@ def choose_actor_critic(
         constructor = MLPValueActorCritic
     _check_arguments(constructor, spaces, ac_kwargs)
     return constructor
+
+
+def build_actor_critic(
+    constructor: Constructor, spaces: tuple[Box, Box | Discrete], ac_kwargs: dict[str, Any]
+) -> Any:
+    """`constructor(*spaces, **ac_kwargs)`.
+
+    Raises:
+        ConfigError: if that raises.
+    """
+    try:
+        return constructor(*spaces, **ac_kwargs)
+    except SpinupError:
+        raise
+    except Exception as error:
+        text = (str(error).strip().splitlines() or ["no message"])[0]
+        raise ConfigError(
+            f"actor_critic failed: {type(error).__name__}: {text}; mend {_name(constructor)} or its ac_kwargs"
+        ) from error
+
+
+def check_networks(ac_kwargs: Any) -> None:
+    """Check what the default networks are built from.
+
+    Raises:
+        ConfigError: naming the first entry that cannot work, and what would.
+    """
+    check_ac_kwargs(ac_kwargs)
+    activation = ac_kwargs.get("activation", nn.ReLU)
+    if not _makes_module(activation):
+        raise ConfigError(f"activation={_name(activation)}: give a class of torch.nn, such as torch.nn.ReLU")
+    free = ac_kwargs.get("state_dependent_std", True)
+    if not isinstance(free, bool):
+        raise ConfigError(f"state_dependent_std={free!r}: give True or False")
 
 
 def make_objective(ac: nn.Module, config: SACConfig, action_space: Box | Discrete) -> Objective:
@@ -80,12 +122,26 @@ def _check_discrete(space: Discrete, ac_kwargs: dict[str, Any], config: SACConfi
 
 
 def _check_arguments(constructor: Constructor, spaces: tuple[Any, Any], ac_kwargs: dict[str, Any]) -> None:
+    if constructor in _OURS:
+        check_networks(ac_kwargs)
     parameters = inspect.signature(constructor).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     known = list(parameters)[len(spaces) :]
     for key in ac_kwargs:
         if key not in known:
-            name = getattr(constructor, "__name__", str(constructor))
-            hint = nearest(key, known)
-            raise ConfigError(f"ac_kwargs: {name} takes no {key!r}{hint}; it takes {', '.join(known)}")
+            hint = nearest(str(key), known)
+            raise ConfigError(
+                f"ac_kwargs: {_name(constructor)} takes no {key!r}{hint}; it takes {', '.join(known)}"
+            )
+
+
+def _makes_module(activation: Any) -> bool:
+    try:
+        return isinstance(activation(), nn.Module)
+    except Exception:  # whatever it is, it is not called with nothing
+        return False
+
+
+def _name(thing: Any) -> str:
+    return str(getattr(thing, "__name__", None) or repr(thing))

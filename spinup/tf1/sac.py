@@ -9,7 +9,7 @@ from typing import Any
 
 from gymnasium.spaces import Box
 
-from spinup.config import SACConfig, field_defaults
+from spinup.config import SACConfig, check_ac_kwargs, field_defaults
 from spinup.data.collector import Collector
 from spinup.data.replay import ReplayBuffer
 from spinup.data.vector import EnvFn
@@ -123,6 +123,8 @@ def sac_tf1(
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
     if resume:
         config = as_before(config, logger_kwargs)
+    if actor_critic is mlp_actor_critic:
+        check_ac_kwargs(ac_kwargs)
     ac_kwargs = copy.deepcopy(ac_kwargs)
     name = "" if actor_critic is mlp_actor_critic else _name(actor_critic)
     request = Request("sac_tf1", env_fn, ac_kwargs, dict(logger_kwargs), callback, name, resume)

@@ -133,7 +133,7 @@ def to_json(value: Any, *, strict: bool = False) -> Any:
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, np.generic):
         return to_json(value.item(), strict=strict)
-    if hasattr(value, "tolist"):  # arrays and tensors
+    if hasattr(value, "tolist") and not isinstance(value, type):  # arrays and tensors, not their classes
         return to_json(value.tolist(), strict=strict)
     if isinstance(value, dict):
         return {str(key): to_json(item, strict=strict) for key, item in value.items()}

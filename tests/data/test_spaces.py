@@ -55,7 +55,7 @@ def test_observation_spaces_refused(space: Any, words: str) -> None:
         (Box(0, np.inf, (2,)), "not bounded"),
         (Box(np.array([-1.0, -np.inf]), np.array([1.0, 1.0]), dtype=np.float64), "not bounded"),
         (Box(-1e300, 1e300, (1,), np.float64), "beyond float32"),
-        (Box(0, 5, (1,), np.int64), "dtype int64"),
+        (Box(0, 5, (1,), np.int64), "dtype int64: SAC needs a Box of floats; give it dtype=np.float32"),
         (Box(np.array([0.0, 1.0]), np.array([1.0, 1.0]), dtype=np.float64), "low >= high"),
         (Box(-1, 1, (0,)), "is empty"),
         (MultiDiscrete([2, 2]), "not supported"),
@@ -104,6 +104,27 @@ def test_actions_take_the_shape_dtype_and_bounds_of_the_env() -> None:
 def test_a_single_number_as_action() -> None:
     spec = action_spec(Box(-2, 3, ()))
     assert spec.to_env(np.array([[0.5], [4.0]], np.float32)).tolist() == [0.5, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("space", "given", "wanted"),
+    [
+        (
+            Box(np.array([-1, 2], np.float32), np.array([1, 5], np.float32)),
+            [[-3, 9], [0.5, 3]],
+            [[-1, 5], [0.5, 3]],
+        ),
+        (Discrete(3, start=5), [[-1], [2], [7]], [[0], [2], [2]]),
+    ],
+)
+def test_actions_are_moved_within_the_space_in_a_copy(space: Any, given: Any, wanted: Any) -> None:
+    actions = np.array(given, np.float32)
+    actions.flags.writeable = False
+    moved = action_spec(space).within(actions)
+    assert moved.tolist() == wanted
+    assert moved.dtype == np.float32
+    assert moved.flags.writeable
+    assert actions.tolist() == given
 
 
 def test_discrete_actions_count_from_zero_inside_and_from_start_outside() -> None:

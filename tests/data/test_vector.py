@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import pickle
 from typing import Any
 
 import gymnasium as gym
@@ -15,7 +17,8 @@ from helpers import Diary, check_diary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spinup.data.collector import Collector
+from spinup.config import SACConfig
+from spinup.data.collector import Collector, make_collectors
 from spinup.data.flat import FlatEnv
 from spinup.data.vector import env_function, flatten_batch, make_vector
 from spinup.errors import ConfigError, EnvError
@@ -141,6 +144,37 @@ def test_num_envs_that_contradicts_a_vector_is_refused() -> None:
         make_vector(lambda: SyncVectorEnv([Diary] * 2), 3, "sync", 10.0)
 
 
+SAME = Diary()
+SAME_VECTOR = SyncVectorEnv([Diary] * 2, autoreset_mode=AutoresetMode.DISABLED)
+SMALL = SACConfig(steps_per_epoch=20, num_test_episodes=2)
+
+
+@pytest.mark.parametrize("workers", ["sync", "async"])
+@pytest.mark.parametrize("again", [lambda: SAME, lambda: gym.Wrapper(SAME), lambda: SAME_VECTOR])
+def test_an_environment_returned_twice_is_refused(again: Any, workers: str) -> None:
+    line = r"^env_fn returned the same environment twice: it must make a new one at each call, [^\n]*$"
+    with pytest.raises(ConfigError, match=line):
+        make_collectors(again, dataclasses.replace(SMALL, env_workers=workers))
+
+
+@pytest.mark.parametrize("workers", ["sync", "async"])
+def test_an_environment_made_before_is_taken_once(workers: str) -> None:
+    kept, calls = Diary(), iter(range(100))
+    config = dataclasses.replace(SMALL, env_workers=workers)
+    collectors = make_collectors(lambda: kept if next(calls) == 1 else Diary(), config)
+    if workers == "sync":
+        envs: Any = collectors[0].vector
+        assert envs.envs.envs[0].unwrapped is kept
+    for collector in collectors:
+        collector.close()
+
+
+def test_a_function_that_is_watched_still_travels_to_another_process() -> None:
+    watched = env_function(Diary)
+    first = watched()
+    assert isinstance(pickle.loads(pickle.dumps(watched))(), type(first))
+
+
 def test_what_is_not_an_environment_is_refused() -> None:
     with pytest.raises(EnvError, match=r"env_fn returned int: it must return a gymnasium\.Env"):
         make_vector(lambda: 3, 1, "sync", 10.0)
@@ -155,6 +189,43 @@ def test_what_is_not_an_environment_is_refused() -> None:
 def test_unknown_ids_name_the_nearest(env_id: str, words: str) -> None:
     with pytest.raises(EnvError, match=rf"^environment id '{env_id}'[^\n]*{words}[^\n]*$"):
         env_function(env_id)
+
+
+def cannot(**kwargs: Any) -> Any:
+    """An environment whose package is missing."""
+    raise ModuleNotFoundError("No module named 'engine'\nmore of it")
+
+
+@pytest.fixture
+def versions() -> Any:
+    """The ids Faulty-v1 and Faulty-v3, of which no environment can be made."""
+    for version in (1, 3):
+        gym.register(f"Faulty-v{version}", entry_point=cannot)
+    yield
+    for version in (1, 3):
+        del gym.registry[f"Faulty-v{version}"]
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date")
+@pytest.mark.parametrize(
+    ("env_id", "hint"),
+    [
+        ("Faulty-v1", "; give 'Faulty-v3'"),
+        ("spinup:Faulty-v1", "; give 'spinup:Faulty-v3'"),
+        ("Faulty-v3", ""),
+    ],
+)
+def test_an_id_that_cannot_be_made_is_one_line_with_the_newest_version(
+    versions: Any, env_id: str, hint: str
+) -> None:
+    cause = r"ModuleNotFoundError: No module named 'engine'"
+    with pytest.raises(EnvError, match=rf"^environment id '{env_id}' cannot be made: {cause}{hint}$"):
+        make_vector(env_function(env_id), 1, "sync", 10.0)
+
+
+def test_what_a_users_own_function_raises_is_left_as_it_is() -> None:
+    with pytest.raises(ModuleNotFoundError, match="engine"):
+        make_vector(env_function(cannot), 1, "sync", 10.0)
 
 
 def test_known_id() -> None:
@@ -206,6 +277,17 @@ def test_rewards_that_are_arrays_are_refused() -> None:
     flat.reset()
     with pytest.raises(EnvError, match=r"reward of shape \(2,\): return a plain number"):
         flat.step(np.zeros(1))
+
+
+def test_rewards_of_a_vector_that_are_not_one_per_environment_are_refused() -> None:
+    class Columns(SyncVectorEnv):
+        def step(self, actions: Any) -> Any:
+            obs, rewards, *rest = super().step(actions)
+            return obs, rewards[:, None], *rest
+
+    line = r"^the environment returned rewards of shape \(2, 1\): return one plain number per [^\n]*\(2,\)$"
+    with pytest.raises(EnvError, match=line):
+        collect(make_vector(lambda: Columns([Diary] * 2), 1, "sync", 10.0), 2)
 
 
 leaves = st.sampled_from(

@@ -78,6 +78,14 @@ def process_state() -> list[Any]:
     ]
 
 
+@pytest.mark.parametrize(("key", "hint"), [("output_dirr", r", did you mean 'output_dir'\?"), ("wandb", "")])
+def test_an_argument_that_the_logger_does_not_take_is_named(tmp_path: Path, key: str, hint: str) -> None:
+    line = rf"^logger_kwargs: EpochLogger takes no '{key}'{hint}; it takes output_dir, [^\n]*$"
+    with pytest.raises(ConfigError, match=line):
+        sac_pytorch(Point, **SMALL, logger_kwargs={"output_dir": str(tmp_path / "run"), key: "x"})
+    assert not (tmp_path / "run").exists()
+
+
 class Raises(Point):
     """Fails in its tenth step."""
 

@@ -109,6 +109,50 @@ def test_an_argument_that_the_actor_critic_does_not_take_is_named(run: Any, vari
         run(variant=variant, ac_kwargs={"hiden_sizes": (8,)})
 
 
+WRONG = [
+    ({"ac_kwargs": None}, r"ac_kwargs=None: give a dict, such as"),
+    ({"ac_kwargs": {"hidden_sizes": 64}}, r"hidden_sizes=64: give a list of whole numbers >= 1"),
+    ({"ac_kwargs": {"hidden_sizes": "64"}}, r"hidden_sizes='64': give a list"),
+    ({"ac_kwargs": {"hidden_sizes": (-1,)}}, r"hidden_sizes=\(-1,\): give a list"),
+    ({"ac_kwargs": {"hidden_sizes": [0]}}, r"hidden_sizes=\[0\]: give a list"),
+    ({"ac_kwargs": {"hidden_sizes": [8, 2.0]}}, r"hidden_sizes=\[8, 2\.0\]: give a list"),
+    ({"ac_kwargs": {"activation": torch.relu}}, r"activation=relu: give a class of torch\.nn"),
+    ({"ac_kwargs": {"activation": "relu"}}, r"activation='relu': give a class of torch\.nn"),
+    ({"ac_kwargs": {"activation": nn.Linear}}, r"activation=Linear: give a class of torch\.nn"),
+    ({"ac_kwargs": {1: 2}}, r"ac_kwargs: \w+ takes no 1; it takes hidden_sizes"),
+    ({"actor_critic": "MLPActorCritic"}, r"actor_critic='MLPActorCritic': give a class or function"),
+]
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+@pytest.mark.parametrize(("changes", "line"), WRONG)
+def test_networks_that_cannot_be_built_are_refused_in_one_line(
+    run: Any, kind: str, changes: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^{line}[^\n]*$"):
+        run(KINDS[kind][0], **changes)
+
+
+def test_a_word_is_no_answer_to_whether_stds_depend_on_the_state(run: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^state_dependent_std='false': give True or False$"):
+        run(ac_kwargs={"state_dependent_std": "false"})
+
+
+@pytest.mark.parametrize("made", [nn.ELU, lambda: nn.LeakyReLU(0.2)])
+def test_whatever_makes_an_activation_will_do(run: Any, made: Any) -> None:
+    assert run(epochs=1, ac_kwargs={"hidden_sizes": [np.int64(4)], "activation": made})
+
+
+def test_a_constructor_that_fails_is_named_with_its_cause(run: Any) -> None:
+    def mine(observation_space: Any, action_space: Any) -> Any:
+        raise RuntimeError("no room\nat all")
+
+    line = r"^actor_critic failed: RuntimeError: no room; mend mine or its ac_kwargs$"
+    with pytest.raises(ConfigError, match=line) as caught:
+        run(actor_critic=mine)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
 class Small(MLPActorCritic):
     """A user's subclass of the default."""
 

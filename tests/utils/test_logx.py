@@ -255,6 +255,12 @@ def test_config_is_readable_json(tmp_path):
     assert (config["hid"], config["x"], config["a"], config["f"]) == ([1, 2], "nan", [0, 1], "builtins.len")
 
 
+def test_classes_of_arrays_are_named_as_other_classes():
+    assert files.to_json([np.float32, torch.Tensor]) == ["numpy.float32", "torch.Tensor"]
+    with pytest.raises(TypeError, match="is not data"):
+        files.to_json(np.float32, strict=True)
+
+
 def test_save_state_names_what_json_cannot_hold(tmp_path, capsys):
     logger = make(tmp_path, quiet=False)
     logger.save_state({"n": 1, "net": torch.nn.Linear(1, 1), "t": torch.ones(2)}, 5)

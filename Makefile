@@ -51,6 +51,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 
 bench: $(VENV)/.train
 	$(BIN)/python benchmarks/speed.py --tf
+	$(BIN)/python benchmarks/update.py --engines eager fused
+	$(BIN)/python benchmarks/profile_step.py
 
 bench-gpu: $(VENV)/.train
 	$(BIN)/python benchmarks/gpu.py

@@ -4,7 +4,8 @@
 
 All train SAC on one HalfCheetah-v5 with two hidden layers of 256 units, alpha = 0.2 and one gradient step
 per env step. The clock is in the environment: it starts before step `warm` + 1 and stops before step
-`warm` + `steps` + 1, so that start-up and compilation are left out.
+`warm` + `steps` + 1, so that start-up and compilation are left out. A contestant returns how many bytes
+a transition takes in its replay buffer, None where that cannot be seen.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from importlib.metadata import version
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 ENV = "HalfCheetah-v5"
 WIDTH, LEARNING_RATE, ALPHA, LEARN_AFTER, BLOCK = 256, 1e-3, 0.2, 1000, 50
@@ -45,9 +47,10 @@ class Clock(gym.Wrapper[Any, Any, Any, Any]):
         return last - first
 
 
-def spinup_sac(clock: Clock, args: argparse.Namespace) -> None:
+def spinup_sac(clock: Clock, args: argparse.Namespace) -> float | None:
     """This library, on its default engine."""
     import spinup
+    from spinup.data.replay import Layout, ReplayBuffer
 
     made: list[int] = []
 
@@ -70,17 +73,19 @@ def spinup_sac(clock: Clock, args: argparse.Namespace) -> None:
             logger_kwargs={"output_dir": folder + "/run"},
             **json.loads(args.options),
         )
+    replay = ReplayBuffer(Layout(17, 6), 1000)
+    return replay._rows.nbytes / replay.capacity
 
 
-def spinup_tf1(clock: Clock, args: argparse.Namespace) -> None:
+def spinup_tf1(clock: Clock, args: argparse.Namespace) -> float | None:
     """This library's TensorFlow version."""
     import spinup
 
     spinup.sac_pytorch = spinup.sac_tf1
-    spinup_sac(clock, args)
+    return spinup_sac(clock, args)
 
 
-def sb3(clock: Clock, args: argparse.Namespace) -> None:
+def sb3(clock: Clock, args: argparse.Namespace) -> float | None:
     """Stable-Baselines3."""
     import torch
     from stable_baselines3 import SAC
@@ -88,13 +93,16 @@ def sb3(clock: Clock, args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     model = SAC("MlpPolicy", clock, device="cpu", **baselines_arguments(args))
     model.learn(args.warm + args.steps + BLOCK)
+    return baselines_bytes(model)
 
 
-def sbx(clock: Clock, args: argparse.Namespace) -> None:
+def sbx(clock: Clock, args: argparse.Namespace) -> float | None:
     """Stable-Baselines in JAX; the gradient steps of a block run in one compiled scan."""
     from sbx import SAC
 
-    SAC("MlpPolicy", clock, **baselines_arguments(args)).learn(args.warm + args.steps + BLOCK)
+    model = SAC("MlpPolicy", clock, **baselines_arguments(args))
+    model.learn(args.warm + args.steps + BLOCK)
+    return baselines_bytes(model)
 
 
 def baselines_arguments(args: argparse.Namespace) -> dict[str, Any]:
@@ -111,7 +119,13 @@ def baselines_arguments(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def rltools(clock: Clock, args: argparse.Namespace) -> None:
+def baselines_bytes(model: Any) -> float:
+    """Bytes of a transition in the replay buffer of SB3 and SBX."""
+    arrays = [value for value in vars(model.replay_buffer).values() if isinstance(value, np.ndarray)]
+    return sum(array.nbytes for array in arrays) / model.replay_buffer.buffer_size
+
+
+def rltools(clock: Clock, args: argparse.Namespace) -> float | None:
     """RLtools through its Python interface, compiled for these sizes before the clock starts."""
     os.environ["MKL_NUM_THREADS"] = str(args.threads)
     from rltools import SAC
@@ -135,9 +149,75 @@ def rltools(clock: Clock, args: argparse.Namespace) -> None:
     state = sac.State(0)
     while not state.step():
         pass
+    return None  # its buffer lies in C++
 
 
-CONTESTANTS = {"spinup": spinup_sac, "spinup_tf1": spinup_tf1, "sb3": sb3, "sbx": sbx, "rltools": rltools}
+def torchrl(clock: Clock, args: argparse.Namespace) -> float | None:
+    """TorchRL: its loss, target update, collector and replay buffer, in the loop of its SAC example."""
+    import torch
+    from tensordict.nn import NormalParamExtractor, TensorDictModule
+    from torch import nn
+    from torchrl.collectors import Collector
+    from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+    from torchrl.envs import DoubleToFloat, GymWrapper, TransformedEnv
+    from torchrl.modules import MLP, ProbabilisticActor, TanhNormal, ValueOperator
+    from torchrl.objectives import SACLoss, SoftUpdate
+
+    torch.set_num_threads(args.threads)
+    env = TransformedEnv(GymWrapper(clock), DoubleToFloat())
+    obs, act = env.observation_spec["observation"].shape[-1], env.action_spec.shape[-1]
+    shape: dict[str, Any] = {"num_cells": [WIDTH, WIDTH], "activation_class": nn.ReLU}
+    actor = ProbabilisticActor(
+        TensorDictModule(
+            nn.Sequential(MLP(in_features=obs, out_features=2 * act, **shape), NormalParamExtractor()),
+            in_keys=["observation"],
+            out_keys=["loc", "scale"],
+        ),
+        in_keys=["loc", "scale"],
+        spec=env.action_spec,
+        distribution_class=TanhNormal,
+        distribution_kwargs={"low": -1.0, "high": 1.0},
+        return_log_prob=True,
+    )
+    q = ValueOperator(MLP(in_features=obs + act, out_features=1, **shape), in_keys=["observation", "action"])
+    loss = SACLoss(actor, q, num_qvalue_nets=2, loss_function="l2", alpha_init=ALPHA, fixed_alpha=True)
+    loss.make_value_estimator(gamma=0.99)
+    targets = SoftUpdate(loss, eps=0.995)
+    actor_adam = torch.optim.Adam(loss.actor_network_params.flatten_keys().values(), lr=LEARNING_RATE)
+    critic_adam = torch.optim.Adam(loss.qvalue_network_params.flatten_keys().values(), lr=LEARNING_RATE)
+    replay = TensorDictReplayBuffer(storage=LazyTensorStorage(100_000), batch_size=args.batch)
+    collector = Collector(
+        env,
+        actor,
+        frames_per_batch=BLOCK,
+        init_random_frames=LEARN_AFTER,
+        total_frames=args.warm + args.steps + BLOCK,
+    )
+    collected = 0
+    for data in collector:
+        replay.extend(data.reshape(-1))
+        collected += data.numel()
+        for _ in range(data.numel() if collected >= LEARN_AFTER else 0):
+            batch = replay.sample()
+            losses = loss(batch)
+            (losses["loss_actor"] + losses["loss_qvalue"]).backward()
+            for adam in (actor_adam, critic_adam):
+                adam.step()
+                adam.zero_grad()
+            targets.step()
+    collector.shutdown()
+    stored = replay[:]
+    return float(stored.bytes() / len(stored))
+
+
+CONTESTANTS = {
+    "spinup": spinup_sac,
+    "spinup_tf1": spinup_tf1,
+    "sb3": sb3,
+    "sbx": sbx,
+    "rltools": rltools,
+    "torchrl": torchrl,
+}
 PACKAGES = {"spinup": "torch", "spinup_tf1": "tensorflow-cpu", "sb3": "stable-baselines3", "sbx": "sbx-rl"}
 
 
@@ -155,10 +235,15 @@ def main() -> None:
     args = parser.parse_args()
     clock = Clock(gym.make(ENV), args.warm, args.steps)
     out, sys.stdout = sys.stdout, sys.stderr
-    CONTESTANTS[args.name](clock, args)
+    size = CONTESTANTS[args.name](clock, args)
     package = PACKAGES.get(args.name, args.name)
-    record = {"seconds": clock.seconds, "steps_per_second": args.steps / clock.seconds}
-    print(json.dumps({**record, "package": f"{package} {version(package)}"}), file=out)
+    record = {
+        "seconds": clock.seconds,
+        "steps_per_second": args.steps / clock.seconds,
+        "bytes_per_transition": size,
+        "package": f"{package} {version(package)}",
+    }
+    print(json.dumps(record), file=out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Whole training and update-only speed beside other SAC libraries, turn by turn in one run.
+"""Whole training beside other SAC libraries, turn by turn in one run.
 
     make bench
 
 makes .bench-venv with the peers at pinned versions, lets every contestant train in turn (A B C A B C ...),
 takes the ratios within each turn, and writes raw numbers, versions and the table to
 benchmarks/results/speed.json and speed.md. Run it with nothing else on the machine; it takes about half an
-hour. A benchmark is not a test: nothing here fails because of a time.
+hour. `make bench` goes on with update.py, for the update alone, and with profile_step.py. A benchmark is
+not a test: nothing here fails because of a time.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 VENV = ROOT / ".bench-venv"
 TF_VENV = ROOT / ".bench-venv-tf"  # apart, since SBX's own dependencies stumble over TensorFlow
-PEERS = ("stable-baselines3==2.9.2", "sbx-rl==0.28.0", "rltools==2.2.1", "mkl", "mkl-include", "intel-openmp")
+PEERS = (
+    *("stable-baselines3==2.9.2", "sbx-rl==0.28.0", "torchrl==0.14.1"),
+    *("rltools==2.2.1", "mkl", "mkl-include", "intel-openmp"),
+)
 CONTESTANTS: dict[str, list[str]] = {
     "spinup": ["spinup", "--threads", "2"],
+    "spinup, 1 thread": ["spinup", "--threads", "1"],
     "RLtools, 1 thread": ["rltools", "--threads", "1"],
     "RLtools, 2 threads": ["rltools", "--threads", "2"],
     "SBX": ["sbx", "--threads", "2"],
     "SB3": ["sb3", "--threads", "2"],
+    "TorchRL": ["torchrl", "--threads", "2"],
 }
 
 
@@ -49,6 +55,7 @@ def main() -> None:
     install(args.tf)
     raw: dict[str, Any] = {}
     packages: dict[str, str] = {}
+    memory: dict[str, float | None] = {}
     for batch in args.batch:
         turns = []
         for turn in range(args.turns + 1):
@@ -56,12 +63,14 @@ def main() -> None:
             for name, command in CONTESTANTS.items():
                 record = run([*command, "--batch", str(batch), "--steps", str(args.steps)])
                 packages[name] = record.get("package", "did not run")
+                memory[name] = record.get("bytes_per_transition")
                 speeds[name] = record.get("steps_per_second")
             print(f"batch {batch}, turn {turn}{' (warm-up)' if turn == 0 else ''}: {speeds}", flush=True)
             if turn:
                 turns.append(speeds)
         raw[str(batch)] = turns
     record = {"machine": machine(), "packages": packages, "timed_steps": args.steps, "turns": raw}
+    record["bytes_per_transition"] = memory
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "speed.json").write_text(json.dumps(record, indent=1) + "\n")
     (RESULTS / "speed.md").write_text(table(record))
@@ -110,8 +119,10 @@ def machine() -> dict[str, Any]:
 def table(record: dict[str, Any]) -> str:
     """The medians as a Markdown table."""
     lines = [
-        "| | " + " | ".join(f"steps/s, batch {b} | spinup is faster by" for b in record["turns"]) + " |",
-        "|---|" + "---|---|" * len(record["turns"]),
+        "| | "
+        + " | ".join(f"steps/s, batch {b} | spinup is faster by" for b in record["turns"])
+        + " | replay of 1M steps |",
+        "|---|" + "---|---|" * len(record["turns"]) + "---|",
     ]
     for name in CONTESTANTS:
         cells = []
@@ -126,6 +137,8 @@ def table(record: dict[str, Any]) -> str:
                 f"{speed:.0f}",
                 f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
             ]
+        size = record["bytes_per_transition"][name]  # bytes each are MB per million
+        cells.append("not visible" if size is None else f"{size:.0f} MB")
         lines.append(f"| {name} ({record['packages'][name]}) | " + " | ".join(cells) + " |")
     where = ", ".join(f"{key} {value}" for key, value in record["machine"].items())
     return "\n".join(lines) + f"\n\nMedians over turns; in brackets the range. {where}.\n"

@@ -49,4 +49,5 @@ def compare(wanted: Any, got: Any, tolerance: float, where: str) -> None:
 def pair(ac: nn.Module, engine: str, alpha: Any, act_dim: int = 3) -> tuple[Any, Any]:
     """An eager learner over `ac` and another engine's over a copy of it."""
     twin = copy.deepcopy(ac)
-    return make(ac, alpha=alpha, act_dim=act_dim), make(twin, engine, act_dim=act_dim, alpha=alpha)
+    changes = {"act_dim": act_dim, "alpha": alpha, "batch_size": 20}
+    return make(ac, **changes), make(twin, engine, **changes)

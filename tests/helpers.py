@@ -33,7 +33,7 @@ SMALL = {
     "threads": 1,
 }
 LAYOUT = Layout(obs_dim=3, act_dim=2)
-ENGINES = ("eager", "fused")
+ENGINES = ("eager", "fused", "native")
 TIMING = ("Time", "StepsPerSecond")
 
 

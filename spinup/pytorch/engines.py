@@ -15,6 +15,7 @@ from spinup.pytorch.cuda_graph import CudaGraphLearner, why_not_cuda_graph
 from spinup.pytorch.discrete import DiscreteMLPActorCritic
 from spinup.pytorch.fused import FusedLearner, why_not_fused
 from spinup.pytorch.learner import EagerLearner, Objective, Save
+from spinup.pytorch.native import NativeLearner, why_not_native
 from spinup.pytorch.networks import MLPActorCritic
 from spinup.pytorch.value_function import MLPValueActorCritic
 from spinup.pytorch.variants import target_entropy
@@ -24,6 +25,7 @@ WhyNot = Callable[[Any, Objective], str | None]
 _ENGINES: dict[str, tuple[Callable[..., Learner], WhyNot, str]] = {
     "eager": (EagerLearner, lambda ac, objective: None, "plain autograd"),
     "fused": (FusedLearner, why_not_fused, "explicit gradients of the default networks"),
+    "native": (NativeLearner, why_not_native, "the same, compiled for these sizes"),
     "compile": (CompiledLearner, why_not_compiled, "torch.compile; the first update takes half a minute"),
     "cuda_graph": (CudaGraphLearner, why_not_cuda_graph, "blocks of updates as CUDA graphs"),
 }

@@ -120,17 +120,30 @@ class BlockMemory:
 
     def metrics(self, alpha: Tensor, target_entropy: Tensor) -> dict[str, Tensor]:
         """What the eager step logs, for all n steps at once; alpha: (n,)."""
-        logp = self.logp[:, 1]
-        return {
-            "LossQ": self.error.square().mean(-1).sum(-1),
-            "Q1Vals": self.q[:, 0],
-            "Q2Vals": self.q[:, 1],
-            "LossPi": (alpha[:, None] * logp - self.q_pi).mean(-1),
-            "LogPi": logp,
-            "Entropy": -logp.mean(-1),
-            "Alpha": alpha,
-            "TargetEntropy": target_entropy.expand(len(alpha)),
-        }
+        return block_metrics(self.logp[:, 1], self.q, self.error, self.q_pi, alpha, target_entropy)
+
+
+def block_metrics(
+    logp: Tensor, q: Tensor, error: Tensor, q_pi: Tensor, alpha: Tensor, target_entropy: Tensor
+) -> dict[str, Tensor]:
+    """What n eager steps log, from what was noted in them.
+
+    Args:
+        logp, q_pi: log pi of the policy's draws at o, and the smaller critic there, (n, B).
+        q, error: both critics at (o, a), and that minus the backup, (n, 2, B).
+        alpha: (n,).
+        target_entropy: 0-dim.
+    """
+    return {
+        "LossQ": error.square().mean(-1).sum(-1),
+        "Q1Vals": q[:, 0],
+        "Q2Vals": q[:, 1],
+        "LossPi": (alpha[:, None] * logp - q_pi).mean(-1),
+        "LogPi": logp,
+        "Entropy": -logp.mean(-1),
+        "Alpha": alpha,
+        "TargetEntropy": target_entropy.expand(len(alpha)),
+    }
 
 
 def twice(x: Tensor) -> Tensor:

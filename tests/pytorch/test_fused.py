@@ -1,4 +1,4 @@
-"""The fused engine against the eager one, and the memory it puts the parameters into."""
+"""The fused and the native engine against the eager one, and the memory they put the parameters into."""
 
 from __future__ import annotations
 
@@ -21,51 +21,57 @@ from spinup.pytorch.learner import SoftQ
 DOUBLE = torch.float64
 
 
+@pytest.fixture(params=["fused", "native"])
+def engine(request: pytest.FixtureRequest) -> Any:
+    """The engines with these gradients."""
+    return request.param
+
+
 @pytest.mark.parametrize(("hidden", "alpha", "dtype"), CASES)
-def test_it_computes_the_eager_update(hidden: Any, alpha: Any, dtype: torch.dtype) -> None:
-    admit(*pair(small_ac(**BOUNDS, hidden_sizes=hidden).to(dtype), "fused", alpha), dtype)
+def test_it_computes_the_eager_update(engine: str, hidden: Any, alpha: Any, dtype: torch.dtype) -> None:
+    admit(*pair(small_ac(**BOUNDS, hidden_sizes=hidden).to(dtype), engine, alpha), dtype)
 
 
 @pytest.mark.parametrize("log_std", [-30.0, 1.5, 7.0])
-def test_no_gradient_passes_outside_the_clamp_of_log_std(log_std: float) -> None:
+def test_no_gradient_passes_outside_the_clamp_of_log_std(engine: str, log_std: float) -> None:
     ac = small_ac(**BOUNDS).to(DOUBLE)
     with torch.no_grad():
         ac.pi.log_std_layer.bias.copy_(torch.tensor([log_std, 2.0, -20.0]))
         ac.pi.log_std_layer.weight.mul_(torch.tensor([[1.0], [0.0], [0.0]]))  # two exactly on a bound
-    admit(*pair(ac, "fused", 0.2), DOUBLE)
+    admit(*pair(ac, engine, 0.2), DOUBLE)
 
 
-def test_critics_that_agree_share_the_policys_gradient() -> None:
+def test_critics_that_agree_share_the_policys_gradient(engine: str) -> None:
     ac = small_ac(**BOUNDS).to(DOUBLE)
     ac.q2.load_state_dict(ac.q1.state_dict())
-    admit(*pair(ac, "fused", 0.2), DOUBLE)
+    admit(*pair(ac, engine, 0.2), DOUBLE)
 
 
-def test_a_saturated_policy_stays_with_eager() -> None:
+def test_a_saturated_policy_stays_with_eager(engine: str) -> None:
     ac = small_ac(**BOUNDS).to(DOUBLE)
     with torch.no_grad():
         ac.pi.mu_layer.bias.copy_(torch.tensor([40.0, -40.0, 9.0]))
-    admit(*pair(ac, "fused", "auto"), DOUBLE)
+    admit(*pair(ac, engine, "auto"), DOUBLE)
 
 
-def test_batches_may_change_their_size() -> None:
-    eager, fused = pair(small_ac(**BOUNDS).to(DOUBLE), "fused", 0.2)
+def test_batches_may_change_their_size(engine: str) -> None:
+    eager, other = pair(small_ac(**BOUNDS).to(DOUBLE), engine, 0.2)
     for batch in (1, 7, 3, 7):
         block = random_block(LAYOUT, 2, batch, batch, np.float64)
-        compare(eager.update(block), fused.update(block), 1e-9, "metrics")
+        compare(eager.update(block), other.update(block), 1e-9, "metrics")
 
 
-def test_the_policy_acts_on_the_parameters_being_trained() -> None:
+def test_the_policy_acts_on_the_parameters_being_trained(engine: str) -> None:
     ac = small_ac()
-    learner, obs = make(ac, "fused", lr=0.1), np.ones((2, 3), np.float32)
+    learner, obs = make(ac, engine, lr=0.1), np.ones((2, 3), np.float32)
     for _ in range(3):
         learner.update(random_block(batch=16))
         np.testing.assert_allclose(learner.act(obs, True), ac.act(obs, True), atol=1e-6)
 
 
-def test_the_module_can_be_copied_saved_and_loaded_as_before() -> None:
+def test_the_module_can_be_copied_saved_and_loaded_as_before(engine: str) -> None:
     ac = small_ac()
-    learner = make(ac, "fused")
+    learner = make(ac, engine)
     learner.update(random_block())
     then, twin = parameters(ac), copy.deepcopy(ac)
     file = io.BytesIO()
@@ -84,12 +90,12 @@ def test_the_module_can_be_copied_saved_and_loaded_as_before() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.2, "auto"])
-def test_a_state_continues_bit_by_bit_and_in_any_engine(alpha: Any) -> None:
-    learner = make(small_ac(), "fused", alpha=alpha)
+def test_a_state_continues_bit_by_bit_and_in_any_engine(engine: str, alpha: Any) -> None:
+    learner = make(small_ac(), engine, alpha=alpha)
     learner.update(random_block(count=3))
     learner.act(np.ones((1, 3), np.float32), False)
     state = copy.deepcopy(learner.state_dict())
-    fresh, eager = make(small_ac(seed=9), "fused", alpha=alpha), make(small_ac(seed=8), alpha=alpha)
+    fresh, eager = make(small_ac(seed=9), engine, alpha=alpha), make(small_ac(seed=8), alpha=alpha)
     fresh.update(random_block(count=7, seed=3))
     fresh.load_state_dict(state)
     eager.load_state_dict(state)
@@ -103,9 +109,9 @@ def test_a_state_continues_bit_by_bit_and_in_any_engine(alpha: Any) -> None:
     assert np.array_equal(learner.act(obs, False), fresh.act(obs, False))
 
 
-def test_a_state_from_before_the_first_update_resets_adam() -> None:
+def test_a_state_from_before_the_first_update_resets_adam(engine: str) -> None:
     start = make(small_ac(), "eager").state_dict()
-    learner, fresh = make(small_ac(), "fused"), make(small_ac(), "fused")
+    learner, fresh = make(small_ac(), engine), make(small_ac(), engine)
     learner.update(random_block(count=5))
     learner.load_state_dict(start)
     compare(fresh.update(random_block()), learner.update(random_block()), 0.0, "metrics")

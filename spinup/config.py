@@ -42,7 +42,7 @@ class SACConfig:
     max_ep_len: int = 1000  # longest episode; a longer one is cut, and bootstraps
     save_freq: int = 1  # epochs between two saves of the model
     target_entropy: float | str = "auto"  # for a learned alpha; "auto" is -act_dim, or 0.3 log n (discrete)
-    engine: str = "auto"  # eager, fused, native, compile, cuda_graph; auto is fused where it applies, or eager
+    engine: str = "auto"  # eager, fused, native, compile, cuda_graph; auto: fused where it applies
     device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda where there is one
     num_envs: int = 1  # environments stepped side by side
     env_workers: str = "sync"  # "sync": in this process; "async": a process per environment

@@ -105,13 +105,15 @@ class Collector:
         following = self._follow(o2, ended)
         # Nothing fails from here on: an error above leaves the state of before this step.
         finished: list[Episode] = []
-        for i in np.flatnonzero(out.valid):
+        for i, valid in enumerate(out.valid.tolist()):
+            if not valid:
+                continue
             episode = self.episodes[i]
             episode.length += 1
             episode.ret += float(r[i])
             episode.actions.append(actions[i].copy())
             if ended[i]:
-                finished.append(Episode(int(i), episode.ret, episode.length))
+                finished.append(Episode(i, episode.ret, episode.length))
         self._commit(*following)
         return rows, finished
 
@@ -132,13 +134,11 @@ class Collector:
         self._commit(*self._begin(mask, self.obs))
 
     def _ended(self, out: Stepped) -> Bools:
-        ended = np.zeros(self.num_envs, np.bool_)
-        for i in np.flatnonzero(out.valid):
-            over = out.terminated[i] or out.truncated[i]
-            cut = self.episodes[i].length + 1 >= self.max_ep_len
-            if cut and not over and self.vector.resets_itself:
-                raise EnvError(_CUT_SHORT.format(self.max_ep_len))
-            ended[i] = over or cut
+        over = out.terminated | out.truncated
+        cut = np.array([episode.length + 1 >= self.max_ep_len for episode in self.episodes])
+        if self.vector.resets_itself and (cut & ~over & out.valid).any():
+            raise EnvError(_CUT_SHORT.format(self.max_ep_len))
+        ended: Bools = (over | cut) & out.valid
         return ended
 
     def _follow(self, o2: Float, ended: Bools) -> tuple[Float, dict[int, EpisodeState]]:

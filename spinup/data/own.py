@@ -89,7 +89,10 @@ class OwnVector(Vector):
         if self._workers == "async":
             env_fns = [InWorker(self._env_fn, os.getpid())] * self.num_envs
             return AsyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.DISABLED)
-        return SyncVectorEnv([self._env_fn] * self.num_envs, autoreset_mode=AutoresetMode.DISABLED)
+        # what it returns is copied at once into the run's own arrays
+        return SyncVectorEnv(
+            [self._env_fn] * self.num_envs, copy=False, autoreset_mode=AutoresetMode.DISABLED
+        )
 
     def _reset(self, mask: Bools, seeds: list[int | None], steps: int) -> Any:
         options = {"reset_mask": mask}

@@ -101,7 +101,8 @@ class BoxActions:
     def to_env(self, actions: Float) -> NDArray[Any]:
         """Actions (N, dim) reshaped to the space, in its dtype, within its bounds."""
         shaped = actions.reshape(len(actions), *self.env_space.shape).astype(self.env_space.dtype)
-        return np.clip(shaped, self.env_space.low, self.env_space.high)
+        within: NDArray[Any] = np.minimum(np.maximum(shaped, self.env_space.low), self.env_space.high)
+        return within
 
 
 @dataclass(frozen=True)

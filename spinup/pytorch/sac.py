@@ -99,7 +99,8 @@ def sac_pytorch(
         save_freq: epochs between saves of the model.
         target_entropy: nats, in tanh space; "auto" is -act_dim, or 0.3 log n for n discrete actions.
         engine: how an update is computed, never what: "eager" is plain autograd for any actor-critic;
-            "auto" is the quickest that applies, by a fixed rule, named in the log.
+            "auto" is the quickest that needs no compiler, by a fixed rule, named in the log; "native" is
+            quicker still where there is one. See docs/engines.md.
         device: "cpu", "cuda", "cuda:<index>"; "auto" is cuda where there is one.
         num_envs: environments stepped side by side; must divide `steps_per_epoch`.
         env_workers: "sync", all in this process, or "async", one process each.

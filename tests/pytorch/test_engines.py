@@ -76,7 +76,9 @@ def test_auto_is_fused_for_the_default_networks_on_the_cpu() -> None:
     learner, name, note = chosen(small_ac())
     assert type(learner) is FusedLearner
     assert name == "fused"
-    assert note == ("engine: fused, explicit gradients of the default networks (the quickest that applies)")
+    assert note == (
+        "engine: fused, explicit gradients of the default networks (the quickest that needs no compiler)"
+    )
 
 
 @pytest.mark.parametrize(("build", "reason"), NOT_FUSED)

@@ -16,7 +16,8 @@ from spinup.utils.events import EventFile
 from spinup.utils.files import AppendedFile, atomic_write, jsonable_entries, write_json
 from spinup.utils.folders import claim_folder, holds_run, relative
 from spinup.utils.statistics import RunningStats
-from spinup.utils.tf_saver import TFSaver, restore_tf_graph
+from spinup.utils.tf_restore import restore_tf_graph
+from spinup.utils.tf_saver import TFSaver
 
 __all__ = ["EpochLogger", "holds_run", "restore_tf_graph"]
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from spinup.errors import RunError, SpinupError
-from spinup.utils.tf_saver import import_tf, restore_tf_graph
+from spinup.utils.tf_restore import restore_tf_graph
+from spinup.utils.tf_saver import import_tf
 
 Float = NDArray[np.float32]
 Act = Callable[[Float], Float]

@@ -1,18 +1,15 @@
-"""TensorFlow graphs as SavedModels, and back."""
+"""TensorFlow graphs as SavedModels."""
 
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spinup.errors import MissingExtraError, RunError
-from spinup.utils.files import read_json, write_json
+from spinup.errors import MissingExtraError
+from spinup.utils.files import write_json
 
 INFO_FILE = "model_info.json"
 
@@ -91,44 +88,5 @@ class TFSaver:
         }
 
 
-def restore_tf_graph(sess: Any, fpath: str | Path) -> dict[str, Any]:
-    """Load a SavedModel written by EpochLogger into a session.
-
-    Args:
-        sess: an open `tf.compat.v1.Session`; its graph receives the saved one.
-        fpath: the `tf1_save` folder.
-
-    Returns:
-        The graph's tensors by the names they were saved under (for SAC: x, a, mu, pi, q1, q2, v).
-
-    Raises:
-        MissingExtraError: if TensorFlow is not installed.
-        RunError: if the folder holds no model that EpochLogger wrote.
-    """
-    tf = import_tf()
-    info = read_json(Path(fpath) / INFO_FILE)
-    with sess.graph.as_default():
-        try:
-            with _without_notices():
-                tf.saved_model.loader.load(sess, [tf.saved_model.tag_constants.SERVING], str(fpath))
-            names = {**info["inputs"], **info["outputs"]}
-            return {key: sess.graph.get_tensor_by_name(name) for key, name in names.items()}
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise RunError(f"{fpath} is no graph that can be restored ({reason})") from None
-
-
 def _names(tensors: dict[str, Any]) -> dict[str, str]:
     return {key: tensor.name for key, tensor in tensors.items()}
-
-
-@contextmanager
-def _without_notices() -> Iterator[None]:
-    """TensorFlow notes on every call that the graph API is old; the user has asked for just that API."""
-    logger = logging.getLogger("tensorflow")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -27,6 +27,16 @@ def engine(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
+def compiled_once(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One store of compiled graphs for all tests that ask for it, and for the processes they start."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root  # of all workers
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(root / "compiled"))
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    torch._dynamo.reset()  # or a graph of a test before would do, and the store would stay empty
+
+
+@pytest.fixture
 def run(tmp_path: Path) -> Any:
     """`train` into a folder of its own for each call."""
     count = iter(range(1000))

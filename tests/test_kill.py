@@ -43,6 +43,14 @@ def test_a_few_kills(tmp_path: Path) -> None:
     check(tmp_path, 4, 1, env_fn="point", num_envs=3, engine="auto")
 
 
+# One compile for all of these; each process after the first finds the graph on the disk.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of the compiler's own modules
+@pytest.mark.parametrize(("kills", "seed"), [(1, 14), pytest.param(6, 51, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("compiled_once")
+def test_kills_of_a_compiled_run(tmp_path: Path, kills: int, seed: int) -> None:
+    check(tmp_path, kills, seed, env_fn="point", num_envs=3, engine="compile", alpha="auto")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("num_envs", [1, 3])

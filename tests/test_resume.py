@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers import FourCalls, Point, read_rows, train
 from resuming import Alarm, assert_same, assert_same_files, noisy, normalised, point, set_alarm, talking
@@ -27,6 +28,20 @@ def test_two_halves_are_the_whole(tmp_path: Path, engine: str, num_envs: int, al
     settings = {"engine": engine, "num_envs": num_envs, "alpha": alpha, "steps_per_epoch": 99}
     whole, _ = train(tmp_path / "whole", epochs=4, **settings)
     train(tmp_path / "halves", epochs=2, **settings)
+    halves, _ = train(tmp_path / "halves", epochs=4, resume=True, **settings)
+    assert_same(whole, halves, tmp_path / "whole", tmp_path / "halves")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of the compiler's own modules
+@pytest.mark.parametrize("module", [None, pytest.param(FourCalls, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("compiled_once")
+def test_two_compiled_halves_are_the_whole(tmp_path: Path, module: Any) -> None:
+    settings: dict[str, Any] = {"engine": "compile", "alpha": "auto", "num_envs": 3, "steps_per_epoch": 99}
+    settings |= {"actor_critic": module} if module else {}
+    whole, _ = train(tmp_path / "whole", epochs=4, **settings)
+    torch._dynamo.reset()  # what a new process begins with
+    train(tmp_path / "halves", epochs=2, **settings)
+    torch._dynamo.reset()
     halves, _ = train(tmp_path / "halves", epochs=4, resume=True, **settings)
     assert_same(whole, halves, tmp_path / "whole", tmp_path / "halves")
 

@@ -51,7 +51,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 
 bench: $(VENV)/.train
 	$(BIN)/python benchmarks/speed.py --tf
-	$(BIN)/python benchmarks/update.py --engines eager fused
+	$(BIN)/python benchmarks/update.py
 	$(BIN)/python benchmarks/profile_step.py
 
 bench-gpu: $(VENV)/.train

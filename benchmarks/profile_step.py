@@ -34,7 +34,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--env", default="HalfCheetah-v5")
-    parser.add_argument("--engines", nargs="+", default=["eager", "fused"])
+    parser.add_argument("--engines", nargs="+", default=["eager", "fused", "native"])
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--num_envs", type=int, default=1)
     parser.add_argument("--steps", type=int, default=2000, help="env steps that are timed")

@@ -31,7 +31,9 @@ PEERS = (
 )
 CONTESTANTS: dict[str, list[str]] = {
     "spinup": ["spinup", "--threads", "2"],
+    "spinup, native": ["spinup", "--threads", "2", "--options", '{"engine": "native"}'],
     "spinup, 1 thread": ["spinup", "--threads", "1"],
+    "spinup, native, 1 thread": ["spinup", "--threads", "1", "--options", '{"engine": "native"}'],
     "RLtools, 1 thread": ["rltools", "--threads", "1"],
     "RLtools, 2 threads": ["rltools", "--threads", "2"],
     "SBX": ["sbx", "--threads", "2"],
@@ -120,28 +122,27 @@ def table(record: dict[str, Any]) -> str:
     """The medians as a Markdown table."""
     lines = [
         "| | "
-        + " | ".join(f"steps/s, batch {b} | spinup is faster by" for b in record["turns"])
+        + " | ".join(f"steps/s, batch {b} | spinup over it | native over it" for b in record["turns"])
         + " | replay of 1M steps |",
-        "|---|" + "---|---|" * len(record["turns"]) + "---|",
+        "|---|" + "---|---|---|" * len(record["turns"]) + "---|",
     ]
     for name in CONTESTANTS:
         cells = []
         for turns in record["turns"].values():
-            pairs = [(t["spinup"], t[name]) for t in turns if t["spinup"] and t[name]]
-            if not pairs:
-                cells += ["did not run", ""]
-                continue
-            ratios = [ours / theirs for ours, theirs in pairs]
-            speed = statistics.median(theirs for _, theirs in pairs)
-            cells += [
-                f"{speed:.0f}",
-                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
-            ]
+            speeds = [t[name] for t in turns if t[name]]
+            cells.append(f"{statistics.median(speeds):.0f}" if speeds else "did not run")
+            cells += [ratios_over(name, ours, turns) for ours in ("spinup", "spinup, native")]
         size = record["bytes_per_transition"][name]  # bytes each are MB per million
         cells.append("not visible" if size is None else f"{size:.0f} MB")
         lines.append(f"| {name} ({record['packages'][name]}) | " + " | ".join(cells) + " |")
     where = ", ".join(f"{key} {value}" for key, value in record["machine"].items())
     return "\n".join(lines) + f"\n\nMedians over turns; in brackets the range. {where}.\n"
+
+
+def ratios_over(name: str, ours: str, turns: list[dict[str, float | None]]) -> str:
+    """Median and range of the ratios within a turn."""
+    ratios = [t[ours] / t[name] for t in turns if t[ours] and t[name]]  # type: ignore[operator]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
 
 
 if __name__ == "__main__":

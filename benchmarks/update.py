@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--engines", nargs="+", default=["eager", "fused"])
+    parser.add_argument("--engines", nargs="+", default=["eager", "fused", "native"])
     parser.add_argument("--batch", type=int, nargs="+", default=[100, 256])
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--alpha", default="0.2", help='a number, or "auto"')

@@ -104,4 +104,11 @@ def value_loss(v: Tensor, target: Tensor) -> Tensor:
 
 def polyak_update(targets: list[Tensor], params: list[Tensor], polyak: float) -> None:
     """Equation 7, in place: target <- polyak * target + (1 - polyak) * param."""
-    torch._foreach_lerp_(targets, params, 1.0 - polyak)
+    lerp = getattr(torch, "_foreach_lerp_", _lerp_each)
+    lerp(targets, params, 1.0 - polyak)
+
+
+def _lerp_each(targets: list[Tensor], params: list[Tensor], weight: float) -> None:
+    """For a torch without the call that does all at once."""
+    for target, param in zip(targets, params, strict=True):
+        target.lerp_(param, weight)

@@ -131,6 +131,9 @@ def to_json(value: Any, *, strict: bool = False) -> Any:
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, np.inexact):  # what item() makes of a longdouble is one again
+        plain = complex if isinstance(value, np.complexfloating) else float
+        return to_json(plain(value), strict=strict)
     if isinstance(value, np.generic):
         return to_json(value.item(), strict=strict)
     if hasattr(value, "tolist") and not isinstance(value, type):  # arrays and tensors, not their classes

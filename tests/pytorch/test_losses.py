@@ -83,6 +83,16 @@ def test_polyak_by_hand_and_at_its_ends() -> None:
         assert target.item() == wanted
 
 
+def test_polyak_needs_no_private_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = [torch.linspace(-1, 1, 7), torch.ones(2, 3)]
+    targets = [[torch.full_like(p, 0.3) for p in params] for _ in range(2)]
+    losses.polyak_update(targets[0], params, 0.995)
+    monkeypatch.delattr(torch, "_foreach_lerp_")
+    losses.polyak_update(targets[1], params, 0.995)
+    for private, public in zip(*targets, strict=True):
+        assert private.equal(public)
+
+
 def numbers(*shape: int, seed: int) -> Tensor:
     """Standard normal float64 values that gradients are wanted for."""
     generator = torch.Generator().manual_seed(seed)

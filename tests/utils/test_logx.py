@@ -256,6 +256,8 @@ def test_config_is_readable_json(tmp_path):
 
 
 def test_classes_of_arrays_are_named_as_other_classes():
+    assert files.to_json([np.longdouble(0.5), np.clongdouble(1j)]) == [0.5, "1j"]
+    assert files.to_json(np.ones(2, np.longdouble)) == [1.0, 1.0]
     assert files.to_json([np.float32, torch.Tensor]) == ["numpy.float32", "torch.Tensor"]
     with pytest.raises(TypeError, match="is not data"):
         files.to_json(np.float32, strict=True)

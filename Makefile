@@ -21,7 +21,7 @@ train: $(VENV)/.train
 	@echo "Learning curve: $(FOLDER)/curve.png"
 	@echo "Watch it:       $(BIN)/spinup test_policy $(FOLDER)"
 	@echo "Film it:        $(BIN)/spinup test_policy $(FOLDER) -n 1 --video run.mp4"
-	@echo "Plot it:        $(BIN)/spinup plot $(FOLDER)"
+	@echo "Plot it:        $(BIN)/spinup plot $(FOLDER) --save curve.png"
 	@echo "Continue it:    $(BIN)/spinup resume $(FOLDER) --epochs $$(( 2 * $(EPOCHS) ))"
 
 test: lint check

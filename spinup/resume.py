@@ -21,7 +21,9 @@ _ACTIVATION = re.compile(r"torch\.nn\.modules\.activation\.(\w+)|torch\.nn\.(\w+
 _REMEDY = "call again with resume=True, as when the run began"
 
 
-def resume_run(run_dir: str, epochs: int | None = None, env: str | None = None) -> None:
+def resume_run(
+    run_dir: str, epochs: int | None = None, env: str | None = None, threads: int | None = None
+) -> None:
     """Continue a run to its planned end, or to the end of epoch `epochs`.
 
     Nothing that a file names is imported or called, but for environments and actor-critics that are
@@ -31,6 +33,7 @@ def resume_run(run_dir: str, epochs: int | None = None, env: str | None = None) 
         run_dir: the folder of the run.
         epochs: instead of the planned number.
         env: the environment's id; needed where it must be imported from a module ("module:Env-v0").
+        threads: instead of as many as before.
 
     Raises:
         RunError: if the folder holds no run, or one that its files do not describe wholly.
@@ -48,8 +51,8 @@ def resume_run(run_dir: str, epochs: int | None = None, env: str | None = None) 
     function: Callable[..., Any] = getattr(spinup, algorithm)
     taken = inspect.signature(function).parameters
     settings = {name: config[name] for name in field_defaults() if name in config and name in taken}
-    if epochs is not None:
-        settings["epochs"] = epochs
+    changed = {"epochs": epochs, "threads": threads}
+    settings |= {name: value for name, value in changed.items() if value is not None}
     logger_kwargs = {**_logging(config), "output_dir": str(folder), "exp_name": config.get("exp_name")}
     function(
         env_fn,

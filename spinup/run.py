@@ -13,6 +13,7 @@ from spinup.config import SACConfig, check_ac_kwargs, field_defaults, nearest
 from spinup.errors import ConfigError, SpinupError
 from spinup.utils.arguments import Parser
 from spinup.utils.environments import env_flag
+from spinup.utils.files import read_json
 from spinup.utils.run_utils import ExperimentGrid
 
 # Each algorithm by the names it goes by: the attribute of `spinup` that is called.
@@ -150,7 +151,8 @@ def _print_next(grid: ExperimentGrid) -> Callable[[str], None]:
         print(f"\n  watch it:   spinup test_policy {quoted}{env}")
         print(f"  plot it:    spinup plot {quoted}", flush=True)
         if Path(folder, "checkpoint").exists():
-            epochs = 2 * variant.get("epochs", default)
+            done = read_json(Path(folder, "config.json")).get("epochs")
+            epochs = 2 * (done if isinstance(done, int) else variant.get("epochs", default))
             print(f"  train on:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)
 
     return after
@@ -177,11 +179,12 @@ def resume(words: list[str]) -> int:
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="train until epoch N instead of the planned end"
     )
+    parser.add_argument("--threads", type=int, metavar="N", help="torch threads from now on")
     parser.add_argument("--env", metavar="ID", help="its environment again, where a module must be imported")
     args = parser.parse(words)
     from spinup.resume import resume_run
 
-    resume_run(args.run_dir, args.epochs, args.env)
+    resume_run(args.run_dir, args.epochs, args.env, args.threads)
     return 0
 
 

@@ -52,7 +52,7 @@ def make_learner(
         chosen, note = "eager", f"engine: eager, plain autograd (not {wanted}, as {reason})"
         learner = EagerLearner
     else:
-        why = "asked for" if name == wanted else "the quickest that needs no compiler"
+        why = "as asked for, or as before" if name == wanted else "the quickest that needs no compiler"
         chosen, note = wanted, f"engine: {wanted}, {what} ({why})"
     return learner(ac, objective, config, target_entropy(config, actions.space), save), chosen, note
 

@@ -210,7 +210,7 @@ def why_not_fused(ac: nn.Module, objective: Objective) -> str | None:
 def why_not_formulas(ac: nn.Module, objective: Objective) -> str | None:
     """Where the gradients written out here are not those of `ac`, in a few words; None where they are."""
     if type(objective) is not SoftQ:
-        return f"the objective is {type(objective).__name__}"
+        return "this variant has losses of its own"
     if type(ac) is not MLPActorCritic:
         return f"the actor-critic is {type(ac).__name__}, not MLPActorCritic itself"
     parts = {type(ac.pi): SquashedGaussianActor, type(ac.q1): MLPQFunction, type(ac.q2): MLPQFunction}

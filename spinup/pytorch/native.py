@@ -19,7 +19,7 @@ from spinup.pytorch.fused import ExplicitAlpha, FusedLearner, why_not_fused
 from spinup.pytorch.fused_math import AdamGroup
 from spinup.pytorch.fused_memory import block_metrics, linear_layers
 from spinup.pytorch.learner import Float, Objective, Save, SoftQ
-from spinup.pytorch.native_build import build, compiler
+from spinup.pytorch.native_build import build, why_no_compiler
 from spinup.pytorch.networks import LOG_STD_MAX, LOG_STD_MIN, MLPActorCritic
 from spinup.pytorch.wrapped import WrappedLearner
 
@@ -143,4 +143,4 @@ def _group(name: str, group: AdamGroup) -> dict[str, Tensor]:
 
 def why_not_native(ac: nn.Module, objective: Objective) -> str | None:
     """What the native engine lacks here, in a few words; None where it applies."""
-    return why_not_fused(ac, objective) or (None if compiler() else "no g++ or clang++ is installed")
+    return why_not_fused(ac, objective) or why_no_compiler()

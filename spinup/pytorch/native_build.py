@@ -18,13 +18,21 @@ FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-pthread", "-fno-math-errno",
 
 
 def compiler() -> str | None:
-    """Path of a C++ compiler that takes GCC's options: $CXX, g++ or clang++; None if there is none."""
+    """Path of a C++ compiler that takes GCC's options: $CXX if set, else g++ or clang++; None without one."""
     if os.name != "posix":
         return None
-    for name in (os.environ.get("CXX"), "g++", "clang++"):
-        if name and (path := shutil.which(name)):
+    for name in [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]:
+        if path := shutil.which(name):
             return path
     return None
+
+
+def why_no_compiler() -> str | None:
+    """What is missing, in a few words; None if a compiler is there."""
+    if compiler():
+        return None
+    given = os.environ.get("CXX")
+    return f"CXX={given} is not to be found" if given else "no g++ or clang++ is installed"
 
 
 def build(source: str, definitions: dict[str, str]) -> ctypes.CDLL:
@@ -38,7 +46,7 @@ def build(source: str, definitions: dict[str, str]) -> ctypes.CDLL:
     """
     path = compiler()
     if path is None:
-        raise ConfigError("no C++ compiler is installed: install g++ or clang++, or give engine='fused'")
+        raise ConfigError(f"{why_no_compiler()}: install it, or give engine='auto'")
     command = [path, *FLAGS, "-march=native", *(f"-D{key}={value}" for key, value in definitions.items())]
     texts = [file.read_bytes() for file in sorted(SOURCES.iterdir()) if file.is_file()]
     about = [*command, source, _version(path), _processor()]
@@ -55,11 +63,17 @@ def _compile(command: list[str], library: Path) -> None:
         staged = Path(folder) / library.name
         done = subprocess.run([*command, "-o", str(staged)], capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            lines = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
-            raise ConfigError(
-                f"{command[0]} could not compile the native engine ({lines[0].strip()}): give engine='fused'"
-            )
+            lines = [line.strip() for line in done.stderr.splitlines() if "error" in line]
+            raise _refusal(command[0], lines[0] if lines else "no message")
+        try:
+            ctypes.CDLL(str(staged))
+        except OSError as error:  # a C compiler makes what cannot be loaded
+            raise _refusal(command[0], str(error).removeprefix(f"{staged}: ")) from None
         os.replace(staged, library)  # two runs that begin together both end with a whole file
+
+
+def _refusal(path: str, reason: str) -> ConfigError:
+    return ConfigError(f"{path} could not compile the native engine ({reason}): give engine='auto'")
 
 
 def _cache() -> Path:

@@ -25,6 +25,13 @@ def thread_count(config: SACConfig) -> int:
     return config.threads if isinstance(config.threads, int) else min(2, usable_cores())
 
 
+def threads_note(threads: int) -> str:
+    """The line for the log that says how many there are."""
+    if threads == 1:
+        return "threads: 1"
+    return f"threads: {threads}; beside other programs that keep the cores busy, threads=1 is far quicker"
+
+
 def usable_cores() -> int:
     """Cores that this process may use at once: the machine's, its affinity, its control group's quota."""
     cores = os.cpu_count() or 1

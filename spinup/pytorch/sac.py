@@ -15,7 +15,13 @@ from spinup.launch import Built, Request, launch
 from spinup.pytorch.device_replay import make_replay
 from spinup.pytorch.engines import make_learner
 from spinup.pytorch.networks import MLPActorCritic
-from spinup.pytorch.process import choose_device, preserved_generators, thread_count, torch_settings
+from spinup.pytorch.process import (
+    choose_device,
+    preserved_generators,
+    thread_count,
+    threads_note,
+    torch_settings,
+)
 from spinup.pytorch.protocol import check_actor_critic
 from spinup.pytorch.saved import qualified_name, save_as, unloadable_notes
 from spinup.pytorch.variants import build_actor_critic, choose_actor_critic, make_objective
@@ -149,7 +155,8 @@ def sac_pytorch(
         )
         replay = make_replay(collector.layout, min(config.replay_size, config.total_steps), device)
         choices = {"engine": engine, "device": str(device), "threads": threads}
-        return Built(learner, replay, ac, choices, (note, *unloadable_notes(ac_kwargs)))
+        notes = (note, threads_note(threads), *unloadable_notes(ac_kwargs))
+        return Built(learner, replay, ac, choices, notes)
 
     with torch_settings(threads, config.seed):
         model: nn.Module = launch(config, request, build, preserved_generators).model

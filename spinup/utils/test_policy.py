@@ -213,6 +213,8 @@ def main(words: Sequence[str]) -> int:
         run_policy(env, get_action, longest, episodes, not args.norender, args.video, seed=args.seed)
     finally:
         env.close()
+    if args.video:
+        print(f"saved {args.video}")
     return 0
 
 

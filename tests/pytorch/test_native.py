@@ -120,11 +120,30 @@ def test_a_cache_that_others_may_write_to_is_not_used(
 def test_without_a_compiler_it_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(native_build.shutil, "which", lambda name: None)
     assert compiler() is None
     with pytest.raises(ConfigError, match=r"^engine='native' cannot be used here, as no g\+\+ or clang\+\+"):
         train(tmp_path / "run", engine="native")
     assert not (tmp_path / "run" / "progress.txt").exists()
+
+
+def test_a_compiler_that_was_named_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    with pytest.raises(ConfigError, match=r"^engine='native' .* as CXX=/nowhere/c\+\+ is not to be found: "):
+        train(tmp_path / "run", engine="native")
+
+
+def test_what_cannot_be_loaded_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    makes_no_library = tmp_path / "c++"
+    makes_no_library.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done; echo no > "$2"\n')
+    makes_no_library.chmod(0o755)
+    monkeypatch.setenv("CXX", str(makes_no_library))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(ConfigError, match=r"could not compile .*file too short|invalid ELF") as refused:
+        train(tmp_path / "run", engine="native")
+    assert "\n" not in str(refused.value)
+    assert not list((tmp_path / "cache" / "spinup").iterdir())
 
 
 def test_a_compiler_that_fails_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +152,7 @@ def test_a_compiler_that_fails_is_named_in_one_line(tmp_path: Path, monkeypatch:
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(ConfigError, match=r"could not compile .*no such thing.*engine='fused'") as refused:
+    with pytest.raises(ConfigError, match=r"could not compile .*no such thing.*engine='auto'") as refused:
         train(tmp_path / "run", engine="native")
     assert "\n" not in str(refused.value)
     assert not list((tmp_path / "cache" / "spinup").iterdir())

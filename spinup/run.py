@@ -13,7 +13,6 @@ from spinup.config import SACConfig, check_ac_kwargs, field_defaults, nearest
 from spinup.errors import ConfigError, SpinupError
 from spinup.utils.arguments import Parser
 from spinup.utils.environments import env_flag
-from spinup.utils.files import read_json
 from spinup.utils.run_utils import ExperimentGrid
 
 # Each algorithm by the names it goes by: the attribute of `spinup` that is called.
@@ -151,8 +150,7 @@ def _print_next(grid: ExperimentGrid) -> Callable[[str], None]:
         print(f"\n  watch it:   spinup test_policy {quoted}{env}")
         print(f"  plot it:    spinup plot {quoted}", flush=True)
         if Path(folder, "checkpoint").exists():
-            done = read_json(Path(folder, "config.json")).get("epochs")
-            epochs = 2 * (done if isinstance(done, int) else variant.get("epochs", default))
+            epochs = 2 * variant.get("epochs", default)
             print(f"  train on:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)
 
     return after

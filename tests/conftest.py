@@ -7,6 +7,7 @@ import os
 # Before torch: side by side, several tests of two threads each would wait for each other's threads.
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from helpers import ENGINES, train
 from hypothesis import settings
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell ignores it for what it starts in the background, and a run leaves an ignored signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("spinup", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.load_profile("spinup")
 

@@ -25,7 +25,7 @@ WhyNot = Callable[[Any, Objective], str | None]
 _ENGINES: dict[str, tuple[Callable[..., Learner], WhyNot, str]] = {
     "eager": (EagerLearner, lambda ac, objective: None, "plain autograd"),
     "fused": (FusedLearner, why_not_fused, "explicit gradients of the default networks"),
-    "native": (NativeLearner, why_not_native, "the same, compiled for these sizes"),
+    "native": (NativeLearner, why_not_native, "explicit gradients as machine code for these sizes"),
     "compile": (CompiledLearner, why_not_compiled, "torch.compile; the first update takes half a minute"),
     "cuda_graph": (CudaGraphLearner, why_not_cuda_graph, "blocks of updates as CUDA graphs"),
 }

@@ -73,7 +73,7 @@ def spinup_sac(clock: Clock, args: argparse.Namespace) -> float | None:
             logger_kwargs={"output_dir": folder + "/run"},
             **json.loads(args.options),
         )
-    replay = ReplayBuffer(Layout(17, 6), 1000)
+    replay = ReplayBuffer(Layout(clock.observation_space.shape[0], clock.action_space.shape[0]), 1000)
     return replay._rows.nbytes / replay.capacity
 
 

@@ -233,6 +233,13 @@ def test_the_command(tmp_path: Path) -> None:
     assert [row["Epoch"] for row in read_rows(tmp_path / "b" / "b_s0")] == ["1", "2", "3"]
 
 
+def test_the_command_continues_with_other_threads(tmp_path: Path) -> None:
+    train(tmp_path, "Pendulum-v1", epochs=1, threads=2)
+    assert main(["resume", str(tmp_path), "--epochs", "2", "--threads", "1"]) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["threads"] == 1
+    assert len(read_rows(tmp_path)) == 2
+
+
 def refused(capsys: Any, *words: str) -> str:
     """The line with which the command refuses."""
     assert main(["resume", *words]) == 2

@@ -33,7 +33,7 @@ _NUMBERS = ("lr", "gamma", "polyak", "target_entropy", "log_std_min", "log_std_m
 
 
 class Arguments(ctypes.Structure):
-    """csrc/update.cpp's struct of that name."""
+    """The struct of that name in csrc/step.h, field by field."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in _ARRAYS),
@@ -64,7 +64,8 @@ class NativeLearner(WrappedLearner):
         self.fused = FusedLearner(ac, objective, config, target_entropy, save)
         self.eager = self.fused.eager
         self._ac, self._config, self._target_entropy = ac, config, target_entropy
-        self._kernels = {config.batch_size: self._compile(config.batch_size)}
+        self._kernels = dict[int, Kernel]()
+        self._kernel(config.batch_size)  # what cannot be compiled is refused now
 
     def adopt(self) -> None:
         self.fused.adopt()
@@ -74,9 +75,7 @@ class NativeLearner(WrappedLearner):
         like = self.fused.critic_group.params
         rows, noise = (torch.as_tensor(x).to(like.dtype).contiguous() for x in (block.rows, block.noise))
         n, batch = rows.shape[:2]
-        if batch not in self._kernels:
-            self._kernels[batch] = self._compile(batch)
-        kernel = self._kernels[batch]
+        kernel = self._kernel(batch)
         logp, q_pi, alpha = like.new_empty(n, batch), like.new_empty(n, batch), like.new_empty(n)
         q, error = like.new_empty(n, 2, batch), like.new_empty(n, 2, batch)
         logged = {"logp": logp, "q_out": q, "error": error, "q_pi": q_pi, "alpha": alpha}
@@ -111,6 +110,11 @@ class NativeLearner(WrappedLearner):
         else:
             found["fixed_alpha"] = temperature.value()
         return found
+
+    def _kernel(self, batch: int) -> Kernel:
+        if batch not in self._kernels:
+            self._kernels[batch] = self._compile(batch)
+        return self._kernels[batch]
 
     def _compile(self, batch: int) -> Kernel:
         pi, like = self._ac.pi, self.fused.critic_group.params

@@ -67,3 +67,9 @@ def test_denormals_are_flushed_on_threads_that_torch_had_started_before() -> Non
         [sys.executable, "-c", DENORMALS], capture_output=True, text=True, check=True, env=env, cwd=root
     )
     assert done.stdout.split() == ["1000000", "0", "1000000"]
+
+
+def test_the_log_says_how_many_threads_there_are() -> None:
+    assert process.threads_note(1) == "threads: 1"
+    assert process.threads_note(2).startswith("threads: 2; ")
+    assert "threads=1" in process.threads_note(2)

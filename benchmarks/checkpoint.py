@@ -29,11 +29,11 @@ from gymnasium.spaces import Box
 
 from spinup import MLPActorCritic
 from spinup.config import SACConfig
-from spinup.data.replay import Layout, ReplayBuffer
-from spinup.data.spaces import action_spec
-from spinup.pytorch.engines import make_learner
-from spinup.pytorch.variants import make_objective
-from spinup.utils.checkpoint import CheckpointFolder
+from spinup.envs.spaces import action_spec
+from spinup.pytorch.engines.registry import make_learner
+from spinup.pytorch.variants.registry import make_objective
+from spinup.replay.storage import Layout, ReplayBuffer
+from spinup.runs.checkpoint_files import CheckpointFolder
 
 OBS_DIM, ACT_DIM, EPOCH = 17, 6, 4000
 LATER = 12

@@ -50,7 +50,7 @@ class Clock(gym.Wrapper[Any, Any, Any, Any]):
 def spinup_sac(clock: Clock, args: argparse.Namespace) -> float | None:
     """This library, on its default engine."""
     import spinup
-    from spinup.data.replay import Layout, ReplayBuffer
+    from spinup.replay.storage import Layout, ReplayBuffer
 
     made: list[int] = []
 

@@ -23,12 +23,12 @@ from gymnasium.spaces import Box
 from speed import machine
 
 from spinup.config import SACConfig
-from spinup.data.replay import Block, Layout
-from spinup.data.spaces import action_spec
-from spinup.pytorch.engines import make_learner
-from spinup.pytorch.networks import MLPActorCritic
-from spinup.pytorch.process import thread_count, torch_settings
-from spinup.pytorch.variants import make_objective
+from spinup.envs.spaces import action_spec
+from spinup.pytorch.engines.registry import make_learner
+from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.torch_settings import thread_count, torch_settings
+from spinup.pytorch.variants.registry import make_objective
+from spinup.replay.storage import Block, Layout
 
 RESULTS = Path(__file__).parent / "results"
 OBS, ACT, WIDTH = 17, 6, 256  # HalfCheetah, two hidden layers

@@ -5,15 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from spinup.pytorch.discrete import DiscreteMLPActorCritic
-from spinup.pytorch.networks import MLPActorCritic
-from spinup.pytorch.saved import register_actor_critic
-from spinup.pytorch.value_function import MLPValueActorCritic
+from spinup.pytorch.model_file import register_actor_critic
+from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.variants.discrete import DiscreteMLPActorCritic
+from spinup.pytorch.variants.sac_v1 import MLPValueActorCritic
 
 if TYPE_CHECKING:
+    from spinup.loggers.epoch_logger import EpochLogger
     from spinup.pytorch.sac import sac_pytorch
     from spinup.tf1.sac import sac_tf1
-    from spinup.utils.logx import EpochLogger
 
 __all__ = ["EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1"]
 __version__ = "0.1.0"
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "sac_pytorch": "spinup.pytorch.sac",
     "sac_tf1": "spinup.tf1.sac",
-    "EpochLogger": "spinup.utils.logx",
+    "EpochLogger": "spinup.loggers.epoch_logger",
 }
 
 for _class in (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic):

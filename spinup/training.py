@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spinup.collect.collector import Collector, Episode, evaluate
+from spinup.collect.crash_recovery import collector_state, rebuild, restart, restore_collector
 from spinup.config import SACConfig
-from spinup.data.collector import Collector, Episode, evaluate
-from spinup.data.recovery import collector_state, rebuild, restart, restore_collector
-from spinup.data.workers import EnvCrash
+from spinup.envs.workers import EnvCrash
 from spinup.errors import SpinupError
-from spinup.seams import Learner as Learner
-from spinup.seams import Replay as Replay
-from spinup.seams import Unwatched, Watch
-from spinup.utils.files import atomic_write
-from spinup.utils.logx import EpochLogger
+from spinup.files import atomic_write
+from spinup.interfaces import Learner as Learner
+from spinup.interfaces import Replay as Replay
+from spinup.interfaces import Unwatched, Watch
+from spinup.loggers.epoch_logger import EpochLogger
 
 Float = NDArray[np.float32]
 LOOP_STREAM = 0

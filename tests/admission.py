@@ -10,7 +10,7 @@ import torch
 from helpers import make, random_block
 from torch import nn
 
-from spinup.data.replay import Layout
+from spinup.replay.storage import Layout
 
 STEPS = {torch.float64: 100, torch.float32: 10}
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-6}

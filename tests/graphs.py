@@ -15,7 +15,7 @@ from helpers import make, small_ac
 
 import spinup
 from spinup.config import SACConfig
-from spinup.data.replay import Layout
+from spinup.replay.storage import Layout
 
 TF1 = pytest.param(
     "tf1",

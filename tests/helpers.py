@@ -15,10 +15,10 @@ from torch import nn
 
 from spinup import MLPActorCritic, sac_pytorch
 from spinup.config import SACConfig
-from spinup.data.replay import Block, Layout
-from spinup.data.spaces import action_spec
-from spinup.pytorch.engines import make_learner
-from spinup.pytorch.variants import make_objective
+from spinup.envs.spaces import action_spec
+from spinup.pytorch.engines.registry import make_learner
+from spinup.pytorch.variants.registry import make_objective
+from spinup.replay.storage import Block, Layout
 
 SMALL = {
     "ac_kwargs": {"hidden_sizes": (8, 8)},

@@ -18,9 +18,9 @@ from spinup import MLPActorCritic, sac_pytorch
 ROOT = Path(spinup.__file__).parent
 # A module imports only from layers below its own, and from its own package.
 LAYERS = {
-    "errors": 0, "config": 1, "seams": 1, "signals": 1, "values": 2, "data": 2, "flags": 3, "utils": 3,
-    "training": 4, "keeper": 5, "restoring": 6, "launch": 7, "pytorch": 8, "tf1": 8, "": 9, "run": 10,
-    "resume": 9, "__main__": 11,
+    "errors": 0, "config": 1, "files": 2, "interfaces": 2, "envs": 3, "replay": 3, "collect": 4, "loggers": 4,
+    "training": 5, "runs": 6, "plotting": 7, "playback": 7, "pytorch": 8, "tf1": 8, "utils": 9, "": 9,
+    "cli": 10, "run": 11, "__main__": 11,
 }  # fmt: skip
 FROZEN: list[tuple[str, Any]] = [
     ("env_fn", inspect.Parameter.empty), ("actor_critic", MLPActorCritic), ("ac_kwargs", {}), ("seed", 0),

@@ -12,7 +12,7 @@ import pytest
 from helpers import train
 
 import spinup
-from spinup.run import main
+from spinup.cli.main import main
 from spinup.training import DUMP
 
 ROOT = Path(__file__).parent.parent

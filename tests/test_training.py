@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from helpers import Diary, check_diary
 
+from spinup.collect.collector import make_collectors
 from spinup.config import SACConfig
-from spinup.data.collector import make_collectors
-from spinup.data.replay import ReplayBuffer
+from spinup.loggers.epoch_logger import EpochLogger
+from spinup.replay.storage import ReplayBuffer
 from spinup.training import Trainer, TrainingDiverged, _multiples
-from spinup.utils.logx import EpochLogger
 
 MARK = np.float32(0.125)  # the policy's action; uniform draws are never exactly this
 STATISTICS = [

@@ -8,24 +8,24 @@ from typing import Any
 
 from torch import nn
 
+from spinup.collect.collector import Collector
 from spinup.config import SACConfig, field_defaults
-from spinup.data.collector import Collector
-from spinup.data.vector import EnvFn
-from spinup.launch import Built, Request, launch
-from spinup.pytorch.device_replay import make_replay
-from spinup.pytorch.engines import make_learner
-from spinup.pytorch.networks import MLPActorCritic
-from spinup.pytorch.process import (
+from spinup.envs.make import EnvFn
+from spinup.pytorch.device_storage import make_replay
+from spinup.pytorch.engines.registry import make_learner
+from spinup.pytorch.model_file import qualified_name, save_as, unloadable_notes
+from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.torch_settings import (
     choose_device,
     preserved_generators,
     thread_count,
     threads_note,
     torch_settings,
 )
-from spinup.pytorch.protocol import check_actor_critic
-from spinup.pytorch.saved import qualified_name, save_as, unloadable_notes
-from spinup.pytorch.variants import build_actor_critic, choose_actor_critic, make_objective
-from spinup.restoring import as_before
+from spinup.pytorch.validation import check_actor_critic
+from spinup.pytorch.variants.registry import build_actor_critic, choose_actor_critic, make_objective
+from spinup.runs.launch import Built, Request, launch
+from spinup.runs.resuming import as_before
 
 
 def sac_pytorch(

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from spinup.config import SACConfig
-from spinup.data.replay import Layout
+from spinup.replay.storage import Layout
 from spinup.tf1 import losses
 from spinup.tf1.adam import Adam
 from spinup.tf1.protocol import ActorCritic, inputs

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from spinup.config import SACConfig
-from spinup.data.replay import Block, Layout
+from spinup.replay.storage import Block, Layout
 from spinup.tf1.graph import METRICS, TrainingGraph
 from spinup.tf1.protocol import ActorCritic, GraphFunction, check_graph_function
 from spinup.tf1.saved import GraphSaver

@@ -15,7 +15,7 @@ from gymnasium.spaces import Box
 
 from spinup.config import nearest
 from spinup.errors import ConfigError
-from spinup.utils.tf_saver import import_tf
+from spinup.loggers.tf_saver import import_tf
 
 Tensor = Any
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from gymnasium.spaces import Box
 
-from spinup.data.replay import Layout
 from spinup.errors import ConfigError
+from spinup.replay.storage import Layout
 from spinup.tf1.session import open_session
 
 Tensor = Any

@@ -9,15 +9,15 @@ from typing import Any
 
 from gymnasium.spaces import Box
 
+from spinup.collect.collector import Collector
 from spinup.config import SACConfig, check_ac_kwargs, field_defaults
-from spinup.data.collector import Collector
-from spinup.data.replay import ReplayBuffer
-from spinup.data.vector import EnvFn
+from spinup.envs.make import EnvFn
 from spinup.errors import EnvError
-from spinup.launch import Built, Request, launch
-from spinup.restoring import as_before
+from spinup.loggers.tf_saver import import_tf
+from spinup.replay.storage import ReplayBuffer
+from spinup.runs.launch import Built, Request, launch
+from spinup.runs.resuming import as_before
 from spinup.tf1.networks import mlp_actor_critic
-from spinup.utils.tf_saver import import_tf
 
 
 def sac_tf1(

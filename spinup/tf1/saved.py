@@ -7,11 +7,11 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
-from spinup.data.replay import Layout
+from spinup.loggers.tf_saver import TFSaver
+from spinup.replay.storage import Layout
 from spinup.tf1 import losses
 from spinup.tf1.protocol import ActorCritic, inputs
 from spinup.tf1.session import load_variables, variables_by_name
-from spinup.utils.tf_saver import TFSaver
 
 
 class GraphSaver:

@@ -7,7 +7,7 @@ import torch
 from gymnasium.spaces import Box
 from helpers import FourCalls, make, parameters, random_block, small_ac
 
-from spinup.data.replay import Block
+from spinup.replay.storage import Block
 
 
 def test_the_policy_step_moves_no_critic(engine: str) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from helpers import Diary
 
-from spinup.data.collector import Collector
-from spinup.data.vector import make_vector
+from spinup.collect.collector import Collector
+from spinup.envs.make import make_vector
 
 
 def terminals(env_fn: Any, max_ep_len: int, steps: int = 12) -> list[float]:

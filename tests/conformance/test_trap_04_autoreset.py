@@ -9,9 +9,9 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers import Diary, check_diary
 
+from spinup.collect.collector import Collector, make_collectors
 from spinup.config import SACConfig
-from spinup.data.collector import Collector, make_collectors
-from spinup.data.vector import make_vector
+from spinup.envs.make import make_vector
 
 
 def diary_rows(collector: Collector, steps: int) -> list[list[Any]]:

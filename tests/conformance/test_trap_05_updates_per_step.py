@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from helpers import Point
 
-from spinup.pytorch.learner import EagerLearner
+from spinup.pytorch.agent import EagerLearner
 
 
 @pytest.mark.parametrize("num_envs", [1, 2, 4, 20])

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from helpers import LAYOUT, make, parameters, random_block, small_ac
 
-from spinup.data.replay import Block
+from spinup.replay.storage import Block
 
 
 def test_targets_move_once_per_gradient_step_however_steps_are_blocked(engine: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from spinup.pytorch.discrete import default_target_entropy
+from spinup.pytorch.variants.discrete import default_target_entropy
 
 GAMMA = 0.8
 

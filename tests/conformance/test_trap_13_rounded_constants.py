@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import LAYOUT, make, parameters, random_block, small_ac
 
-from spinup.pytorch.learner import split
+from spinup.pytorch.agent import split
 
 
 @pytest.mark.parametrize("gamma", [0.99, 0.9999])

@@ -9,9 +9,9 @@ import pytest
 from gymnasium.spaces import Box
 from helpers import Diary, check_diary
 
-from spinup.data.collector import Collector
-from spinup.data.replay import Layout, ReplayBuffer
-from spinup.data.vector import make_vector
+from spinup.collect.collector import Collector
+from spinup.envs.make import make_vector
+from spinup.replay.storage import Layout, ReplayBuffer
 
 
 def test_rows_never_written_are_never_drawn() -> None:

@@ -17,7 +17,7 @@ from torch import nn
 
 from spinup import MLPActorCritic
 from spinup.errors import ConfigError
-from spinup.pytorch.learner import EagerLearner
+from spinup.pytorch.agent import EagerLearner
 
 SPACES = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers import FourCalls, Point, parameters, read_rows, train, without_timing
 
-from spinup.data.replay import ReplayBuffer
+from spinup.replay.storage import ReplayBuffer
 from spinup.training import Trainer
 
 SETTINGS: dict[str, Any] = {"env_fn": Point, "alpha": "auto", "steps_per_epoch": 50, "checkpoint_every": 25}

@@ -11,7 +11,7 @@ import torch
 from gymnasium.spaces import Box
 from helpers import Point, train
 
-from spinup.utils.test_policy import load_policy_and_env
+from spinup.playback.episodes import load_policy_and_env
 
 LOW, HIGH = np.array([-3.0, 0.5], np.float32), np.array([-1.0, 8.5], np.float32)
 LOAD_MODEL = """

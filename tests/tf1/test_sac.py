@@ -16,11 +16,11 @@ import pytest
 from helpers import SMALL, Point, read_rows, without_timing
 
 import spinup
+from spinup.cli.main import main
 from spinup.config import field_defaults
 from spinup.errors import EnvError, MissingExtraError
-from spinup.run import main
-from spinup.utils.logx import restore_tf_graph
-from spinup.utils.test_policy import load_policy_and_env
+from spinup.loggers.epoch_logger import restore_tf_graph
+from spinup.playback.episodes import load_policy_and_env
 
 needs_tf = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"

@@ -12,7 +12,7 @@ import pytest
 from graphs import HIGH, LAYOUT, LOW, graph_learner, log_density
 from helpers import random_block
 
-from spinup.utils.logx import restore_tf_graph
+from spinup.loggers.epoch_logger import restore_tf_graph
 
 tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed").compat.v1
 

@@ -1,0 +1,1 @@
+"""The command line: main, flags, values, and one file per subcommand."""

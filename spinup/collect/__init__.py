@@ -1,0 +1,1 @@
+"""Transitions from environments, given a policy."""

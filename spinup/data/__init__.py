@@ -1,1 +1,0 @@
-"""Environments and the replay buffer: NumPy and Gymnasium only."""

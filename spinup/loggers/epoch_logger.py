@@ -1,0 +1,255 @@
+"""EpochLogger: rows to progress.txt, TensorBoard and the screen; configuration and models to files."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spinup.errors import ConfigError
+from spinup.files import AppendedFile, atomic_write, jsonable_entries, write_json
+from spinup.loggers.display import make_display
+from spinup.loggers.run_folder import claim_folder, holds_run, relative
+from spinup.loggers.statistics import RunningStats
+from spinup.loggers.tensorboard_events import EventFile
+from spinup.loggers.tf_restore import restore_tf_graph
+from spinup.loggers.tf_saver import TFSaver
+
+__all__ = ["EpochLogger", "holds_run", "restore_tf_graph"]
+
+
+class EpochLogger:
+    """Collects values over an epoch and writes one row per epoch.
+
+    Store values as often as they come (`store`), describe the row (`log_tabular`), write it (`dump_tabular`).
+    The columns are those of the first row. It needs nothing else of this package.
+
+    Args:
+        output_dir: the folder of the run, created if need be; None makes a fresh one under data/.
+        output_fname: the name of the table of rows.
+        exp_name: the experiment's name, kept in config.json; plots group seeds by it.
+        overwrite: remove the files of the run that the folder holds, and nothing else.
+        resume: add to the run that the folder holds.
+        tensorboard: also write TensorBoard events, if TensorBoard is installed.
+        quiet: show nothing.
+
+    Raises:
+        RunError: if the folder holds a run and neither `overwrite` nor `resume` is set, or cannot be made.
+        ConfigError: if both `overwrite` and `resume` are set.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path | None = None,
+        output_fname: str = "progress.txt",
+        exp_name: str | None = None,
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        tensorboard: bool = True,
+        quiet: bool = False,
+    ) -> None:
+        self.output_dir = str(claim_folder(output_dir, output_fname, overwrite, resume))
+        self.exp_name = exp_name
+        self._folder = Path(self.output_dir)
+        self._display = make_display(quiet)
+        self._file = AppendedFile(self._folder / output_fname)
+        self._events: EventFile | None = None
+        self._tensorboard, self._resumed = tensorboard, resume
+        self._header: list[str] = []
+        self._rows = 0
+        self._row: dict[str, Any] = {}
+        self._stats: dict[str, RunningStats] = {}
+        self._torch_model: Any = None
+        self._tf_saver: TFSaver | None = None
+        self._warned: set[str] = set()
+        if resume:
+            self._read_rows()
+        self.log(f"Logging to {relative(self._file.path)}", color="green")
+
+    def log(self, msg: str, color: str = "green") -> None:
+        """Show a message."""
+        self._display.line(msg, color)
+
+    def progress(self, n: int, total: int) -> None:
+        """Show that n of total steps are done; cheap enough for every step."""
+        self._display.progress(n, total)
+
+    def store(self, **values: Any) -> None:
+        """Add numbers, arrays or tensors of any shape to this epoch's statistics of their names."""
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor):
+                value = value.detach().cpu().double().numpy()
+            self._stats.setdefault(key, RunningStats()).add(value)
+
+    def get_stats(self, key: str) -> list[float]:
+        """[mean, std, min, max] of what was stored this epoch; all nan if nothing was."""
+        return self._stats.get(key, RunningStats()).summary()
+
+    def log_tabular(
+        self, key: str, val: Any = None, with_min_and_max: bool = False, average_only: bool = False
+    ) -> None:
+        """Set columns of the row.
+
+        Args:
+            key: the column, or the name of stored values.
+            val: the column's value; None takes the stored values and starts their next epoch.
+            with_min_and_max: also the columns Max<key> and Min<key>.
+            average_only: one column <key> with the mean, instead of Average<key> and Std<key>.
+
+        Raises:
+            ConfigError: for a column set twice, or one that the first row did not have.
+        """
+        if val is not None:
+            self._set(key, val)
+            return
+        mean, std, low, high = self._stats.pop(key, RunningStats()).summary()
+        self._set(key if average_only else f"Average{key}", mean)
+        if not average_only:
+            self._set(f"Std{key}", std)
+        if with_min_and_max:
+            self._set(f"Max{key}", high)
+            self._set(f"Min{key}", low)
+
+    def dump_tabular(self) -> dict[str, Any]:
+        """Write and show the row, and start the next; a column that was not set is nan.
+
+        A full disk does not stop the run: the row waits in memory for the next call.
+
+        Returns:
+            The row.
+        """
+        first = not self._file.position and not self._file.pending
+        self._header = self._header or list(self._row)
+        row = {key: self._row.get(key, math.nan) for key in self._header}
+        self._row = {}
+        self._rows += 1
+        lines = [self._header] if first else []
+        lines.append([_cell(value) for value in row.values()])
+        data = "".join("\t".join(line) + "\n" for line in lines).encode()
+        self._check(self._file.append(data), str(self._file.path))
+        self._write_events(row)
+        self._display.table(row)
+        return row
+
+    def save_config(self, config: Any) -> None:
+        """Write config.json: a dict of settings, made readable by `files.to_json`, after `exp_name`."""
+        named = {"exp_name": self.exp_name} if self.exp_name is not None else {}
+        write_json(self._folder / "config.json", {**named, **config})
+
+    def setup_pytorch_saver(self, what_to_save: Any) -> None:
+        """Have `save_state` write this to pyt_save/model<itr>.pt with `torch.save`."""
+        self._torch_model = what_to_save
+
+    def setup_tf_saver(self, sess: Any, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+        """Have `save_state` write the session's graph to tf1_save<itr>/, see `restore_tf_graph`.
+
+        Raises:
+            MissingExtraError: if TensorFlow is not installed.
+        """
+        self._tf_saver = TFSaver(sess, inputs, outputs)
+
+    def save_state(self, state_dict: dict[str, Any], itr: int | str | None = None) -> None:
+        """Write vars<itr>.json, and the model if a saver was set up; each is replaced whole or not at all.
+
+        Entries that JSON cannot hold are left out and named. A full disk is reported, not raised: the
+        files of the save before stay.
+
+        Args:
+            state_dict: what to keep beside the model.
+            itr: None for the latest; a number or a word ("best") to keep it apart.
+        """
+        kept, skipped = jsonable_entries(state_dict)
+        if skipped:
+            self.log(f"not saved, since JSON cannot hold it: {', '.join(skipped)}", color="yellow")
+        suffix = "" if itr is None else f"_{itr}" if isinstance(itr, str) else str(itr)
+        try:
+            write_json(self._folder / f"vars{suffix}.json", kept)
+            if self._torch_model is not None:
+                buffer = io.BytesIO()
+                torch.save(self._torch_model, buffer)
+                atomic_write(self._folder / "pyt_save" / f"model{suffix}.pt", buffer.getvalue())
+            if self._tf_saver is not None:
+                self._tf_saver.save(self._folder / f"tf1_save{suffix}")
+        except OSError as error:
+            self.log(f"could not save ({error}): the files of the save before stay", color="red")
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that continuing the log exactly takes, as plain JSON: open statistics, columns, position."""
+        return {
+            "stats": {key: stats.state() for key, stats in self._stats.items()},
+            "header": list(self._header),
+            "rows": self._rows,
+            "position": self._file.position,
+            "pending": [data.decode() for data in self._file.pending],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()`; rows written since are cut off, so that none is there twice."""
+        self._stats = {key: RunningStats.from_state(stats) for key, stats in state["stats"].items()}
+        self._header, self._rows, self._row = list(state["header"]), int(state["rows"]), {}
+        self._file.truncate(state["position"])
+        if self._file.position < state["position"]:
+            self.log(
+                f"{self._file.path} has lost rows since they were logged: continuing at its end", color="red"
+            )
+        self._file.pending = [text.encode() for text in state["pending"]]
+        self._events, self._resumed = None, True
+
+    def close(self) -> None:
+        """Write what waits and stop the live display; safe to call twice."""
+        self._check(self._file.flush(), str(self._file.path))
+        self._display.close()
+
+    def _set(self, key: str, value: Any) -> None:
+        if self._header and key not in self._header:
+            raise ConfigError(f"column {key!r} was not in the first row: log all columns in every row")
+        if key in self._row:
+            raise ConfigError(f"column {key!r} is already set in this row: call dump_tabular() between rows")
+        self._row[key] = _plain(value)
+
+    def _write_events(self, row: dict[str, Any]) -> None:
+        if not self._tensorboard:
+            return
+        try:
+            self._events = self._events or EventFile(self._folder, purge=self._resumed)
+        except ImportError:
+            self._tensorboard = False
+            self.log("TensorBoard is not installed: no event files", color="yellow")
+            return
+        step = row.get("TotalEnvInteracts", self._rows)
+        step = int(step) if math.isfinite(step) else self._rows
+        scalars = {key: float(value) for key, value in row.items() if isinstance(value, (int, float))}
+        self._check(self._events.add(step, scalars), "the TensorBoard events")
+
+    def _check(self, error: OSError | None, what: str) -> None:
+        """Say once that a file cannot be written, and once that it can again."""
+        if error is not None and what not in self._warned:
+            self._warned.add(what)
+            self.log(f"could not write {what} ({error}): kept in memory, to be tried again", color="red")
+        elif error is None and what in self._warned:
+            self._warned.remove(what)
+            self.log(f"{what} could be written again: nothing is missing", color="green")
+
+    def _read_rows(self) -> None:
+        """Continue after the last whole row of the file."""
+        lines = self._file.whole_lines()
+        self._header = lines[0].split("\t") if lines else []
+        self._rows = max(len(lines) - 1, 0)
+
+
+def _plain(value: Any) -> Any:
+    """A value of one element as a Python number; any other as it is."""
+    single = (isinstance(value, (np.generic, np.ndarray)) and value.size == 1) or (
+        isinstance(value, torch.Tensor) and value.numel() == 1
+    )
+    return value.item() if single else value
+
+
+def _cell(value: Any) -> str:
+    """A value as the table holds it: floats to full precision, on one line, in one column."""
+    return repr(value) if isinstance(value, float) else " ".join(str(value).split())

@@ -1,0 +1,1 @@
+"""Saved policies, loaded and run in an environment."""

@@ -1,0 +1,1 @@
+"""Learning curves from the rows of runs."""

@@ -1,0 +1,1 @@
+"""Engines: how an update is computed."""

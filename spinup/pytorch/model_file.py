@@ -1,0 +1,199 @@
+"""model.pt: a working actor-critic under torch.load's safe default.
+
+The file holds data alone: the constructor's registered name, spaces, keyword arguments and tensors.
+Loading it calls one allow-listed function, which looks the name up; it never imports what a file names.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from torch import nn
+
+from spinup.errors import RunError
+
+_REGISTRY: dict[str, Any] = {}
+_PLAIN = (bool, int, float, str, type(None))
+_INSTANCE = " instance"  # ends the name of what was given as an object of a class
+ACTIVATIONS = (
+    "CELU", "ELU", "GELU", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "Mish", "PReLU", "ReLU", "ReLU6",
+    "SELU", "SiLU", "Sigmoid", "Softplus", "Softsign", "Tanh",
+)  # fmt: skip
+for _name in ACTIVATIONS:
+    _REGISTRY[f"torch.nn.{_name}"] = getattr(nn, _name)
+
+
+def qualified_name(thing: Any) -> str:
+    """The name under which a class or function is written into model.pt."""
+    for name, known in _REGISTRY.items():
+        if known is thing:
+            return name
+    named = thing if hasattr(thing, "__qualname__") else type(thing)  # a functools.partial has no name
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def register_actor_critic(constructor: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
+    """Let `torch.load` rebuild actor-critics made by `constructor`; usable as a class decorator.
+
+    Register also any class of your own that you pass inside `ac_kwargs`, an activation for instance.
+
+    Args:
+        constructor: the class or function given to `sac_pytorch` as `actor_critic`.
+        name: the name in the file, if not the module and name of the constructor.
+
+    Returns:
+        `constructor`, unchanged.
+    """
+    _REGISTRY[name or qualified_name(constructor)] = constructor
+    return constructor
+
+
+def registered(name: str) -> Any:
+    """The constructor registered under that name, or None."""
+    return _REGISTRY.get(name)
+
+
+class SavedActorCritic:
+    """What `torch.save` is given: an actor-critic as plain data and the function that rebuilds it."""
+
+    def __init__(
+        self, ac: nn.Module, constructor: Callable[..., Any], spaces: tuple[Any, Any], kwargs: Any
+    ) -> None:
+        self.data = {
+            "constructor": qualified_name(constructor),
+            "observation_space": _space_data(spaces[0]),
+            "action_space": _space_data(spaces[1]),
+            "kwargs": _encode(kwargs),
+            "state": {k: v.detach().cpu().clone().contiguous() for k, v in ac.state_dict().items()},
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild_actor_critic, (self.data,)
+
+
+def rebuild_actor_critic(data: dict[str, Any]) -> nn.Module:
+    """The actor-critic that `data` describes, on the CPU.
+
+    Raises:
+        RunError: if its constructor, or a class among its arguments, is not registered.
+    """
+    try:
+        constructor = _look_up(data["constructor"])
+        spaces = _space(data["observation_space"]), _space(data["action_space"])
+        with torch.random.fork_rng(devices=[]):
+            ac: nn.Module = constructor(*spaces, **_decode(data["kwargs"]))
+        ac.load_state_dict(data["state"])
+    except RunError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        cause = " ".join(str(error).split())
+        raise RunError(f"this model file does not describe an actor-critic of ours: {cause}") from None
+    return ac
+
+
+def save_as(
+    constructor: Callable[..., Any], spaces: tuple[Any, Any], kwargs: dict[str, Any]
+) -> Callable[[nn.Module, Path], None]:
+    """A function that writes what `constructor(*spaces, **kwargs)` made."""
+    return lambda ac, path: save_model(ac, path, constructor, spaces, kwargs)
+
+
+def save_model(ac: nn.Module, path: Path, constructor: Any, spaces: tuple[Any, Any], kwargs: Any) -> None:
+    """Write model.pt so that a reader never sees a part of it."""
+    from spinup.files import atomic_write  # here, so that `import spinup` loads little
+
+    buffer = io.BytesIO()
+    torch.save(SavedActorCritic(ac, constructor, spaces, kwargs), buffer)
+    atomic_write(path, buffer.getvalue())
+
+
+def _look_up(name: str) -> Any:
+    if name not in _REGISTRY:
+        raise RunError(
+            f"this model was made by {name!r}, which is not registered: import it and call "
+            "spinup.register_actor_critic on it before torch.load"
+        )
+    return _REGISTRY[name]
+
+
+def unloadable_notes(ac_kwargs: dict[str, Any]) -> tuple[str, ...]:
+    """A line for the log about each argument with which model.pt could be written but never loaded."""
+    lines = []
+    for key, value in ac_kwargs.items():
+        if objects := sorted(set(_objects(_encode(value)))):
+            lines.append(
+                f"warning: model.pt of this run will not load, since ac_kwargs[{key!r}] holds a "
+                f"{', a '.join(objects)}: give numbers, text, arrays or tensors, or a function or class"
+            )
+    return tuple(lines)
+
+
+def _objects(data: Any) -> list[str]:
+    """The objects in encoded arguments, which have no name of their own."""
+    if isinstance(data, list):
+        return [name for item in data for name in _objects(item)]
+    if isinstance(data, dict) and "dict" in data:
+        return _objects(list(data["dict"].values()))
+    name: str = data.get("name", "") if isinstance(data, dict) else ""
+    return [name.removesuffix(_INSTANCE)] if name.endswith(_INSTANCE) else []
+
+
+def _encode(value: Any) -> Any:
+    """Arguments as plain data: arrays and tensors as tensors, all else by name."""
+    if isinstance(value, np.generic):  # before float, which np.float64 is too
+        value = value.item()
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_encode(v) for v in value]
+    if isinstance(value, dict):
+        return {"dict": {k if type(k) in _PLAIN else str(k): _encode(v) for k, v in value.items()}}
+    if isinstance(value, torch.Tensor):
+        return {"tensor": value.detach().cpu().clone()}
+    if type(value) is np.ndarray and (tensor := _as_tensor(value)) is not None:
+        return {"array": tensor}
+    if hasattr(value, "__qualname__"):
+        return {"name": qualified_name(value)}
+    return {"name": qualified_name(type(value)) + _INSTANCE}
+
+
+def _as_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor | None:
+    """A copy; None for what torch has no type for, such as text."""
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+    except TypeError:
+        return None
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, held),) = value.items()
+    if kind == "array":
+        return held.numpy()
+    if kind == "tensor":
+        return held
+    return _look_up(held) if kind == "name" else {k: _decode(v) for k, v in held.items()}
+
+
+def _space_data(space: Box | Discrete) -> dict[str, Any]:
+    if isinstance(space, Discrete):
+        return {"n": int(space.n)}
+    return {"low": torch.from_numpy(space.low.copy()), "high": torch.from_numpy(space.high.copy())}
+
+
+def _space(data: dict[str, Any]) -> Box | Discrete:
+    if "n" in data:
+        return Discrete(data["n"])
+    return Box(data["low"].numpy(), data["high"].numpy(), dtype=np.float32)
+
+
+torch.serialization.add_safe_globals([rebuild_actor_critic])

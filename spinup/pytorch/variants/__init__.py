@@ -1,0 +1,1 @@
+"""Variants of SAC: one registry entry and one objective each."""

@@ -1,0 +1,1 @@
+"""Transitions stored by field, and batches sampled from them."""

@@ -1,0 +1,1 @@
+"""Run folders: launching, checkpointing, resuming, signals, locks and grids of runs."""

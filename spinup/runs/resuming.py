@@ -1,0 +1,117 @@
+"""Continuing a run: what must be the same, what may differ, and what is read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from spinup.config import SACConfig, field_defaults
+from spinup.errors import ConfigError, RunError
+from spinup.runs.checkpointing import FOLDER, Keeper
+from spinup.runs.manifest import Damaged, newest_settings
+from spinup.training import Trainer
+
+# What changes when, where and how fast a run computes, but not what it learns from what.
+MAY_CHANGE = (
+    "epochs", "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every",
+    "checkpoint_minutes", "save_freq",
+)  # fmt: skip
+DEFAULT_ACTOR_CRITIC = "MLPActorCritic"
+# The names of those that `spinup resume` finds without a module of the user's; "" is the default of sac_tf1.
+OUR_ACTOR_CRITICS = ("", DEFAULT_ACTOR_CRITIC, "DiscreteMLPActorCritic", "MLPValueActorCritic")
+
+
+def as_before(config: SACConfig, logger_kwargs: dict[str, Any]) -> SACConfig:
+    """The configuration with what "auto" became when the run began, where the folder holds one."""
+    folder = logger_kwargs.get("output_dir")
+    if folder is None:
+        raise ConfigError("resume=True: give the folder of the run, logger_kwargs={'output_dir': ...}")
+    settings = newest_settings(Path(folder) / FOLDER)
+    kept = {key: settings[key] for key in ("engine", "threads", "device") if key in settings}
+    return dataclasses.replace(config, **{k: v for k, v in kept.items() if getattr(config, k) == "auto"})
+
+
+def restore(trainer: Trainer, keeper: Keeper) -> None:
+    """Bring a run just built to its newest whole checkpoint; one that has none starts from the beginning.
+
+    Raises:
+        RunError: for a changed hyperparameter, or a run that has rows but no checkpoint.
+    """
+    log = trainer.logger.log
+    checkpoint, lines = keeper.folder.read()
+    for line in lines:
+        log(line, color="yellow")
+    folder = trainer.logger.output_dir
+    if checkpoint is None:
+        if trainer.logger.state_dict()["rows"]:
+            raise RunError(
+                f"{folder} has rows but no whole checkpoint to continue from: give another folder "
+                "(or start over with --overwrite)"
+            )
+        log("no checkpoint to continue from: the run starts at the beginning", color="yellow")
+        return
+    for line in changes(checkpoint.settings, keeper.settings):
+        log(line, color="yellow")
+    try:
+        trainer.load_state_dict(checkpoint.state)
+        keeper.folder.read_rows(checkpoint, trainer.replay)
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, Damaged) as error:
+        if isinstance(error, RunError):
+            raise
+        text = str(error).strip().splitlines()
+        raise RunError(
+            f"checkpoint {checkpoint.number} of {folder} does not fit this run "
+            f"({type(error).__name__}: {text[0] if text else ''}): was its actor-critic or "
+            "environment changed?"
+        ) from error
+    if trainer.stopped and keeper.config.epochs > checkpoint.settings["epochs"]:
+        trainer.stopped = False
+    keeper.restored(trainer)
+    log(f"continuing at env step {trainer.n}, epoch {trainer.epoch + 1}, from checkpoint {checkpoint.number}")
+    if trainer.epoch >= keeper.config.epochs:
+        log(f"epoch {trainer.epoch} is done already: to train on, give more epochs", color="yellow")
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """A line about each setting that may differ from before and does.
+
+    Raises:
+        ConfigError: for the first that may not.
+    """
+    defaults = field_defaults()
+    lines = []
+    for name in new:
+        before, now = _comparable(old.get(name, defaults.get(name))), _comparable(new[name])
+        if before == now:
+            continue
+        if name not in MAY_CHANGE:
+            raise ConfigError(
+                f"{name} was {before!r} and is now {now!r}: a run is resumed with what it began with; give "
+                "the old value, or start a new run"
+            )
+        lines.append(f"{name} was {before!r} and is now {now!r}")
+    return lines
+
+
+def needs_same_call(settings: dict[str, Any]) -> str:
+    """Why `spinup resume` could not make the call again from the files alone; empty if it could."""
+    env = settings.get("env")
+    if not isinstance(env, dict) or not isinstance(env.get("id"), str):
+        return "no id describes its environment"
+    if env.get("wrappers"):
+        return f"its environment is wrapped in {', '.join(map(str, env['wrappers']))}"
+    if settings.get("actor_critic", "") not in OUR_ACTOR_CRITICS:
+        return "its actor-critic is your own"
+    return ""
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, str):
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", value)  # the address in the repr of an object
+    if isinstance(value, dict):
+        return {key: _comparable(v) for key, v in value.items() if key != "render_mode"}
+    if isinstance(value, list):
+        return [_comparable(v) for v in value]
+    return value

@@ -1,0 +1,382 @@
+"""The command line: what each word becomes, and one line for what cannot be."""
+
+import inspect
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import spinup
+from spinup.cli import flags
+from spinup.cli.main import main
+from spinup.cli.values import read_value
+from spinup.config import ENGINES, field_defaults
+from spinup.errors import ConfigError
+
+SAC = spinup.sac_pytorch
+DEFAULTS = flags.flag_defaults(SAC)
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """The keyword arguments of each call of sac_pytorch, which does nothing here."""
+    made = []
+
+    def recorder(**kwargs):
+        made.append(kwargs)
+
+    recorder.__signature__ = inspect.signature(SAC)
+    monkeypatch.setattr(spinup, "sac_pytorch", recorder, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+def refused(capsys, *words):
+    """The one line that a wrong command line gets."""
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    assert err.startswith("spinup: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.fixture
+def checkpoints(calls, monkeypatch):
+    """Each call leaves a folder of checkpoints, as a run does."""
+    recorder = spinup.sac_pytorch
+
+    def leaving(**kwargs):
+        recorder(**kwargs)
+        Path(kwargs["logger_kwargs"]["output_dir"], "checkpoint").mkdir(parents=True)
+
+    leaving.__signature__ = recorder.__signature__
+    monkeypatch.setattr(spinup, "sac_pytorch", leaving)
+
+
+@pytest.mark.usefixtures("checkpoints")
+def test_the_documented_command(calls, capsys):
+    words = "sac --env HalfCheetah-v5 --exp_name hc --seed 0 10 20 --hid [256,256] --act torch.nn.ELU"
+    assert main([*words.split(), "--gamma", "0.99"]) == 0
+    assert [call["seed"] for call in calls] == [0, 10, 20]
+    for call in calls:
+        place = {"output_dir": f"data/hc/hc_s{call['seed']}", "exp_name": "hc"}
+        assert call == {
+            "env_fn": "HalfCheetah-v5",
+            "seed": call["seed"],
+            "ac_kwargs": {"hidden_sizes": [256, 256], "activation": nn.ELU},
+            "gamma": 0.99,
+            "logger_kwargs": place,
+        }
+    out = capsys.readouterr().out
+    for command in (
+        "test_policy data/hc/hc_s20",
+        "plot data/hc/hc_s20",
+        "resume data/hc/hc_s20 --epochs 200",
+    ):
+        assert f"spinup {command}" in out
+
+
+def test_a_run_without_checkpoints_is_not_said_to_train_on(calls, capsys):
+    assert main(["sac", "--env", "Pendulum-v1", "--exp_name", "p"]) == 0
+    out = capsys.readouterr().out
+    assert "spinup plot data/p/p_s0" in out
+    assert "spinup resume" not in out
+
+
+def test_grid_and_places(calls, tmp_path):
+    words = [
+        "--env",
+        "Pendulum-v1",
+        "--lr[rate]",
+        "1e-3",
+        "1e-2",
+        "--data_dir",
+        str(tmp_path / "a b"),
+        "--overwrite",
+    ]
+    assert main(["sac_pytorch", *words, "--exp_name", "json"]) == 0
+    folders = [call["logger_kwargs"]["output_dir"] for call in calls]
+    assert folders == [
+        str(tmp_path / "a b" / name / f"{name}_s0") for name in ("json_rate0.001", "json_rate0.01")
+    ]
+    assert all(call["logger_kwargs"]["overwrite"] is True for call in calls)
+
+
+def test_one_value_is_named_if_it_has_a_shorthand(calls):
+    main(["sac", "--env", "Pendulum-v1", "--polyak[p]", "0.9", "--gamma", "0.9"])
+    assert calls[0]["logger_kwargs"]["exp_name"] == "cmd_sac_pytorch_p0.9"
+
+
+def test_datestamp(calls):
+    assert main(["sac", "--env", "Pendulum-v1", "--exp_name", "x", "--dt"]) == 0
+    assert calls[0]["logger_kwargs"]["output_dir"].startswith("data/20")
+
+
+# A value that each flag can take, other than its default.
+OTHER = {
+    "alpha": "auto_0.5", "target_entropy": -3, "engine": "eager", "device": "cpu", "env_workers": "async",
+    "threads": 3, "gamma": 0.5, "polyak": 0.5, "variant": "sac", "checkpoint_every": 1000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in DEFAULTS if not isinstance(DEFAULTS[name], dict)])
+def test_every_parameter_is_a_flag(calls, name):
+    default = DEFAULTS[name]
+    value = OTHER.get(name, (not default) if isinstance(default, bool) else default * 2 or 7)
+    extra = ["--alpha", "auto"] if name == "target_entropy" else []
+    assert main(["sac", "--env", "Pendulum-v1", f"--{name}", str(value), *extra]) == 0
+    assert calls[0][name] == value
+    assert type(calls[0][name]) is type(value)
+
+
+def test_flags_follow_the_signature():
+    parameters = set(inspect.signature(SAC).parameters) - {
+        "env_fn",
+        "actor_critic",
+        "logger_kwargs",
+        "callback",
+    }
+    assert set(DEFAULTS) == parameters
+    assert {name for name in field_defaults() if name in parameters} <= set(DEFAULTS)
+
+
+def test_help_names_every_flag_with_its_line(capsys):
+    for words in ([], ["help"], ["-h"], ["--help"]):
+        assert main(words) == 0
+        assert "spinup sac --env HalfCheetah-v5" in capsys.readouterr().out
+    assert main(["sac", "--help"]) == 0
+    lines = {
+        line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  --")
+    }
+    for name in [*DEFAULTS, "env", "exp_name", "data_dir", "datestamp", "overwrite", "hid", "act", "dt"]:
+        assert len(lines[f"--{name}"].split()) > 3, f"--{name} has no line of help"
+    assert "(default 4000)" in lines["--steps_per_epoch"]
+    assert all(engine in lines["--engine"] for engine in ENGINES)
+    assert "-act_dim, or 0.3 log n" in lines["--target_entropy"]
+    for tool in ("test_policy", "plot", "resume"):
+        with pytest.raises(SystemExit) as ended:
+            main([tool, "--help"])
+        assert ended.value.code == 0
+        assert f"spinup {tool}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("sca", "did you mean 'sac'"),
+        ("sac", "--env HalfCheetah-v5"),
+        ("sac HalfCheetah-v5", "--env HalfCheetah-v5"),
+        ("sac --env", "--env needs a value"),
+        ("sac --env Pendulum-v9", "did you mean 'Pendulum-v1'"),
+        ("sac --env Pendulum-v1 --gama 0.9", "did you mean '--gamma'"),
+        ("sac --env Pendulum-v1 -gamma 0.9", "as in --gamma"),
+        ("sac --env Pendulum-v1 --gamma", "--gamma needs a value"),
+        ("sac --env Pendulum-v1 --gamma 0.9 --gamma 0.8", "given twice"),
+        ("sac --env Pendulum-v1 --gamma 0.9 2", "gamma=2"),
+        ("sac --env Pendulum-v1 --gamma import", "gamma='import'"),
+        (f"sac --env Pendulum-v1 --gamma {'9' * 400}", "gamma=999"),
+        (f"sac --env Pendulum-v1 --lr {'9' * 400}", "lr=999"),
+        ("sac --env Pendulum-v1 --gamma 2j", "gamma=2j"),
+        ("sac --env Pendulum-v1 --alpha {1:2}", "alpha={1: 2}"),
+        ("sac --env Pendulum-v1 --engine [1]", "engine=[1]"),
+        ("sac --env Pendulum-v1 --epochs 1.5", "epochs=1.5"),
+        ("sac --env Pendulum-v1 --hid [64,64", "'[64,64'"),
+        ("sac --env Pendulum-v1 --hid [64] --ac_kwargs {}", "give one of them"),
+        ("sac --env Pendulum-v1 --hid 64", "hidden_sizes=64: give a list"),
+        ("sac --env Pendulum-v1 --hid [64,64] 64", "hidden_sizes=64: give a list"),
+        ("sac_tf1 --env Pendulum-v1 --hid [64,64] 64", "hidden_sizes=64: give a list"),
+        ("sac --env Pendulum-v1 --hid [-1]", "hidden_sizes=[-1]: give a list"),
+        ("sac --env Pendulum-v1 --act 3", "activation=3: give a class of torch.nn"),
+        ("sac --env Pendulum-v1 --ac_kwargs None", "ac_kwargs=None: give a dict"),
+        ("sac --env Pendulum-v1 --ac_kwargs:state_dependent_std no", "give True or False"),
+        ("sac --env HalfCheetah-v2", "give 'HalfCheetah-v5'"),
+        ("sac --env Pendulum-v1 HalfCheetah-v2", "give 'HalfCheetah-v5'"),
+        ("sac --env Pendulum-v1 --seed 0 9223372036854775808", "< 2**63"),
+        ("sac --env Pendulum-v1 --act torch.nn.relu", "torch.nn.ReLU"),
+        ("sac --env Pendulum-v1 --act torch.nn.Linear", "no activation"),
+        ("sac --env Pendulum-v1 --act os.system", "no activation"),
+        ("sac --env Pendulum-v1 --ac_kwargs:hiden_sizes [1]", "--ac_kwargs:hidden_sizes"),
+        ("sac --env Pendulum-v1 --gamma:x 1", "unknown flag --gamma:x"),
+        ("sac --env Pendulum-v1 --logger_kwargs:output_dir x", "unknown flag"),
+        ("sac --env Pendulum-v1 --actor_critic x", "unknown flag"),
+        ("sac --env Pendulum-v1 --callback print", "unknown flag"),
+        ("sac --env Pendulum-v1 --exp_name a/b", "exp_name='a/b'"),
+        ("sac --env Pendulum-v1 --exp_name a b", "takes one value"),
+        ("sac --env Pendulum-v1 --overwrite maybe", "True or False"),
+        ("sac --env Pendulum-v1 --overwrite --resume", "leave one of them out"),
+        ("sac --env Pendulum-v1 --seed 0 0", "share the folder"),
+        ("sac --env Pendulum-v1 --gamma[a/b] 0.9", "shorthand"),
+        ("sac --env Pendulum-v1 --gamma[ 0.9", "is no flag"),
+        ("test_policy", "PATH"),
+        ("test_policy nowhere", "nowhere does not exist"),
+        ("test_policy nowhere --stocastic", "did you mean '--stochastic'"),
+        ("plot nowhere --save x.png", "nowhere does not exist"),
+        ("plot . --smoth 3", "did you mean '--smooth'"),
+        ("plot . -s wide", "invalid int value: 'wide'"),
+        ("resume", "RUN_DIR"),
+        ("resume x --epochs soon", "invalid int value: 'soon'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(calls, capsys, words, said):
+    assert said in refused(capsys, *words.split())
+    assert calls == []
+
+
+def test_grid_is_checked_before_its_first_run(calls, capsys, tmp_path):
+    (tmp_path / "data/x/x_s2").mkdir(parents=True)
+    (tmp_path / "data/x/x_s2/progress.txt").touch()
+    said = refused(capsys, *["sac", "--env", "Pendulum-v1", "--exp_name", "x", "--seed", "1", "2"])
+    assert "x_s2 already holds a run" in said
+    assert calls == []
+
+
+def test_interrupt_ends_without_traceback(monkeypatch, capsys, tmp_path):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    interrupted.__signature__ = inspect.signature(SAC)
+    monkeypatch.setattr(spinup, "sac_pytorch", interrupted, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert main(["sac", "--env", "Pendulum-v1"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("json", "json"), ("0.99", 0.99), ("1e-3", 1e-3), ("(32,)", (32,)), ("[32, 64]", [32, 64]),
+        ("None", None),
+        ("True", True), ("'a b'", "a b"), ("-6", -6), ("auto", "auto"), ("2024-01-01", "2024-01-01"),
+        ("os.system", "os.system"), ("__import__('os')", "__import__('os')"), ("1+1", "1+1"), ("", ""),
+        ("nn.Tanh", nn.Tanh), ("torch.nn.GELU", nn.GELU), ("tf.nn.relu", "tf.nn.relu"),
+        ("{'hidden_sizes': [1]}", {"hidden_sizes": [1]}),
+    ],
+)  # fmt: skip
+def test_values(word, value):
+    assert read_value(word) == value
+
+
+@pytest.mark.parametrize("name", ["ELU", "nn.ELU", "torch.nn.ELU"])
+def test_activation_by_any_of_its_names(name):
+    assert flags.parse(["--act", name], SAC).params == {"ac_kwargs:activation": [nn.ELU]}
+
+
+def test_words_of_another_backend_stay_words():
+    def sac_tf1(env_fn, actor_critic=None, ac_kwargs={}):  # noqa: B006 (as in the documented call)
+        pass
+
+    assert flags.parse(["--act", "tf.nn.relu"], sac_tf1).params == {"ac_kwargs:activation": ["tf.nn.relu"]}
+
+
+LITERALS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(LITERALS)
+def test_every_literal_is_read_back(value):
+    assert read_value(repr(value)) == value
+
+
+@given(st.lists(LITERALS, min_size=1, max_size=4))
+def test_lists_of_values_stay_apart(values):
+    got = flags.parse(["--ac_kwargs:hidden_sizes", *map(repr, values)], SAC)
+    assert got.params == {"ac_kwargs:hidden_sizes": values}
+
+
+CODE = st.sampled_from(
+    ["print('RAN')", "__import__('os').system('touch RAN')", "[print('RAN')]", "(lambda: 0)()"]
+)
+
+
+@given(st.text() | CODE)
+def test_no_word_is_ever_run(word):
+    try:
+        value = read_value(word)
+    except ConfigError:
+        return
+    known = isinstance(value, (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set))
+    assert known or value in vars(nn).values() or value is Ellipsis
+
+
+WORDS = st.one_of(
+    st.text(max_size=8),
+    st.text(string.printable, max_size=12),
+    CODE,
+    st.sampled_from([*(f"--{name}" for name in DEFAULTS), "--env", "--hid", "--act", "--dt", "--exp_name"]),
+    st.sampled_from(["Pendulum-v1", "0", "1e999", "-1", "[", "{}", "--", "--=", "--[]", "nn.X", "\0"]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(st.lists(WORDS, max_size=6))
+def test_garbage_is_refused_in_one_line(calls, capsys, words):
+    calls.clear()
+    code = main(["sac", *words])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    assert "RAN" not in out.splitlines()
+    assert code == 0 or (code == 2 and err.count("\n") == 1 and not calls)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(
+    st.lists(st.text(max_size=8), min_size=1, max_size=5).filter(
+        lambda w: not {"-h", "--help", "help"} & set(w)
+    )
+)
+def test_garbage_for_the_tools_is_refused_in_one_line(calls, capsys, words):
+    for tool in ("test_policy", "resume", words[0]):
+        code = main([tool, "nowhere", *words])
+        assert code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_both_names_of_the_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "spinup.run", "sac", "--gama", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "spinup: unknown flag --gama, did you mean '--gamma'?\n"
+
+
+@pytest.mark.usefixtures("checkpoints")
+def test_environment_of_a_module_that_registers_it(calls, capsys, tmp_path, monkeypatch):
+    (tmp_path / "own_envs.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Own-v0', 'gymnasium.envs.classic_control:PendulumEnv', max_episode_steps=5)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["sac", "--env", "own_envs:Own-v0", "--exp_name", "o"]) == 0
+    assert calls[0]["env_fn"] == "own_envs:Own-v0"
+    out = capsys.readouterr().out
+    assert "spinup test_policy data/o/o_s0 --env own_envs:Own-v0\n" in out
+    assert "spinup resume data/o/o_s0 --epochs 200 --env own_envs:Own-v0\n" in out
+    assert "no_such_module" in refused(capsys, "sac", "--env", "no_such_module:Own-v0")
+
+
+def test_a_whole_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = "sac --env Pendulum-v1 --exp_name p --epochs 2 --steps_per_epoch 60 --max_ep_len 20 --hid [8]"
+    words += " --start_steps 20 --update_after 40 --update_every 10 --num_test_episodes 1 --replay_size 1e3"
+    assert main(words.split()) == 0
+    table = [row.split("\t") for row in (tmp_path / "data/p/p_s0/progress.txt").read_text().splitlines()]
+    assert len(table) == 3
+    assert table[0][:5] == ["Epoch", "AverageEpRet", "StdEpRet", "MaxEpRet", "MinEpRet"]
+    assert "already holds a run" in refused(capsys, *words.split())
+    assert main(["test_policy", "data/p/p_s0", "-n", "1", "-nr", "-l", "5"]) == 0
+    assert main(["plot", "data/p", "--save", "p.png"]) == 0
+    assert (tmp_path / "p.png").stat().st_size > 1000
+    out = capsys.readouterr().out
+    assert "EpLen 5" in out

@@ -1,0 +1,179 @@
+"""Episodes: seeds derived without state, cuts, bad values, and tests shared out evenly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.vector import SyncVectorEnv
+from helpers import Diary
+
+from spinup.collect.collector import (
+    TEST_STREAM,
+    TRAIN_STREAM,
+    Collector,
+    episode_seed,
+    evaluate,
+    make_collectors,
+)
+from spinup.config import SACConfig
+from spinup.envs.make import make_vector
+from spinup.errors import EnvError
+
+
+def diaries(num_envs: int = 1, seed: int = 0, stream: int = TRAIN_STREAM, env_fn: Any = Diary) -> Collector:
+    """A collector of Diaries, which it remembers as `made`; the first is the one that is only looked at."""
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(env_fn())
+        return made[-1]
+
+    vector = make_vector(make, num_envs, "sync", 10.0)
+    collector = Collector(vector, seed=seed, stream=stream, max_ep_len=1000)
+    collector.made = made[-num_envs:]  # type: ignore[attr-defined]
+    return collector
+
+
+def seeds_of(collector: Any) -> list[list[int]]:
+    """The seeds that each Diary was reset with."""
+    return [env.seeds for env in collector.made]
+
+
+def act(obs: Any) -> Any:
+    """A policy that does nothing."""
+    return np.zeros((len(obs), 1), np.float32)
+
+
+def zeros(collector: Collector) -> Any:
+    """Actions of zero for every environment."""
+    return np.zeros((collector.num_envs, 1), np.float32)
+
+
+def test_every_episode_has_a_seed_of_its_own_derived_without_state() -> None:
+    collector = diaries(2, seed=7)
+    collector.start()
+    for _ in range(13):
+        collector.step(zeros(collector))
+    for i, seeds in enumerate(seeds_of(collector)):
+        assert seeds == [episode_seed(7, TRAIN_STREAM, i, k) for k in range(5)]
+
+
+def test_seeds_differ_between_streams_envs_episodes_and_runs() -> None:
+    places = [(s, t, e, k) for s in (0, 1) for t in (1, 2) for e in (0, 1) for k in range(20)]
+    assert len({episode_seed(*place) for place in places}) == len(places)
+    assert episode_seed(0, 1, 0, 0) == int(np.random.SeedSequence([0, 1, 0, 0]).generate_state(1)[0])
+
+
+def test_episode_state_keeps_what_running_it_again_takes() -> None:
+    collector = diaries()
+    collector.start()
+    for k in range(4):
+        collector.step(np.full((1, 1), k / 10, np.float32))
+    episode = collector.episodes[0]
+    assert (episode.number, episode.length, episode.ret) == (1, 1, 101.0)
+    assert [float(a[0]) for a in episode.actions] == [pytest.approx(0.3)]
+
+
+class Broken(Diary):
+    """Returns a bad observation or reward in the second step of episode 1, or at its start."""
+
+    def __init__(self, obs: float = 0.0, reward: float = 0.0, at: int = 2) -> None:
+        super().__init__()
+        self.bad, self.reward, self.at = obs, reward, at
+
+    def observe(self) -> Any:
+        here = (self.episode, self.t) == (1, self.at)
+        return super().observe() + np.array([0, self.bad if here else 0], np.float32)
+
+    def step(self, action: Any) -> Any:
+        obs, r, *rest = super().step(action)
+        return obs, r + (self.reward if (self.episode, self.t) == (1, 2) else 0), *rest
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_bad_observation_is_named_and_never_becomes_a_row(value: float) -> None:
+    collector = diaries(env_fn=lambda: Broken(obs=value))
+    collector.start()
+    for _ in range(4):
+        collector.step(zeros(collector))
+    with pytest.raises(
+        EnvError, match=r"^environment 0 returned the observation value (nan|-?inf) at index 1"
+    ):
+        collector.step(zeros(collector))
+
+
+def test_a_bad_first_observation_of_an_episode_is_named() -> None:
+    collector = diaries(env_fn=lambda: Broken(obs=np.nan, at=0))
+    collector.start()
+    collector.step(zeros(collector))
+    collector.step(zeros(collector))
+    with pytest.raises(EnvError, match=r"^environment 0 returned the observation value nan at index 1"):
+        collector.step(zeros(collector))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_a_bad_reward_is_named(value: float) -> None:
+    collector = diaries(env_fn=lambda: Broken(reward=value))
+    collector.start()
+    for _ in range(4):
+        collector.step(zeros(collector))
+    with pytest.raises(EnvError, match=r"^environment 0 returned the reward [^\n]* of episode 1: mend"):
+        collector.step(zeros(collector))
+
+
+@pytest.mark.parametrize(("episodes", "num_envs"), [(0, 1), (1, 1), (3, 1), (3, 3), (7, 3), (2, 4)])
+def test_test_episodes_are_shared_out_evenly(episodes: int, num_envs: int) -> None:
+    lengths = iter([(1,), (1,)] + [(9,)] * 10)  # the first environment is done long before the others
+    collector = diaries(num_envs, env_fn=lambda: Diary(next(lengths)), stream=TEST_STREAM)
+    found = evaluate(collector, act, episodes, 0)
+    assert len(found) == episodes
+    counts = np.bincount([e.env for e in found], minlength=num_envs)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_tests_of_different_rounds_have_different_seeds_and_need_no_state() -> None:
+    first, second = diaries(2, stream=TEST_STREAM), diaries(2, stream=TEST_STREAM)
+    for round_number in range(3):
+        evaluate(first, act, 4, round_number)
+    evaluate(second, act, 4, 2)
+    for all_rounds, last in zip(seeds_of(first), seeds_of(second), strict=True):
+        assert all_rounds[-len(last) :] == last
+    used = [episode_seed(0, TEST_STREAM, 0, r * 2 + k) for r in range(3) for k in range(2)]
+    assert len(set(used)) == 6
+    assert set(used) <= set(seeds_of(first)[0])
+
+
+def test_a_vector_environment_is_tested_with_its_own_size() -> None:
+    config = SACConfig(num_test_episodes=5)
+    collector, tester = make_collectors(lambda: SyncVectorEnv([Diary] * 3), config)
+    assert (collector.num_envs, tester.num_envs) == (3, 3)
+    found = evaluate(tester, act, 5, 0)
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize(("asked", "made"), [(0, 1), (1, 1), (4, 4), (25, 10)])
+def test_test_environments(asked: int, made: int) -> None:
+    collector, tester = make_collectors(Diary, SACConfig(num_test_episodes=asked, num_envs=2))
+    assert (collector.num_envs, tester.num_envs) == (2, made)
+
+
+def test_environments_are_closed_when_a_space_is_refused() -> None:
+    closed = []
+
+    class Endless(Diary):
+        def close(self) -> None:
+            closed.append(self)
+
+    def make() -> Any:
+        env = Endless()
+        env.action_space = Endless.action_space if len(made) < 3 else bad  # the test environments are bad
+        made.append(env)
+        return env
+
+    made: list[Any] = []
+    bad = type(Diary.action_space)(-np.inf, np.inf, (1,))
+    with pytest.raises(EnvError, match="not bounded"):
+        make_collectors(make, SACConfig(num_test_episodes=1))
+    assert {id(env) for env in closed} == {id(env) for env in made}

@@ -1,0 +1,128 @@
+"""Curves and their pictures."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spinup.errors import ConfigError, RunError
+from spinup.plotting import figures as plot
+from spinup.plotting.curves import aggregate, column, find_runs, read_table, smoothed
+from spinup.plotting.figures import make_plots
+
+
+def write_run(folder, values, name="hc", col="AverageTestEpRet", step=10):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"exp_name": name}))
+    rows = [f"{(i + 1) * step}\t{v}\t{i}" for i, v in enumerate(values)]
+    (folder / "progress.txt").write_text("\n".join([f"TotalEnvInteracts\t{col}\tLossQ", *rows, ""]))
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.integers(1, 25))
+def test_smoothing_is_the_mean_of_the_rows_around(y, width):
+    got = smoothed(np.array(y), width)
+    for i in range(len(y)):
+        around = [y[j] for j in range(len(y)) if i - (width - 1) // 2 <= j <= i + width // 2]
+        assert got[i] == pytest.approx(np.mean(around))
+
+
+def test_seeds_of_one_length():
+    x = np.array([1.0, 2.0, 3.0])
+    series = [(x, x), (x, 3 * x), (x, 5 * x)]
+    curve = aggregate("a", series, "mean")
+    np.testing.assert_allclose(curve.y, 3 * x)
+    np.testing.assert_allclose(curve.spread, np.std([1, 3, 5]) * x)
+    for name, factor in (("median", 3), ("max", 5), ("min", 1)):
+        np.testing.assert_allclose(aggregate("a", series, name).y, factor * x)
+
+
+def test_seeds_of_other_lengths_and_steps():
+    long = (np.array([0.0, 10.0, 20.0]), np.array([0.0, 10.0, 20.0]))
+    short = (np.array([5.0, 10.0]), np.array([7.0, 12.0]))
+    curve = aggregate("a", [long, short], "mean")
+    np.testing.assert_allclose(curve.x, [0, 5, 10, 20])
+    np.testing.assert_allclose(curve.y, [0, 6, 11, 20])
+    np.testing.assert_allclose(curve.spread, [0, 1, 1, 0])
+
+
+def test_one_seed_has_no_spread():
+    assert aggregate("a", [(np.arange(3.0), np.arange(3.0))], "mean").spread is None
+
+
+def test_read_table_leaves_out_a_broken_row(tmp_path):
+    path = tmp_path / "progress.txt"
+    path.write_text("a\tb\n1\t2.5\n3\tnan\n4\tword\n5\n6\t7")
+    table = read_table(path)
+    np.testing.assert_array_equal(table["a"], [1, 3, 4])
+    np.testing.assert_array_equal(table["b"], [2.5, np.nan, np.nan])
+
+
+def test_find_runs_groups_selects_and_names(tmp_path):
+    write_run(tmp_path / "hc" / "hc_s0", [1])
+    write_run(tmp_path / "hc" / "hc_s1", [2])
+    write_run(tmp_path / "hop" / "hop_s0", [3], name="hop")
+    (tmp_path / "hop" / "hop_s0" / "config.json").unlink()
+    assert [run.name for run in find_runs([tmp_path])] == ["hc", "hc", "hop"]
+    assert [run.path.name for run in find_runs([tmp_path], select=["hc", "s1"])] == ["hc_s1"]
+    assert [run.path.name for run in find_runs([tmp_path], exclude=["s0"])] == ["hc_s1"]
+    assert [run.name for run in find_runs([tmp_path / "h"], legend=["A", "B"])] == ["A", "A", "B"]
+    with pytest.raises(ConfigError, match="3 names for 1 folders"):
+        find_runs([tmp_path], legend=["A", "B", "C"])
+
+
+def test_performance(tmp_path):
+    write_run(tmp_path / "test", [1.0])
+    write_run(tmp_path / "train", [2.0], col="AverageEpRet")
+    runs = find_runs([tmp_path])
+    assert [column(run, "Performance")[0] for run in runs] == [1.0, 2.0]
+    with pytest.raises(ConfigError, match="did you mean 'LossQ'"):
+        column(runs[0], "LosQ")
+
+
+def test_pictures(tmp_path, capsys):
+    write_run(tmp_path / "r" / "a_s0", [1, float("nan"), 3])
+    write_run(tmp_path / "r" / "a_s1", [2, 3, 4, 5])
+    one = make_plots([tmp_path / "r"], save=tmp_path / "one.png", smooth=3, count=True)
+    two = make_plots([tmp_path / "r"], values=["Performance", "LossQ"], save=tmp_path / "two.svg")
+    assert [path.name for path in one + two] == ["one.png", "two_Performance.svg", "two_LossQ.svg"]
+    assert one[0].read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in two[1].read_text()
+
+
+def test_count_keeps_runs_of_the_same_names_apart(tmp_path, monkeypatch):
+    for parent, seed in (("old", 0), ("new", 0), ("new", 1)):
+        write_run(tmp_path / parent / f"hc_s{seed}", [1, 2])
+    drawn = []
+    monkeypatch.setattr(
+        plot,
+        "aggregate",
+        lambda name, series, est: drawn.append((name, len(series))) or aggregate(name, series, est),
+    )
+    make_plots([tmp_path], count=True, save=tmp_path / "x.png")
+    paths = [f"hc {tmp_path / 'new' / 'hc_s0'}", "hc hc_s1", f"hc {tmp_path / 'old' / 'hc_s0'}"]
+    assert drawn == [(name, 1) for name in paths]
+
+
+def test_what_cannot_be_plotted(tmp_path, monkeypatch):
+    write_run(tmp_path / "run", [float("nan")])
+    save = tmp_path / "x.png"
+    with pytest.raises(RunError, match="no run has a row"):
+        make_plots([tmp_path / "run"], save=save)
+    with pytest.raises(RunError, match=r"did you mean '.*/run'"):
+        make_plots([tmp_path / "rvn"], save=save)
+    with pytest.raises(ConfigError, match=r"--save .*gibberish"):
+        make_plots([tmp_path / "run"], values=["LossQ"], save=tmp_path / "x.gibberish")
+    with pytest.raises(ConfigError, match="--est"):
+        make_plots([tmp_path / "run"], estimator="mode", save=save)
+    with pytest.raises(ConfigError, match="-s 0"):
+        make_plots([tmp_path / "run"], smooth=0, save=save)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="no run with a row"):
+        make_plots([tmp_path / "empty"], save=save)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(RunError, match="--save"):
+        make_plots([tmp_path / "run"])

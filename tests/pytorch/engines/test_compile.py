@@ -1,0 +1,103 @@
+"""The compile engine against the eager one; each case compiles once, in some twenty seconds."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from admission import BOUNDS, admit, compare, pair
+from gymnasium.spaces import Box
+from helpers import FourCalls, make, random_block, small_ac
+from torch import Tensor, nn
+
+from spinup.errors import ConfigError
+from spinup.pytorch.engines.compile import TraceableAdam
+
+# The compiler's own modules use what torch itself has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+
+SPACES = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
+
+
+class Draws(nn.Module):
+    """A user's policy that draws its own noise, by the function that a compiler likes to replace."""
+
+    def __init__(self, pi: nn.Module) -> None:
+        super().__init__()
+        self.inner = pi
+
+    def forward(self, obs: Tensor) -> Any:
+        """Actions and log pi."""
+        mu, _ = self.inner.distribution(obs)  # type: ignore[operator]
+        return self.inner(obs, torch.randn_like(mu))
+
+
+@pytest.fixture(scope="module")
+def learners() -> tuple[Any, Any]:
+    """An eager and a compiled learner of a user's module in float64, with a learned alpha."""
+    ac: Any = FourCalls(*SPACES)
+    ac.pi = Draws(small_ac().pi)
+    return pair(ac.double(), "compile", "auto", act_dim=2)
+
+
+def test_a_users_module_draws_and_learns_as_in_eager(learners: Any) -> None:
+    for seed in (1, 2):
+        block = random_block(count=50, seed=seed, dtype=np.float64)
+        metrics = []
+        for learner in learners:
+            torch.manual_seed(seed)
+            metrics.append(learner.update(block))
+        compare(*metrics, 1e-9, "metrics")
+    states = [learner.state_dict() for learner in learners]
+    compare(*states, 1e-9, "state")
+    assert states[1]["pi_optimiser"]["0"]["step"] == 100
+
+
+def test_a_state_continues_bit_by_bit_and_in_eager(learners: Any) -> None:
+    eager, compiled = learners
+    block = random_block(count=4, dtype=np.float64)
+    compiled.update(block)
+    state = copy.deepcopy(compiled.state_dict())
+    wanted, end = compiled.update(block), copy.deepcopy(compiled.state_dict())
+    compiled.load_state_dict(state)
+    compare(wanted, compiled.update(block), 0.0, "metrics")
+    compare(end, compiled.state_dict(), 0.0, "state")
+    eager.load_state_dict(state)
+    compare(wanted, eager.update(block), 1e-9, "eager's metrics")
+
+
+def test_it_computes_the_eager_update_in_single_precision() -> None:
+    admit(*pair(small_ac(**BOUNDS, hidden_sizes=(12, 9)), "compile", 0.2), torch.float32)
+
+
+class Branches(nn.Module):
+    """A critic whose arithmetic depends on a value: no graph can hold both branches."""
+
+    def __init__(self, q: nn.Module) -> None:
+        super().__init__()
+        self.q = q
+
+    def forward(self, obs: Tensor, act: Tensor) -> Any:
+        """Values (B,)."""
+        value = self.q(obs, act)
+        return value if value.sum().item() > 0 else 2.0 * value
+
+
+def test_what_does_not_fit_into_one_graph_is_refused_in_one_line() -> None:
+    ac: Any = FourCalls(*SPACES)
+    ac.q1 = Branches(ac.q1)
+    with pytest.raises(ConfigError, match=r"^engine='compile' cannot compile .* give engine='eager'$"):
+        make(ac, "compile").update(random_block())
+
+
+def test_a_parameter_without_a_gradient_stays_as_it_is() -> None:
+    used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    adam = TraceableAdam(torch.optim.Adam([used, unused], lr=0.1))
+    used.grad = torch.ones(2)
+    adam.step()
+    assert torch.allclose(used.data, torch.full((2,), 0.9))
+    assert torch.equal(unused.data, torch.ones(2))
+    assert adam.state[unused]["step"] == 0

@@ -1,0 +1,112 @@
+"""The cuda_graph engine as far as a CPU allows: its buffers, chunks and packing, uncaptured, against eager.
+
+A stand-in for the capturer replays the captured work by running it again, on the same buffers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from admission import BOUNDS, CASES, LAYOUT, STEPS, admit, compare
+from gymnasium.spaces import Box
+from helpers import FourCalls, SharedByAll, make, random_block, small_ac
+from torch import Tensor, nn
+
+from spinup.config import SACConfig
+from spinup.errors import ConfigError
+from spinup.pytorch.agent import SoftQ
+from spinup.pytorch.engines.cuda_graph import LONGEST, CudaGraphLearner
+
+SPACES = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
+
+
+class Rerun:
+    """Runs what a CUDA graph would replay, and counts both."""
+
+    def __init__(self) -> None:
+        self.captured = self.replayed = 0
+
+    def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
+        """As the protocol."""
+        return work()
+
+    def capture(self, work: Callable[[], object]) -> Callable[[], object]:
+        """As the protocol."""
+        self.captured += 1
+
+        def replay() -> None:
+            self.replayed += 1
+            work()
+
+        return replay
+
+
+def graph_learner(ac: nn.Module, alpha: Any, entropy: float = -3.0) -> tuple[CudaGraphLearner, Rerun]:
+    """The engine with a stand-in for its capturer."""
+    capturer = Rerun()
+    config = SACConfig(alpha=alpha, batch_size=5)
+    return CudaGraphLearner(ac, SoftQ(ac, 0.99), config, entropy, lambda ac, path: None, capturer), capturer
+
+
+@pytest.mark.parametrize(("hidden", "alpha", "dtype"), CASES)
+def test_it_computes_the_eager_update(hidden: Any, alpha: Any, dtype: torch.dtype) -> None:
+    ac = small_ac(**BOUNDS, hidden_sizes=hidden).to(dtype)
+    learner, _ = graph_learner(copy.deepcopy(ac), alpha)
+    admit(make(ac, alpha=alpha, act_dim=3), learner, dtype)
+
+
+@pytest.mark.parametrize("alpha", [0.2, "auto"])
+@pytest.mark.parametrize("constructor", [FourCalls, SharedByAll])
+def test_a_users_module_draws_and_learns_as_in_eager(constructor: Any, alpha: Any) -> None:
+    torch.manual_seed(0)
+    ac = constructor(*SPACES).double()
+    learner, _ = graph_learner(copy.deepcopy(ac), alpha, -2.0)
+    eager, block = make(ac, alpha=alpha), random_block(count=20, dtype=np.float64)
+    torch.manual_seed(1)
+    wanted = eager.update(block)
+    torch.manual_seed(1)
+    compare(wanted, learner.update(block), 1e-9, "metrics")
+    compare(eager.state_dict(), learner.state_dict(), 1e-9, "state")
+
+
+def test_a_long_block_replays_one_graph_and_what_is_left_another() -> None:
+    ac = small_ac(**BOUNDS).to(torch.float64)
+    learner, counts = graph_learner(copy.deepcopy(ac), 0.2)
+    eager, block = make(ac, act_dim=3), random_block(LAYOUT, 2 * LONGEST + 3, 4, dtype=np.float64)
+    for _ in range(2):
+        compare(eager.update(block), learner.update(block), 1e-8, "metrics")
+    assert (counts.captured, counts.replayed) == (2, 6)
+
+
+def test_loading_a_state_forgets_the_graphs_of_the_old_one() -> None:
+    ac = small_ac(**BOUNDS, activation=nn.Tanh).to(torch.float64)  # on the eager learner's arithmetic
+    learner, counts = graph_learner(copy.deepcopy(ac), "auto")
+    eager, block = make(ac, act_dim=3, alpha="auto"), random_block(LAYOUT, 3, 4, dtype=np.float64)
+    learner.update(block)
+    learner.load_state_dict(eager.state_dict())
+    compare(eager.update(block), learner.update(block), 1e-9, "metrics")
+    state = copy.deepcopy(learner.state_dict())
+    wanted = learner.update(block)
+    learner.load_state_dict(state)
+    compare(wanted, learner.update(block), 0.0, "metrics")
+    assert counts.captured == 3
+
+
+def test_what_cannot_be_captured_is_refused_in_one_line() -> None:
+    class Refuse(Rerun):
+        def capture(self, work: Callable[[], object]) -> Callable[[], object]:
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    ac = FourCalls(*SPACES)
+    learner = CudaGraphLearner(ac, SoftQ(ac, 0.99), SACConfig(), -2.0, lambda ac, path: None, Refuse())
+    with pytest.raises(ConfigError, match=r"cannot capture .*operation not permitted.*engine='eager'$"):
+        learner.update(random_block())
+
+
+def test_steps_of_the_admission_span_more_than_one_graph() -> None:
+    assert STEPS[torch.float64] >= 2 * LONGEST

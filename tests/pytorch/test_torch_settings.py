@@ -1,0 +1,75 @@
+"""Process-wide settings: the rule for threads, and denormals on every one of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spinup.config import SACConfig
+from spinup.pytorch import torch_settings as process
+from spinup.pytorch.torch_settings import thread_count
+
+
+@pytest.mark.parametrize(
+    ("cores", "affinity", "quota", "threads"),
+    [
+        (1, 1, "max 100000", 1),
+        (2, 2, "max 100000", 2),
+        (64, 64, "max 100000", 2),
+        (64, 1, "max 100000", 1),
+        (64, 64, "150000 100000", 1),
+        (64, 64, "50000 100000", 1),
+        (64, 64, "400000 100000", 2),
+        (2, 2, None, 2),
+        (None, 2, None, 1),
+    ],
+)
+def test_two_threads_where_two_cores_may_be_used(
+    cores: int,
+    affinity: int,
+    quota: str | None,
+    threads: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
+    monkeypatch.setattr(process, "CGROUP_QUOTA", tmp_path / "cpu.max")
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert thread_count(SACConfig()) == threads
+    assert thread_count(SACConfig(threads=5)) == 5
+
+
+DENORMALS = """
+import numpy as np, torch
+from spinup.pytorch.torch_settings import torch_settings
+tiny = torch.from_numpy(np.full(1_000_000, 1e-39, np.float32))
+torch.set_num_threads(2)
+tiny * 2  # torch's second thread starts here, before the run
+kept = lambda: (tiny * 0.5).view(torch.int32).count_nonzero().item()
+print(kept())
+with torch_settings(2, 0):
+    print(kept())
+print(kept())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch's OpenMP runtime is another one elsewhere")
+def test_denormals_are_flushed_on_threads_that_torch_had_started_before() -> None:
+    env = {k: v for k, v in os.environ.items() if k != "OMP_THREAD_LIMIT"}
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", DENORMALS], capture_output=True, text=True, check=True, env=env, cwd=root
+    )
+    assert done.stdout.split() == ["1000000", "0", "1000000"]
+
+
+def test_the_log_says_how_many_threads_there_are() -> None:
+    assert process.threads_note(1) == "threads: 1"
+    assert process.threads_note(2).startswith("threads: 2; ")
+    assert "threads=1" in process.threads_note(2)

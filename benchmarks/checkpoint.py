@@ -1,10 +1,11 @@
-"""What a checkpoint costs: seconds and bytes, for buffers of 10k, 100k and 1M rows.
+"""Measures what a checkpoint costs: seconds and bytes, for replay buffers of 10k, 100k and 1M transitions.
 
     python benchmarks/checkpoint.py [--out benchmarks/results/checkpoint.json]
 
-A run of HalfCheetah's sizes with the default networks, without its training: the buffer is filled with
-random rows, the first checkpoint writes all of it, and each later one what an epoch of 4000 steps has added.
-Reported are every single time, and the time to resume: to check and read the newest checkpoint.
+The state is that of a short run on HalfCheetah-v5 with the default networks. The replay buffer is filled with
+random transitions; the first checkpoint writes all of them, and each later one those that an epoch of 4000
+steps has added. The results are every single time, and the time to resume: to read and validate the newest
+checkpoint, and to fill the replay buffer from it.
 """
 
 from __future__ import annotations
@@ -25,69 +26,76 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gymnasium.spaces import Box
-
-from spinup import MLPActorCritic
-from spinup.config import SACConfig
-from spinup.envs.spaces import action_spec
-from spinup.pytorch.engines.registry import make_learner
-from spinup.pytorch.variants.registry import make_objective
-from spinup.replay.storage import Layout, ReplayBuffer
+from spinup import sac_pytorch
+from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.samplers import UniformSampler
+from spinup.replay.storage import HostStorage
+from spinup.replay.transition import Transitions, transition_fields
 from spinup.runs.checkpoint_files import CheckpointFolder
+from spinup.runs.checkpointing import FOLDER
 
 OBS_DIM, ACT_DIM, EPOCH = 17, 6, 4000
 LATER = 12
 
 
-def learner_state() -> dict[str, Any]:
-    """The state of a learner of the default networks, after one update, which makes Adam's moments."""
-    spaces = Box(-np.inf, np.inf, (OBS_DIM,)), Box(-1.0, 1.0, (ACT_DIM,))
-    config = SACConfig(engine="eager", alpha="auto")
-    ac = MLPActorCritic(*spaces)
-    objective = make_objective(ac, config, spaces[1])
-    learner = make_learner(ac, objective, config, action_spec(spaces[1]), lambda ac, path: None)[0]
-    learner.update(filled(1000, 1000).sample(1, 100, np.random.default_rng(0)))
-    return learner.state_dict()
+def run_state() -> dict[str, Any]:
+    """The state of a run after some updates, which create Adam's moments."""
+    with tempfile.TemporaryDirectory() as folder:
+        sac_pytorch(
+            "HalfCheetah-v5", epochs=1, steps_per_epoch=200, update_after=100, num_test_episodes=0,
+            alpha="auto", engine="eager", logger_kwargs={"output_dir": folder, "quiet": True},
+        )  # fmt: skip
+        checkpoint, _ = CheckpointFolder(Path(folder) / FOLDER).read()
+    assert checkpoint is not None
+    return checkpoint.state
 
 
-def filled(rows: int, capacity: int) -> ReplayBuffer:
-    """A buffer with that many random rows."""
-    layout = Layout(OBS_DIM, ACT_DIM)
-    replay, rng = ReplayBuffer(layout, capacity), np.random.default_rng(0)
-    while replay.total < rows:
-        count = min(50_000, rows - replay.total)
-        replay.add(rng.standard_normal((count, layout.width), dtype=np.float32))
-    return replay
+def empty(capacity: int) -> ReplayBuffer:
+    """A replay buffer with the fields of one-step SAC."""
+    sampler, fields = UniformSampler(gamma=0.99), transition_fields(OBS_DIM, ACT_DIM)
+    return ReplayBuffer(HostStorage([fields[name] for name in sampler.stored_fields], capacity), sampler)
+
+
+def add_random(replay: ReplayBuffer, count: int, rng: np.random.Generator) -> None:
+    """Add `count` random transitions."""
+    while count > 0:
+        part = min(50_000, count)
+        transitions: Transitions = {
+            field.name: rng.standard_normal((part, *field.shape), dtype=np.float32).astype(field.dtype)
+            for field in replay.fields
+        }
+        replay.add(transitions)
+        count -= part
 
 
 def timed(action: Any) -> tuple[float, Any]:
-    """Seconds that it took, and what it returned."""
+    """Seconds that `action` takes, and its result."""
     before = time.perf_counter()
     result = action()
     return time.perf_counter() - before, result
 
 
-def measure(rows: int, learner: dict[str, Any]) -> dict[str, Any]:
-    """Checkpoints of a buffer that is full with `rows` rows, in a temporary folder."""
-    replay = filled(rows, rows)
-    with tempfile.TemporaryDirectory() as place:
-        folder = CheckpointFolder(Path(place))
-        state = {"learner": learner}
+def measure(rows: int, state: dict[str, Any]) -> dict[str, Any]:
+    """Checkpoints of a full replay buffer of `rows` transitions, in a temporary folder."""
+    replay, rng = empty(rows), np.random.default_rng(0)
+    add_random(replay, rows, rng)
+    with tempfile.TemporaryDirectory() as path:
+        folder = CheckpointFolder(Path(path))
         first = timed(lambda: folder.write(state, {}, replay))
         later = []
         for _ in range(LATER):
-            replay.add(filled(EPOCH, EPOCH).read(0, EPOCH))
+            add_random(replay, EPOCH, rng)
             later.append(timed(lambda: folder.write(state, {}, replay)))
-        on_disk = sum(p.stat().st_size for p in Path(place).iterdir())
-        fresh, again = CheckpointFolder(Path(place)), ReplayBuffer(replay.layout, rows)
+        on_disk = sum(p.stat().st_size for p in Path(path).iterdir())
+        fresh, restored = CheckpointFolder(Path(path)), empty(rows)
         check, (checkpoint, _) = timed(fresh.read)
-        read, _ = timed(lambda: fresh.read_rows(checkpoint, again))
+        restore, _ = timed(lambda: fresh.restore_replay(checkpoint, restored))
     return {
         "rows": rows,
         "first": {"seconds": first[0], "bytes": first[1]},
         "later": {"seconds": [s for s, _ in later], "bytes": [b for _, b in later]},
         "bytes_on_disk": on_disk,
-        "resume_seconds": {"check": check, "read_rows": read},
+        "resume_seconds": {"check": check, "read_rows": restore},
     }
 
 
@@ -96,8 +104,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "checkpoint.json"))
     out = Path(parser.parse_args().out)
-    learner = learner_state()
-    results = [measure(rows, learner) for rows in (10_000, 100_000, 1_000_000)]
+    state = run_state()
+    results = [measure(rows, state) for rows in (10_000, 100_000, 1_000_000)]
     print(f"{'rows':>9} {'first':>16} {'later (median, worst)':>28} {'on disk':>9} {'resume':>8}")
     for r in results:
         seconds, size = r["later"]["seconds"], r["later"]["bytes"]

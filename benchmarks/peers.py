@@ -50,7 +50,9 @@ class Clock(gym.Wrapper[Any, Any, Any, Any]):
 def spinup_sac(clock: Clock, args: argparse.Namespace) -> float | None:
     """This library, on its default engine."""
     import spinup
-    from spinup.replay.storage import Layout, ReplayBuffer
+    from spinup.config import SACConfig
+    from spinup.replay.samplers import make_sampler
+    from spinup.replay.transition import bytes_per_row, transition_fields
 
     made: list[int] = []
 
@@ -73,8 +75,8 @@ def spinup_sac(clock: Clock, args: argparse.Namespace) -> float | None:
             logger_kwargs={"output_dir": folder + "/run"},
             **json.loads(args.options),
         )
-    replay = ReplayBuffer(Layout(clock.observation_space.shape[0], clock.action_space.shape[0]), 1000)
-    return replay._rows.nbytes / replay.capacity
+    fields = transition_fields(clock.observation_space.shape[0], clock.action_space.shape[0])
+    return bytes_per_row(fields[name] for name in make_sampler(SACConfig()).stored_fields)
 
 
 def spinup_tf1(clock: Clock, args: argparse.Namespace) -> float | None:

@@ -1,6 +1,6 @@
 """Where the time of a training step goes, in percent: act, env, store, sample, update, the rest.
 
-    python benchmarks/profile_step.py [--env HalfCheetah-v5] [--engines eager fused] [--steps 2000]
+    python benchmarks/profile_step.py [--env HalfCheetah-v5] [--engines eager native] [--steps 2000]
 
 One run for each engine and turn, in turns; the first epoch of a run, with its start-up, is left out.
 Prints a Markdown table of medians and writes results/profile.json.
@@ -34,7 +34,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--env", default="HalfCheetah-v5")
-    parser.add_argument("--engines", nargs="+", default=["eager", "fused", "native"])
+    parser.add_argument("--engines", nargs="+", default=["eager", "native"])
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--num_envs", type=int, default=1)
     parser.add_argument("--steps", type=int, default=2000, help="env steps that are timed")
@@ -91,10 +91,10 @@ class Clock:
 
     def watch(self, trainer: Any) -> Any:
         """Time the calls that the loop makes."""
-        learner, replay = trainer.learner, trainer.replay
+        agent, engine, replay = trainer.agent, trainer.engine, trainer.replay
         calls = [
-            ("act", learner, "act"), ("env", trainer.collector, "step"), ("store", replay, "add"),
-            ("sample", replay, "sample"), ("update", learner, "update"),
+            ("act", agent, "act"), ("env", trainer.collector, "step"), ("store", replay, "add"),
+            ("sample", replay, "sample"), ("sample", engine, "draw_noise"), ("update", engine, "update"),
         ]  # fmt: skip
         for part, owner, name in calls:
             setattr(owner, name, self._timed(part, getattr(owner, name)))

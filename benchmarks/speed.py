@@ -31,9 +31,8 @@ PEERS = (
 )
 CONTESTANTS: dict[str, list[str]] = {
     "spinup": ["spinup", "--threads", "2"],
-    "spinup, native": ["spinup", "--threads", "2", "--options", '{"engine": "native"}'],
+    "spinup, eager": ["spinup", "--threads", "2", "--options", '{"engine": "eager"}'],
     "spinup, 1 thread": ["spinup", "--threads", "1"],
-    "spinup, native, 1 thread": ["spinup", "--threads", "1", "--options", '{"engine": "native"}'],
     "RLtools, 1 thread": ["rltools", "--threads", "1"],
     "RLtools, 2 threads": ["rltools", "--threads", "2"],
     "SBX": ["sbx", "--threads", "2"],
@@ -122,7 +121,7 @@ def table(record: dict[str, Any]) -> str:
     """The medians as a Markdown table."""
     lines = [
         "| | "
-        + " | ".join(f"steps/s, batch {b} | spinup over it | native over it" for b in record["turns"])
+        + " | ".join(f"steps/s, batch {b} | spinup over it | eager over it" for b in record["turns"])
         + " | replay of 1M steps |",
         "|---|" + "---|---|---|" * len(record["turns"]) + "---|",
     ]
@@ -131,7 +130,7 @@ def table(record: dict[str, Any]) -> str:
         for turns in record["turns"].values():
             speeds = [t[name] for t in turns if t[name]]
             cells.append(f"{statistics.median(speeds):.0f}" if speeds else "did not run")
-            cells += [ratios_over(name, ours, turns) for ours in ("spinup", "spinup, native")]
+            cells += [ratios_over(name, ours, turns) for ours in ("spinup", "spinup, eager")]
         size = record["bytes_per_transition"][name]  # bytes each are MB per million
         cells.append("not visible" if size is None else f"{size:.0f} MB")
         lines.append(f"| {name} ({record['packages'][name]}) | " + " | ".join(cells) + " |")

@@ -1,6 +1,6 @@
 """Update-only speed: every engine against the matrix products alone, turn by turn in one run.
 
-    python benchmarks/update.py [--engines eager fused compile] [--batch 100 256] [--turns 15]
+    python benchmarks/update.py [--engines eager native compile] [--batch 100 256] [--turns 15]
 
 The limit is what the matrix products of one update would take at the rate that torch reaches on the
 largest of them, measured in the same turn. Ratios are taken within a turn; the table shows their medians,
@@ -23,12 +23,12 @@ from gymnasium.spaces import Box
 from speed import machine
 
 from spinup.config import SACConfig
-from spinup.envs.spaces import action_spec
-from spinup.pytorch.engines.registry import make_learner
+from spinup.pytorch.agent import Agent
+from spinup.pytorch.engines.registry import choose_engine
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.torch_settings import thread_count, torch_settings
-from spinup.pytorch.variants.registry import make_objective
-from spinup.replay.storage import Block, Layout
+from spinup.pytorch.variants.registry import choose_variant, make_objective, update_options
+from spinup.replay.samplers import make_sampler
 
 RESULTS = Path(__file__).parent / "results"
 OBS, ACT, WIDTH = 17, 6, 256  # HalfCheetah, two hidden layers
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--engines", nargs="+", default=["eager", "fused", "native"])
+    parser.add_argument("--engines", nargs="+", default=["eager", "native"])
     parser.add_argument("--batch", type=int, nargs="+", default=[100, 256])
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--alpha", default="0.2", help='a number, or "auto"')
@@ -59,38 +59,51 @@ def main() -> None:
 
 def measure(args: argparse.Namespace, batch: int) -> list[dict[str, float]]:
     """Milliseconds per update of the limit and of each engine, for each turn."""
-    learners = {engine: make(args, engine, batch) for engine in args.engines}
-    block = random_block(batch)
+    pairs = {engine: make(args, engine, batch) for engine in args.engines}
+    batches = random_batches(batch)
     turns = []
     for turn in range(args.turns + 2):
         times = {"limit": limit(batch, args.device)}
-        for engine, learner in learners.items():
+        for name, (agent, engine) in pairs.items():
             start = time.perf_counter()
-            learner.update(block)
-            times[engine] = (time.perf_counter() - start) / COUNT * 1e3
+            engine.update(agent, batches)
+            times[name] = (time.perf_counter() - start) / COUNT * 1e3
         if turn > 1:  # two to warm up and to compile
             turns.append(times)
     return turns
 
 
-def make(args: argparse.Namespace, engine: str, batch: int) -> Any:
-    """A learner on the default networks."""
+def make(args: argparse.Namespace, engine: str, batch: int) -> tuple[Agent, Any]:
+    """An agent on the default networks, and its engine."""
     spaces = Box(-np.inf, np.inf, (OBS,)), Box(-1.0, 1.0, (ACT,))
     alpha = args.alpha if args.alpha.startswith("auto") else float(args.alpha)
     config = SACConfig(engine=engine, alpha=alpha, batch_size=batch)
+    variant = choose_variant(config, spaces[1])
     torch.manual_seed(0)
-    ac = MLPActorCritic(*spaces, hidden_sizes=(WIDTH, WIDTH)).to(args.device)
-    objective = make_objective(ac, config, spaces[1])
-    return make_learner(ac, objective, config, action_spec(spaces[1]), lambda ac, path: None)[0]
+    agent = Agent(
+        MLPActorCritic(*spaces, hidden_sizes=(WIDTH, WIDTH)).to(args.device),
+        update_options(variant, config, spaces[1]),
+        critics=config.critics,
+        has_value=variant.has_value,
+        make_policy=variant.make_policy,
+        seed=0,
+        save=lambda ac, path: None,
+    )
+    objective = make_objective(variant, config)
+    fields = (*make_sampler(config).batch_fields, *objective.noise_fields())
+    return agent, choose_engine(engine, agent, objective, fields, batch)[0]
 
 
-def random_block(batch: int) -> Block:
+def random_batches(batch: int) -> dict[str, Any]:
     """Batches of standard normal numbers, without terminal states."""
-    layout, rng = Layout(OBS, ACT), np.random.default_rng(0)
-    rows = rng.standard_normal((COUNT, batch, layout.width), dtype=np.float32)
-    rows[..., layout.a] = np.tanh(rows[..., layout.a])
-    rows[..., layout.d] = 0.0
-    return Block(layout, rows, rng.standard_normal((COUNT, 2, batch, ACT), dtype=np.float32))
+    rng = np.random.default_rng(0)
+    shapes = {"obs": (OBS,), "action": (ACT,), "reward": (), "next_obs": (OBS,)}
+    found: dict[str, Any] = {
+        name: rng.standard_normal((COUNT, batch, *shape), dtype=np.float32) for name, shape in shapes.items()
+    }
+    found["action"] = np.tanh(found["action"])
+    found["discount"] = np.full((COUNT, batch), 0.99, np.float32)
+    return {**found, "noise": rng.standard_normal((COUNT, 2, batch, ACT), dtype=np.float32)}
 
 
 def limit(batch: int, device: str) -> float:

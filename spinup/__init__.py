@@ -6,9 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from spinup.pytorch.model_file import register_actor_critic
-from spinup.pytorch.networks.actor_critic import MLPActorCritic
-from spinup.pytorch.variants.discrete import DiscreteMLPActorCritic
-from spinup.pytorch.variants.sac_v1 import MLPValueActorCritic
+from spinup.pytorch.networks.actor_critic import (
+    DiscreteMLPActorCritic,
+    MLPActorCritic,
+    MLPValueActorCritic,
+)
 
 if TYPE_CHECKING:
     from spinup.loggers.epoch_logger import EpochLogger

@@ -1,4 +1,4 @@
-"""SACConfig: every hyperparameter of a run, validated once, at the door."""
+"""SACConfig: every hyperparameter of a run, validated once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from spinup.errors import ConfigError
 
-ENGINES = ("auto", "eager", "fused", "native", "compile", "cuda_graph")
+ENGINES = ("auto", "eager", "native", "compile", "cuda_graph")
 VARIANTS = ("sac", "sac_v1")
 ENV_WORKERS = ("sync", "async")
 
@@ -23,7 +23,7 @@ class SACConfig:
     """Hyperparameters of one run; field names are the documented parameter names.
 
     Raises:
-        ConfigError: naming the first field whose value cannot work, and what would.
+        ConfigError: naming the first invalid field, and what is valid.
     """
 
     seed: int = 0  # seed of every random generator of the run, below 2**63
@@ -39,17 +39,20 @@ class SACConfig:
     update_after: int = 1000  # env interactions before the first gradient step
     update_every: int = 50  # env interactions between blocks of gradient steps
     num_test_episodes: int = 10  # deterministic test episodes per epoch
-    max_ep_len: int = 1000  # longest episode; a longer one is cut, and bootstraps
+    max_ep_len: int = 1000  # longest episode; a longer one is cut there and bootstraps
     save_freq: int = 1  # epochs between two saves of the model
     target_entropy: float | str = "auto"  # for a learned alpha; "auto" is -act_dim, or 0.3 log n (discrete)
-    engine: str = "auto"  # eager, fused, native, compile, cuda_graph; auto: fused where it applies
+    engine: str = "auto"  # eager, native, compile, cuda_graph; auto: native where supported, else eager
     device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda where there is one
-    num_envs: int = 1  # environments stepped side by side
+    num_envs: int = 1  # environments stepped together
     env_workers: str = "sync"  # "sync": in this process; "async": a process per environment
     env_timeout: float = 60.0  # seconds an async environment may take for one step or reset
     updates_per_step: float = 1.0  # gradient steps per env interaction
     threads: int | str = "auto"  # torch threads during the run
     variant: str = "sac"  # "sac", or "sac_v1" with a value network (Haarnoja 2018a)
+    n_step: int = 1  # longest window of rewards that a target sums
+    critics: int = 2  # number of critics
+    target_critics: int = 2  # critics, drawn at random for each batch, whose minimum forms the target
     checkpoint_every: int | str = "epoch"  # "epoch", or env steps between checkpoints; 0 is never
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
 
@@ -66,7 +69,7 @@ class SACConfig:
         _check_choice("variant", self.variant, VARIANTS)
         _check_choice("env_workers", self.env_workers, ENV_WORKERS)
         for name, value in {**numbers, **self._checked_alpha(), **self._checked_words()}.items():
-            object.__setattr__(self, name, value)  # NumPy's numbers become Python's
+            object.__setattr__(self, name, value)  # NumPy scalars become Python's
         self._check_counts()
 
     @property
@@ -87,10 +90,10 @@ class SACConfig:
         return self.epochs * self.steps_per_epoch
 
     def updates_due(self, n: int) -> int:
-        """Gradient steps that fall due at env interaction n, from 1.
+        """Gradient steps due at env interaction n, from 1.
 
         With `updates_per_step` = 1 this is `update_every` at each multiple of it from
-        `update_after` on. A fractional ratio is carried over, to rounding, without state.
+        `update_after` on. Fractions of a step carry over to the next block without state.
         """
         if n % self.update_every or n < self.update_after:
             return 0
@@ -135,11 +138,16 @@ class SACConfig:
                 f"num_envs={self.num_envs} must divide steps_per_epoch={self.steps_per_epoch}: "
                 f"steps_per_epoch={fits} would do"
             )
+        if self.target_critics > self.critics:
+            raise ConfigError(
+                f"target_critics={self.target_critics} of critics={self.critics}: give at most as many as "
+                "there are critics"
+            )
 
 
 _POSITIVE_INTS = (
     "steps_per_epoch", "epochs", "replay_size", "batch_size", "update_every", "max_ep_len", "save_freq",
-    "num_envs",
+    "num_envs", "n_step", "critics", "target_critics",
 )  # fmt: skip
 _COUNTS = ("start_steps", "update_after", "num_test_episodes")
 
@@ -156,10 +164,10 @@ def field_defaults() -> dict[str, Any]:
 
 
 def check_ac_kwargs(ac_kwargs: Any) -> None:
-    """Check what the default networks of both backends take.
+    """Check the arguments of the default networks of both backends.
 
     Raises:
-        ConfigError: if `ac_kwargs` is no dict, or its hidden_sizes are no list of whole numbers.
+        ConfigError: if `ac_kwargs` is not a dict, or its hidden_sizes are not a list of whole numbers.
     """
     if not isinstance(ac_kwargs, dict):
         raise ConfigError(f"ac_kwargs={ac_kwargs!r}: give a dict, such as dict(hidden_sizes=[256, 256])")
@@ -212,7 +220,7 @@ def _is_finite(value: Any) -> bool:
         return False
     try:
         return math.isfinite(value)
-    except (OverflowError, TypeError, ValueError):  # an int beyond the floats, an array of several
+    except (OverflowError, TypeError, ValueError):  # an int beyond float64's range, an array of several
         return False
 
 

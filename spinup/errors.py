@@ -1,19 +1,19 @@
-"""Errors a user can act on: one line that names the thing and the remedy.
+"""Errors a user can act on: one line that names the cause and the remedy.
 
-The command line prints these without a traceback and exits with code 2.
+The command line prints them without a traceback and exits with code 2.
 """
 
 
 class SpinupError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class ConfigError(SpinupError, ValueError):
-    """A value, or a combination of values, that cannot work."""
+    """An invalid value, or an invalid combination of values."""
 
 
 class EnvError(SpinupError, RuntimeError):
-    """An environment that breaks its own declaration: spaces, shapes, NaN, a crash, a hang."""
+    """An environment that violates its declared spaces, returns NaN, crashes or hangs."""
 
 
 class RunError(SpinupError, RuntimeError):

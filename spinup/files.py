@@ -1,4 +1,4 @@
-"""Files of a run: written whole or not at all, and read as data only."""
+"""Atomic and append-only file writing, and JSON."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ from spinup.errors import RunError
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, finds the old content or the new, never a part.
+    """Write a file atomically: after a crash, it has either its old or its new content.
 
     Raises:
-        OSError: nothing was changed (the disk is full, say).
+        OSError: if it cannot be written, for instance because the disk is full; the old content is kept.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with staged.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(staged, path)
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            staged.unlink()
+            temporary.unlink()
         raise
-    with contextlib.suppress(
-        OSError
-    ):  # the rename itself lasts once the folder is on disk, where folders can be
+    # Syncing the folder makes the rename durable; not every platform can.
+    with contextlib.suppress(OSError):
         handle = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -46,12 +45,12 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 
 
 class AppendedFile:
-    """A file that grows by whole pieces; a piece that cannot be written waits in memory.
+    """A file that is appended to in chunks; a chunk that cannot be written is kept in memory.
 
     Attributes:
-        path: the file; it is created by the first piece.
-        position: bytes that are known to be whole.
-        pending: pieces not yet on disk, oldest first.
+        path: the file, created by the first chunk.
+        position: the length of the completely written chunks, in bytes.
+        pending: chunks not yet written, oldest first.
     """
 
     def __init__(self, path: Path, position: int = 0) -> None:
@@ -60,12 +59,12 @@ class AppendedFile:
         self.pending: list[bytes] = []
 
     def append(self, data: bytes) -> OSError | None:
-        """Write the pieces that wait, then this one; a failure leaves the file at its last whole piece."""
+        """Write the pending chunks, then this one; see `flush`."""
         self.pending.append(data)
         return self.flush()
 
     def flush(self) -> OSError | None:
-        """Write the pieces that wait; the error that stopped it, or None."""
+        """Write the pending chunks; on failure, restore the last complete chunk and return the error."""
         try:
             while self.pending:
                 self._write(self.pending[0])
@@ -75,7 +74,7 @@ class AppendedFile:
         return None
 
     def truncate(self, position: int) -> None:
-        """Cut the file back to `position`, or to its own length where that is less."""
+        """Truncate the file to `position`, or keep its length if that is shorter."""
         if self.path.exists():
             position = min(position, self.path.stat().st_size)
             os.truncate(self.path, position)
@@ -83,8 +82,8 @@ class AppendedFile:
         else:
             self.position = 0
 
-    def whole_lines(self) -> list[str]:
-        """The lines of the file, which is cut after the last whole one."""
+    def complete_lines(self) -> list[str]:
+        """The complete lines of the file, which is truncated after the last of them."""
         if not self.path.exists():
             return []
         data = self.path.read_bytes()
@@ -94,8 +93,9 @@ class AppendedFile:
     def _write(self, data: bytes) -> None:
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
-            self.position = min(self.position, os.fstat(handle).st_size)  # less only if somebody cut it
-            write_all(handle, data, self.position)
+            # The file is shorter only if another process truncated it.
+            self.position = min(self.position, os.fstat(handle).st_size)
+            _write_all(handle, data, self.position)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(handle, self.position)
@@ -104,8 +104,8 @@ class AppendedFile:
             os.close(handle)
 
 
-def write_all(handle: int, data: bytes, position: int) -> None:
-    """Write every byte at `position` and flush to the disk."""
+def _write_all(handle: int, data: bytes, position: int) -> None:
+    """Write all bytes at `position` and sync the file to disk."""
     os.lseek(handle, position, os.SEEK_SET)
     view = memoryview(data)
     while view:
@@ -118,25 +118,25 @@ def write_all(handle: int, data: bytes, position: int) -> None:
 
 
 def to_json(value: Any, *, strict: bool = False) -> Any:
-    """The value as what JSON can hold.
+    """Convert a value to one that JSON can represent.
 
-    Numbers, strings, None, lists, tuples, dicts, arrays and tensors become themselves; nan and inf
-    become strings, because JSON has no word for them. Classes and functions become their qualified names and
-    all else its repr, unless `strict`.
+    Numbers, strings, None, lists, tuples, dicts, arrays and tensors keep their content; nan and inf become
+    strings, which JSON lacks. Unless `strict`, classes and functions become their qualified names, and all
+    other values their repr.
 
     Raises:
-        TypeError: if `strict`, for a value that JSON cannot hold.
+        TypeError: if `strict`, for a value that JSON cannot represent.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
-    if isinstance(value, np.inexact):  # what item() makes of a longdouble is one again
+    if isinstance(value, np.inexact):  # item() of a longdouble returns a longdouble
         plain = complex if isinstance(value, np.complexfloating) else float
         return to_json(plain(value), strict=strict)
     if isinstance(value, np.generic):
         return to_json(value.item(), strict=strict)
-    if hasattr(value, "tolist") and not isinstance(value, type):  # arrays and tensors, not their classes
+    if hasattr(value, "tolist") and not isinstance(value, type):  # arrays and tensors, but not their classes
         return to_json(value.tolist(), strict=strict)
     if isinstance(value, dict):
         return {str(key): to_json(item, strict=strict) for key, item in value.items()}
@@ -152,7 +152,7 @@ def to_json(value: Any, *, strict: bool = False) -> Any:
 
 
 def jsonable_entries(state: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The entries that JSON can hold, made so, and the names of the others."""
+    """The entries that JSON can represent, converted, and the names of the others."""
     kept, skipped = {}, []
     for key, value in state.items():
         try:
@@ -169,10 +169,10 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """The JSON object in a file.
 
     Raises:
-        RunError: if the file is missing or damaged.
+        RunError: if the file is missing, or is not a JSON object.
     """
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -180,15 +180,15 @@ def read_json(path: str | Path) -> dict[str, Any]:
         reason = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read as JSON"
         raise RunError(f"{path} {reason}: was it written by a run that saved its state?") from None
     if not isinstance(value, dict):
-        raise RunError(f"{path} holds no JSON object: was it written by a run that saved its state?")
+        raise RunError(f"{path} is not a JSON object: was it written by a run that saved its state?")
     return value
 
 
 def existing_dir(path: str | Path) -> Path:
-    """The path, if it is a folder.
+    """The path of an existing folder.
 
     Raises:
-        RunError: naming the path and the nearest folder beside it.
+        RunError: if it is none, naming the closest sibling folder.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,7 +1,9 @@
-"""What the loop sees of its parts, whatever their framework and engine."""
+"""Interfaces between the parts of a run; any framework, engine or place of collection fits behind them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,18 +11,18 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from spinup.replay.transition import Batches, Transitions
+
 Float = NDArray[np.float32]
+Metrics = dict[str, NDArray[Any]]  # by name, with leading axis n, the number of gradient steps
+Act = Callable[[Float], Float]  # observations (N, obs_dim) to actions (N, act_dim)
 
 
-class Learner(Protocol):
-    """What the loop sees of an algorithm, whatever its framework and engine."""
+class Agent(Protocol):
+    """All learned state: networks, targets, optimizers, temperature, random generators."""
 
     def act(self, obs: Float, deterministic: bool) -> Float:
         """Actions (N, act_dim) for observations (N, obs_dim)."""
-        ...
-
-    def update(self, block: Any) -> dict[str, Float]:
-        """One gradient step per batch of the block; metrics with leading axis n."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -36,50 +38,86 @@ class Learner(Protocol):
         ...
 
 
-class Replay(Protocol):
-    """What the loop sees of a replay buffer, in memory or on a device.
+class Engine(Protocol):
+    """How an update is computed."""
 
-    total: rows ever written; the last `len` of them are held.
+    def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
+        """The random inputs that an update on these batches needs, as further fields."""
+        ...
+
+    def update(self, agent: Any, batches: Batches) -> Metrics:
+        """One gradient step per batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A finished episode of environment `env`: its return and its number of steps."""
+
+    env: int
+    ret: float
+    length: int
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What one call of a collector brought.
+
+    transitions: by field (see `transition_fields`), or empty; episodes: those that ended; note: a line for
+    the log, or empty.
     """
 
-    total: int
+    transitions: Transitions
+    episodes: list[Episode]
+    note: str = ""
 
-    def __len__(self) -> int: ...
 
-    def add(self, rows: Float) -> None:
-        """Append rows."""
+class Collector(Protocol):
+    """Transitions from environments, given a policy."""
+
+    num_envs: int
+    env_steps: int  # environment interactions so far, over all environments
+
+    def start(self) -> None:
+        """Begin the first episode everywhere, unless that was done."""
         ...
 
-    def sample(self, count: int, batch_size: int, rng: Generator) -> Any:
-        """A block of batches, opaque to the loop but for `arrays(k)`, its k-th batch by name."""
+    def collect(self, act: Act) -> Collected:
+        """Act once in every environment."""
         ...
 
-    def read(self, start: int, stop: int) -> Float:
-        """Rows written as number start up to stop."""
+    def state_dict(self) -> dict[str, Any]:
+        """The running episodes, as arrays, numbers and strings."""
         ...
 
-    def restore(self, start: int, rows: Float) -> None:
-        """Hold `rows`, as those written as number start and on, and no others."""
+    def load_state_dict(self, state: dict[str, Any]) -> str:
+        """Continue where `state` was taken; returns a line for the log, or an empty one."""
         ...
 
 
-class Watch(Protocol):
-    """Who looks at the run between steps: checkpoints, and requests to stop."""
+class Evaluator(Protocol):
+    """Runs test episodes."""
+
+    def evaluate(self, act: Act, round_number: int) -> tuple[list[Episode], list[str]]:
+        """The episodes of one test, and lines for the log; the same for the same round and policy."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What tests depend on, as arrays, numbers and strings."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        ...
+
+
+class RunMonitor(Protocol):
+    """Called by the loop between steps: writes checkpoints and honors requests to stop."""
 
     def after_step(self, trainer: Any) -> None:
         """Called between two steps; what it raises stops the run there."""
         ...
 
-    def within_test(self) -> None:
+    def during_test(self) -> None:
         """Called before each step of a test; what it raises stops the run before that test."""
         ...
-
-
-class Unwatched:
-    """Nobody looks."""
-
-    def after_step(self, trainer: Any) -> None:
-        """Go on."""
-
-    def within_test(self) -> None:
-        """Go on."""

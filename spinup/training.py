@@ -1,4 +1,4 @@
-"""THE loop: collect, store, update, test, log, save. It knows no framework.
+"""The training loop: collect, store, update, test, log, save. It knows no framework.
 
     for every step of N environments:
         act at random for the first `start_steps` actions, then by the policy
@@ -6,8 +6,9 @@
         at each multiple of `update_every` from `update_after` on: a block of gradient steps
         at each end of an epoch: save, test, log
 
-n counts environment interactions from 1, over all environments. All that the next step depends on is in
-`Trainer.state_dict()`; a run is stopped and continued between two steps, or before a test.
+n counts environment interactions from 1, over all environments; the collector counts them. All that the
+next step depends on is in `Trainer.state_dict()`; a run is stopped and continued between two steps, or
+before a test.
 """
 
 from __future__ import annotations
@@ -22,16 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.collect.collector import Collector, Episode, evaluate
-from spinup.collect.crash_recovery import collector_state, rebuild, restart, restore_collector
 from spinup.config import SACConfig
-from spinup.envs.workers import EnvCrash
+from spinup.envs.spaces import ActionSpec
 from spinup.errors import SpinupError
 from spinup.files import atomic_write
-from spinup.interfaces import Learner as Learner
-from spinup.interfaces import Replay as Replay
-from spinup.interfaces import Unwatched, Watch
+from spinup.interfaces import Agent, Collector, Engine, Episode, Evaluator, RunMonitor
 from spinup.loggers.epoch_logger import EpochLogger
+from spinup.replay.buffer import ReplayBuffer
 
 Float = NDArray[np.float32]
 LOOP_STREAM = 0
@@ -47,86 +45,93 @@ class Trainer:
 
     Args:
         config: the hyperparameters.
-        learner, replay: of either backend.
-        collector, tester: environments to learn from, and others to test on.
-        logger: where rows go.
-        callback: called with each epoch's row; a return of False ends the run.
-        around_tests: a context in which tests run, which keeps global generators as they were.
-        watch: called between steps.
+        agent: all learned state.
+        engine: computes the updates of `agent`.
+        replay: stores transitions and samples batches.
+        collector: makes transitions.
+        evaluator: runs test episodes.
+        actions: draws the random actions of the first steps.
+        logger: receives the rows.
+        callback: called with each epoch's row; if it returns False the run ends.
+        isolate_tests: a context in which tests run, which preserves global random generators.
+        monitor: called between steps.
     """
 
     def __init__(
         self,
         config: SACConfig,
         *,
-        learner: Learner,
-        replay: Replay,
+        agent: Agent,
+        engine: Engine,
+        replay: ReplayBuffer,
         collector: Collector,
-        tester: Collector,
+        evaluator: Evaluator,
+        actions: ActionSpec,
         logger: EpochLogger,
         callback: Callable[[dict[str, Any]], Any] | None = None,
-        around_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
-        watch: Watch | None = None,
+        isolate_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        monitor: RunMonitor | None = None,
     ) -> None:
-        self.config, self.learner, self.replay, self.logger = config, learner, replay, logger
-        self.collector, self.tester = collector, tester
-        self.callback, self.around_tests, self.watch = callback, around_tests, watch or Unwatched()
-        self.tester_statistics = tester.vector.statistics()
+        self.config, self.agent, self.engine, self.replay = config, agent, engine, replay
+        self.collector, self.evaluator, self.actions, self.logger = collector, evaluator, actions, logger
+        self.callback, self.isolate_tests, self.monitor = callback, isolate_tests, monitor
         self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, LOOP_STREAM]))
-        self.n = 0
         self.epoch = 0
         self.best_return = -np.inf
         self.stopped = False
         self.unsaved: set[str] = set()
-        self.block: Any = None
+        self.batches: dict[str, Any] = {}
         self.started = time.perf_counter()
 
+    @property
+    def n(self) -> int:
+        """Environment interactions so far."""
+        return self.collector.env_steps
+
     def run(self) -> None:
-        """Train from where the run stands to its planned end, or until the callback stops it."""
+        """Train from the present state to the planned end, or until the callback stops the run."""
         config = self.config
-        if not self.collector.started:
-            self.collector.start()
+        self.collector.start()
         while self.epoch < config.epochs and not self.stopped:
             if self.n < (self.epoch + 1) * config.steps_per_epoch:
                 self.step()
             else:
                 self.end_epoch(self.epoch + 1)
             self.logger.progress(self.n, config.total_steps)
-            self.watch.after_step(self)
+            if self.monitor is not None:
+                self.monitor.after_step(self)
 
     def step(self) -> None:
-        """Act once in every environment, and learn as much as is due then."""
+        """Act once in every environment, then make the updates that fall due."""
         before = self.n
-        self.collect()
+        collected = self.collector.collect(self.choose_actions)
+        if collected.note:
+            self.logger.log(collected.note, color="yellow")
+        if collected.transitions:
+            self.replay.add(collected.transitions)
+        for episode in collected.episodes:
+            self.logger.store(EpRet=episode.ret, EpLen=episode.length)
         for n in _multiples(before, self.n, self.config.update_every):
             self.update(self.config.updates_due(n))
 
-    def collect(self) -> None:
-        """Act once in every environment and store what happened."""
-        collector = self.collector
-        at_random = min(max(self.config.start_steps - self.n, 0), collector.num_envs)
-        if at_random < collector.num_envs:
-            actions = collector.actions.within(self.learner.act(collector.obs, False))
-            if at_random:
-                actions[:at_random] = collector.actions.sample(self.rng, at_random)
-        else:
-            actions = collector.actions.sample(self.rng, at_random)
-        try:
-            rows, finished = collector.step(actions)
-        except EnvCrash as crash:
-            self.logger.log(restart(collector, crash), color="yellow")
-            return
-        self.replay.add(rows)
-        self.n += len(rows)
-        for episode in finished:
-            self.logger.store(EpRet=episode.ret, EpLen=episode.length)
+    def choose_actions(self, obs: Float) -> Float:
+        """Random actions for the first `start_steps` interactions, then the policy's, (N, act_dim)."""
+        at_random = min(max(self.config.start_steps - self.n, 0), len(obs))
+        if at_random == len(obs):
+            return self.actions.sample(self.rng, at_random)
+        chosen = self.agent.act(obs, False)
+        if at_random:
+            chosen = chosen.copy()
+            chosen[:at_random] = self.actions.sample(self.rng, at_random)
+        return chosen
 
     def update(self, count: int) -> None:
-        """`count` gradient steps, each on a batch of its own."""
+        """`count` gradient steps, each on its own batch."""
         if count == 0:
             return
-        self.block = block = self.replay.sample(count, self.config.batch_size, self.rng)
-        metrics = self.learner.update(block)
+        batches = self.replay.sample(count, self.config.batch_size, self.rng)
+        self.batches = batches = {**batches, **self.engine.draw_noise(batches, self.rng)}
+        metrics = self.engine.update(self.agent, batches)
         finite = np.isfinite(metrics["LossQ"]) & np.isfinite(metrics["LossPi"])
         if not finite.all():
             self.dump(int(np.argmin(finite)))
@@ -137,9 +142,10 @@ class Trainer:
         self.logger.store(**metrics)
 
     def dump(self, k: int) -> None:
-        """Keep the k-th batch of the last block, for whoever looks for the cause."""
+        """Write the k-th batch of the last block to a file, to help find the cause of a divergence."""
         buffer = io.BytesIO()
-        np.savez(buffer, **self.block.arrays(k))
+        arrays: dict[str, Any] = {name: _on_host(values[k]) for name, values in self.batches.items()}
+        np.savez(buffer, **arrays)
         self._write(DUMP, lambda: atomic_write(Path(self.logger.output_dir) / DUMP, buffer.getvalue()))
 
     def end_epoch(self, epoch: int) -> None:
@@ -162,49 +168,40 @@ class Trainer:
                 self.save("model")
 
     def test(self, epoch: int) -> list[Episode]:
-        """The deterministic test episodes of an epoch; whatever happens, training is as it was before."""
-        tester, episodes = self.tester, self.config.num_test_episodes
-        while True:
-            try:
-                with self.around_tests():
-                    finished = evaluate(tester, self._best_action, episodes, epoch - 1)
-            except EnvCrash as crash:
-                rebuild(tester, crash)
-                tester.vector.restore_statistics([*self.tester_statistics])
-                self.logger.log(f"test environment {crash}: restarted, the test begins again", color="yellow")
-            else:
-                self.tester_statistics = tester.vector.statistics()
-                return finished
+        """The deterministic test episodes of an epoch; they leave training as it was before."""
+        with self.isolate_tests():
+            episodes, lines = self.evaluator.evaluate(self._best_action, epoch - 1)
+        for line in lines:
+            self.logger.log(line, color="yellow")
+        return episodes
 
     def save(self, name: str) -> bool:
-        """Write a model for users; returns whether it could be written, else the next epoch tries again."""
-        return self._write(name, lambda: self.learner.save(Path(self.logger.output_dir), name))
+        """Write a model for users; returns False if it could not be written, to be retried next epoch."""
+        return self._write(name, lambda: self.agent.save(Path(self.logger.output_dir), name))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the rest of the run depends on, but for the replay buffer's rows."""
+        """All that the rest of the run depends on, except the replay buffer's rows."""
         return {
-            "n": self.n,
             "epoch": self.epoch,
             "best_return": self.best_return,
             "stopped": self.stopped,
             "seconds": time.perf_counter() - self.started,
             "rng": self.rng.bit_generator.state,
-            "learner": self.learner.state_dict(),
-            "collector": collector_state(self.collector),
-            "tester": {str(i): values for i, values in enumerate(self.tester_statistics)},
+            "agent": self.agent.state_dict(),
+            "collector": self.collector.state_dict(),
+            "evaluator": self.evaluator.state_dict(),
             "log": self.logger.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly where `state` was taken; the replay buffer is restored apart."""
-        self.n, self.epoch, self.best_return = state["n"], state["epoch"], state["best_return"]
+        """Continue exactly where `state` was taken; the replay buffer is restored separately."""
+        self.epoch, self.best_return = state["epoch"], state["best_return"]
         self.stopped = state["stopped"]
         self.started = time.perf_counter() - state["seconds"]
         self.rng.bit_generator.state = state["rng"]
-        self.learner.load_state_dict(state["learner"])
-        self.tester_statistics = [state["tester"][str(i)] for i in range(len(state["tester"]))]
-        self.tester.vector.restore_statistics([*self.tester_statistics])
-        note = restore_collector(self.collector, state["collector"])
+        self.agent.load_state_dict(state["agent"])
+        self.evaluator.load_state_dict(state["evaluator"])
+        note = self.collector.load_state_dict(state["collector"])
         self.logger.load_state_dict(state["log"])
         if note:
             self.logger.log(note, color="yellow")
@@ -214,15 +211,16 @@ class Trainer:
             write()
         except OSError as error:
             if name not in self.unsaved:
-                self.logger.log(f"could not write {name} ({error}): training goes on", color="red")
+                self.logger.log(f"could not write {name} ({error}): training continues", color="red")
             self.unsaved.add(name)
             return False
         self.unsaved.discard(name)
         return True
 
     def _best_action(self, obs: Float) -> Float:
-        self.watch.within_test()
-        return self.learner.act(obs, True)
+        if self.monitor is not None:
+            self.monitor.during_test()
+        return self.agent.act(obs, True)
 
     def _log_row(self, epoch: int) -> dict[str, Any]:
         log = self.logger.log_tabular
@@ -242,6 +240,10 @@ class Trainer:
             log(key, average_only=True)
         log("StepsPerSecond", self.n / elapsed)
         return self.logger.dump_tabular()
+
+
+def _on_host(values: Any) -> NDArray[Any]:
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
 
 
 def _multiples(before: int, after: int, of: int) -> range:

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from helpers import make, random_block
+from helpers import make, random_batches
 from torch import nn
-
-from spinup.replay.storage import Layout
 
 STEPS = {torch.float64: 100, torch.float32: 10}
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-6}
@@ -21,14 +19,15 @@ CASES = [
     for dtype in STEPS
 ]
 BOUNDS: dict[str, Any] = {"low": [-1.0, -2.0, 0.5], "high": [1.0, 0.5, 3.0], "act_dim": 3, "obs_dim": 5}
-LAYOUT = Layout(BOUNDS["obs_dim"], BOUNDS["act_dim"])
+SIZES = {"obs_dim": BOUNDS["obs_dim"], "act_dim": BOUNDS["act_dim"]}
 
 
-def admit(eager: Any, other: Any, dtype: torch.dtype, layout: Layout = LAYOUT, blocks: int = 2) -> None:
+def admit(eager: Any, other: Any, dtype: torch.dtype, blocks: int = 2) -> None:
     """Assert that both learners, in the same state, stay together for 100 (float64) or 10 updates."""
     for seed in range(blocks):
-        block = random_block(layout, STEPS[dtype] // blocks, 20, seed, NUMPY[dtype])
-        compare(eager.update(block), other.update(block), TOLERANCE[dtype], "metrics")
+        count = STEPS[dtype] // blocks
+        batches = random_batches(**SIZES, count=count, batch=20, seed=seed, dtype=NUMPY[dtype])
+        compare(eager.update(batches), other.update(batches), TOLERANCE[dtype], "metrics")
     compare(eager.state_dict(), other.state_dict(), TOLERANCE[dtype], "state")
 
 

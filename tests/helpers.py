@@ -15,10 +15,10 @@ from torch import nn
 
 from spinup import MLPActorCritic, sac_pytorch
 from spinup.config import SACConfig
-from spinup.envs.spaces import action_spec
-from spinup.pytorch.engines.registry import make_learner
-from spinup.pytorch.variants.registry import make_objective
-from spinup.replay.storage import Block, Layout
+from spinup.pytorch.agent import Agent
+from spinup.pytorch.engines.registry import choose_engine
+from spinup.pytorch.variants.registry import choose_variant, make_objective, update_options
+from spinup.replay.samplers import make_sampler
 
 SMALL = {
     "ac_kwargs": {"hidden_sizes": (8, 8)},
@@ -32,8 +32,7 @@ SMALL = {
     "max_ep_len": 20,
     "threads": 1,
 }
-LAYOUT = Layout(obs_dim=3, act_dim=2)
-ENGINES = ("eager", "fused", "native")
+ENGINES = ("eager", "native")
 TIMING = ("Time", "StepsPerSecond")
 
 
@@ -90,21 +89,28 @@ class Diary(gym.Env[Any, Any]):
 
 
 def check_diary(rows: Any, lengths: tuple[int, ...] = (3, 5, 1, 4), max_ep_len: int = 1000) -> None:
-    """Assert that rows of one Diary, in order, are its transitions: none missing, none invented."""
-    layout, episode, t = Layout(2, 1), 0, 0
-    for row in rows:
+    """Assert that rows of one Diary, in order, are its transitions: none missing, none invented.
+
+    `rows` holds the columns of one environment, by field.
+    """
+    episode, t = 0, 0
+    for k in range(len(rows["reward"])):
         length = lengths[episode % len(lengths)]
-        assert tuple(row[layout.o]) == (episode, t)
-        assert tuple(row[layout.o2]) == (episode, t + 1)
-        assert row[layout.r] == 100 * episode + t + 1
+        assert tuple(rows["obs"][k]) == (episode, t)
+        assert tuple(rows["next_obs"][k]) == (episode, t + 1)
+        assert rows["reward"][k] == 100 * episode + t + 1
+        if "episode_start" in rows:
+            assert rows["episode_start"][k] == (t == 0)
         t += 1
-        assert row[layout.d] == float(t == length and episode % 2 == 0)
+        assert rows["terminated"][k] == (t == length and episode % 2 == 0)
         if t in (length, max_ep_len):
             episode, t = episode + 1, 0
 
 
 class FourCalls(nn.Module):
     """A user's actor-critic that offers the documented calls and nothing else."""
+
+    engines = ("compile", "cuda_graph")  # which may trace it
 
     def __init__(self, observation_space: Any, action_space: Any, width: int = 8) -> None:
         super().__init__()
@@ -215,23 +221,61 @@ def small_ac(
     return MLPActorCritic(*spaces, **{"hidden_sizes": (8, 8), **kwargs})
 
 
-def random_block(
-    layout: Layout = LAYOUT, count: int = 1, batch: int = 5, seed: int = 0, dtype: Any = np.float32
-) -> Block:
+Batches = dict[str, Any]
+
+
+def random_batches(
+    obs_dim: int = 3, act_dim: int = 2, count: int = 1, batch: int = 5, seed: int = 0, dtype: Any = np.float32
+) -> Batches:
     """Batches of standard normal observations and rewards, actions in (-1, 1), some terminal."""
     rng = np.random.default_rng(seed)
-    rows = rng.standard_normal((count, batch, layout.width)).astype(dtype)
-    rows[..., layout.a] = np.tanh(rows[..., layout.a])
-    rows[..., layout.d] = rng.random((count, batch)) < 0.3
-    noise = rng.standard_normal((count, 2, batch, layout.act_dim)).astype(dtype)
-    return Block(layout, rows, noise)
+    ongoing = rng.random((count, batch)) >= 0.3
+    found = {
+        "obs": rng.standard_normal((count, batch, obs_dim)),
+        "action": np.tanh(rng.standard_normal((count, batch, act_dim))),
+        "reward": rng.standard_normal((count, batch)),
+        "discount": 0.99 * ongoing,
+        "next_obs": rng.standard_normal((count, batch, obs_dim)),
+        "noise": rng.standard_normal((count, 2, batch, act_dim)),
+    }
+    return {name: values.astype(dtype) for name, values in found.items()}
 
 
-def make(ac: nn.Module, engine: str = "eager", act_dim: int = 2, **changes: Any) -> Any:
-    """The learner of `engine` over `ac`, saving nothing; "tf1" keeps `ac` equal to its graph."""
+class Learner:
+    """An agent with the engine that updates it, as a run has them."""
+
+    def __init__(self, agent: Agent, engine: Any) -> None:
+        self.agent, self.engine, self.ac = agent, engine, agent.ac
+        self.act, self.state_dict, self.load_state_dict = agent.act, agent.state_dict, agent.load_state_dict
+
+    def update(self, batches: Batches) -> dict[str, Any]:
+        """One gradient step per batch."""
+        return self.engine.update(self.agent, batches)
+
+
+def make_agent(ac: nn.Module, config: SACConfig, action_space: Any) -> tuple[Agent, Any, tuple[str, ...]]:
+    """An agent that saves nothing, its objective, and the fields of its batches."""
+    variant = choose_variant(config, action_space)
+    agent = Agent(
+        ac,
+        update_options(variant, config, action_space),
+        critics=config.critics,
+        has_value=variant.has_value,
+        make_policy=variant.make_policy,
+        seed=config.seed,
+        save=lambda ac, path: None,
+    )
+    objective = make_objective(variant, config)
+    return agent, objective, (*make_sampler(config).batch_fields, *objective.noise_fields())
+
+
+def make(
+    ac: nn.Module, engine: str = "eager", act_dim: int = 2, action_space: Any = None, **changes: Any
+) -> Any:
+    """A Learner over `ac` with that engine; "tf1" keeps `ac` equal to its graph."""
     if engine == "tf1":
         return importlib.import_module("graphs").Mirror(ac, act_dim, **changes)
-    config = SACConfig(engine=engine, **{"batch_size": 5, **changes})
-    actions = action_spec(Box(-1.0, 1.0, (act_dim,), np.float32))
-    objective = make_objective(ac, config, actions.space)
-    return make_learner(ac, objective, config, actions, lambda ac, path: None)[0]
+    config = SACConfig(**{"batch_size": 5, **changes})
+    space = Box(-1.0, 1.0, (act_dim,), np.float32) if action_space is None else action_space
+    agent, objective, fields = make_agent(ac, config, space)
+    return Learner(agent, choose_engine(engine, agent, objective, fields, config.batch_size)[0])

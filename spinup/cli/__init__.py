@@ -1,1 +1,1 @@
-"""The command line: main, flags, values, and one file per subcommand."""
+"""The command line: `main` dispatches to one module per subcommand."""

@@ -1,104 +1,105 @@
-"""Flags of a training command, taken from the signature of the function that it calls."""
+"""Flags of a training command, derived from the signature of the function it calls."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spinup.cli.values import activation, fit, read_value
+from spinup.cli.values import activation, cast_like, read_value
 from spinup.config import SACConfig, nearest
 from spinup.errors import ConfigError
 
-# Parameters that a word cannot give; the command line fills them itself or leaves them alone.
-_NO_FLAGS = ("env_fn", "actor_critic", "logger_kwargs", "callback")
+# Parameters without a flag: the command line sets them itself, or their values cannot be written as text.
+_NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback")
 SHORTCUTS = {"hid": "ac_kwargs:hidden_sizes", "act": "ac_kwargs:activation", "dt": "datestamp"}
-SWITCHES = ("datestamp", "overwrite")
-_PLACES = {
-    "exp_name": "name of the experiment, and of its folder; seeds of one name are plotted together",
-    "data_dir": "folder that all experiments go into",
-    "datestamp": "put the date and time into the folder's name, so that no two runs meet",
-    "overwrite": "replace the run that the folder holds",
+_OUTPUT_SWITCHES = ("datestamp", "overwrite")
+_OUTPUT_FLAGS = {
+    "exp_name": "name of the experiment and of its folder; plots group seeds by it",
+    "data_dir": "parent folder of all experiments",
+    "datestamp": "add the date and time to the folder's name",
+    "overwrite": "replace the run in the folder",
 }
-_DOCS = {
-    "ac_kwargs": "settings of the networks, one by one with --ac_kwargs:<name>",
-    "resume": "continue the run that the folder holds, if it does",
+_PARAMETER_DOCS = {
+    "ac_kwargs": "arguments of the networks; --ac_kwargs:<name> sets a single one",
+    "resume": "continue the run in the folder, if there is one",
 }
 
 
 @dataclass
-class Command:
-    """What the flags of a training command ask for.
+class TrainFlags:
+    """Parsed flags of a training command.
 
     Attributes:
         env: environment ids.
-        params: values by parameter; `a:b` is an entry of the dict parameter a.
-        shorthands: names for parameters in folders, where --flag[short] gave them.
-        places: exp_name, data_dir, datestamp and overwrite, as far as given.
+        params: values by parameter; the key `a:b` is the entry b of the dict parameter a.
+        shorthands: names of parameters in folder names, as given by --flag[short].
+        output: exp_name, data_dir, datestamp and overwrite, where given.
     """
 
     env: list[str] = field(default_factory=list)
     params: dict[str, list[Any]] = field(default_factory=dict)
     shorthands: dict[str, str] = field(default_factory=dict)
-    places: dict[str, Any] = field(default_factory=dict)
+    output: dict[str, Any] = field(default_factory=dict)
 
 
 def flag_defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """The parameters of a training function that are flags, with their defaults."""
+    """The parameters of a training function that have a flag, with their defaults."""
     parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.name not in _NO_FLAGS}
+    return {p.name: p.default for p in parameters if p.name not in _NO_FLAG}
 
 
-def parse(words: Sequence[str], function: Callable[..., Any]) -> Command:
-    """Read the words after the subcommand.
+def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlags:
+    """Parse the arguments after the subcommand.
 
     Raises:
-        ConfigError: naming the first flag or value that cannot be, and the nearest that can.
+        ConfigError: for the first invalid flag or value, naming the closest valid one.
     """
     defaults = flag_defaults(function)
-    entries = _entries(function)
-    command = Command()
+    networks = _network_parameters(function)
+    parsed = TrainFlags()
     seen: set[str] = set()
     for flag, shorthand, given in _split(words):
-        name = _resolve(flag, defaults, entries)
+        name = _parameter_name(flag, defaults, networks)
         if name in seen:
             raise ConfigError(f"--{flag} is given twice: give all its values after one flag")
         seen.add(name)
-        if shorthand is not None and name not in SWITCHES:
-            command.shorthands[name] = shorthand
-        _take(command, flag, name, given, defaults, _uses_torch(function))
-    for name in command.params:
-        if ":" in name and name.split(":")[0] in command.params:
+        if shorthand is not None and name not in _OUTPUT_SWITCHES:
+            parsed.shorthands[name] = shorthand
+        default = False if name in _OUTPUT_SWITCHES else defaults.get(name.split(":")[0])
+        if not given and not isinstance(default, bool):
+            raise ConfigError(f"--{flag} needs a value: --help lists the flags with their defaults")
+        if name in _OUTPUT_FLAGS:
+            parsed.output[name] = _read_output(flag, name, given)
+        elif name == "env":
+            parsed.env = given
+        elif name == SHORTCUTS["act"]:
+            parsed.params[name] = [_read_activation(w) for w in given] if _uses_torch(networks) else given
+        elif isinstance(default, bool):
+            parsed.params[name] = [_read_bool(flag, word) for word in given] or [True]
+        else:
+            like = None if ":" in name else default
+            parsed.params[name] = [cast_like(read_value(word), like) for word in given]
+    for name in parsed.params:
+        if ":" in name and name.split(":")[0] in parsed.params:
             raise ConfigError(f"--{name} and --{name.split(':')[0]} are both given: give one of them")
-    return command
+    return parsed
 
 
-def _take(
-    command: Command, flag: str, name: str, given: list[str], defaults: dict[str, Any], torch_names: bool
-) -> None:
-    default = False if name in SWITCHES else defaults.get(name.split(":")[0])
-    if not given and not isinstance(default, bool):
-        raise ConfigError(f"--{flag} needs a value: --help lists the flags with their defaults")
-    if name in SWITCHES or name in _PLACES:
-        if len(given) > 1:
-            raise ConfigError(f"--{flag} takes one value, not {len(given)}: {' '.join(given)}")
-        command.places[name] = _switch(flag, given) if name in SWITCHES else given[0]
-    elif name == "env":
-        command.env = given
-    elif name == SHORTCUTS["act"]:
-        command.params[name] = [_read_activation(word) for word in given] if torch_names else given
-    elif isinstance(default, bool):
-        command.params[name] = [_switch(flag, [word]) for word in given] or [True]
-    else:
-        command.params[name] = [fit(read_value(word), None if ":" in name else default) for word in given]
+def _read_output(flag: str, name: str, given: list[str]) -> Any:
+    if len(given) > 1:
+        raise ConfigError(f"--{flag} takes one value, not {len(given)}: {' '.join(given)}")
+    if name in _OUTPUT_SWITCHES:
+        return _read_bool(flag, given[0]) if given else True
+    return given[0]
 
 
-def _switch(flag: str, given: list[str]) -> bool:
-    value = fit(read_value(given[0]), False) if given else True
+def _read_bool(flag: str, word: str) -> bool:
+    value = cast_like(read_value(word), False)
     if not isinstance(value, bool):
-        raise ConfigError(f"--{flag} {given[0]}: give True or False, or nothing for True")
+        raise ConfigError(f"--{flag} {word}: give True or False, or no value for True")
     return value
 
 
@@ -109,17 +110,17 @@ def _read_activation(word: str) -> Any:
 
 
 def _split(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]:
-    """(flag, shorthand or None, words) of each flag."""
+    """(flag, shorthand or None, values) for each flag."""
     flags: list[tuple[str, str | None, list[str]]] = []
     for word in words:
         match = re.fullmatch(r"--([^\[\]=]+)(?:\[([^\]]*)\])?(?:=(.*))?", word, re.DOTALL)
         if match:
             flag, shorthand, value = match.groups()
             if shorthand is not None and not re.fullmatch(r"[\w.-]+", shorthand, re.ASCII):
-                raise ConfigError(f"{word!r}: a shorthand is letters, digits, dots and dashes")
+                raise ConfigError(f"{word!r}: a shorthand consists of letters, digits, dots and dashes")
             flags.append((flag, shorthand, [] if value is None else [value]))
         elif word.startswith("--"):
-            raise ConfigError(f"{word!r} is no flag: write --flag value, or --flag[short] value")
+            raise ConfigError(f"{word!r} is not a valid flag: write --flag value, or --flag[short] value")
         elif not flags:
             raise ConfigError(f"unexpected {word!r}: every value follows a flag, as in --env {word}")
         elif re.match(r"-[a-zA-Z]", word) and word.lower() not in ("-inf", "-nan"):
@@ -129,59 +130,59 @@ def _split(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]:
     return flags
 
 
-def _resolve(flag: str, defaults: dict[str, Any], entries: dict[str, list[str]]) -> str:
-    """The parameter that a flag means."""
+def _parameter_name(flag: str, defaults: dict[str, Any], networks: Mapping[str, inspect.Parameter]) -> str:
+    """The parameter that a flag sets, shortcuts resolved."""
     name = SHORTCUTS.get(flag, flag)
     outer, _, inner = name.partition(":")
-    if not inner and (name in defaults or name in _PLACES or name == "env"):
+    if not inner and (name in defaults or name in _OUTPUT_FLAGS or name == "env"):
         return name
+    entries = _entries(networks)
     if inner and isinstance(defaults.get(outer), dict):
-        known = entries.get(outer, [])
+        known = entries if outer == "ac_kwargs" else []
         if known and inner not in known:
             hint = nearest(inner, known).replace("'", f"'--{outer}:", 1)
             raise ConfigError(f"unknown flag --{flag}: {outer} has no {inner!r}{hint}")
         return name
-    flags = [*defaults, *_PLACES, *SHORTCUTS, "env"]
-    flags += [f"{key}:{part}" for key, parts in entries.items() for part in parts]
+    flags = [*defaults, *_OUTPUT_FLAGS, *SHORTCUTS, "env", *(f"ac_kwargs:{entry}" for entry in entries)]
     hint = nearest(flag, flags).replace("'", "'--", 1)
     raise ConfigError(f"unknown flag --{flag}{hint or '; --help lists them all'}")
 
 
-def _uses_torch(function: Callable[..., Any]) -> bool:
-    """Whether the networks take classes of torch.nn; another backend reads the words itself."""
+def _network_parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a training function's default actor-critic."""
     constructor = inspect.signature(function).parameters["actor_critic"].default
-    parameters = inspect.signature(constructor).parameters if callable(constructor) else {}
-    return "activation" in parameters and isinstance(parameters["activation"].default, type)
+    return inspect.signature(constructor).parameters if callable(constructor) else {}
 
 
-def _entries(function: Callable[..., Any]) -> dict[str, list[str]]:
-    """The entries that ac_kwargs can have, from the signature of the default actor-critic."""
-    constructor = inspect.signature(function).parameters["actor_critic"].default
-    if not callable(constructor):
-        return {}
-    parameters = inspect.signature(constructor).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return {}
-    return {"ac_kwargs": [p.name for p in parameters if p.default is not p.empty]}
+def _uses_torch(networks: Mapping[str, inspect.Parameter]) -> bool:
+    """Whether activations are classes of torch.nn; the TensorFlow version reads their names itself."""
+    return "activation" in networks and isinstance(networks["activation"].default, type)
 
 
-def describe(function: Callable[..., Any]) -> str:
-    """The flags, one per line, with defaults and what they do."""
-    docs = {**field_docs(), **_DOCS}
-    rows = [("--env ID", "environment, such as HalfCheetah-v5, or module:Env-v0; needed")]
-    rows += [(f"--{name}", text) for name, text in _PLACES.items()]
+def _entries(networks: Mapping[str, inspect.Parameter]) -> list[str]:
+    """The valid entries of ac_kwargs; empty if any is."""
+    if any(p.kind is p.VAR_KEYWORD for p in networks.values()):
+        return []
+    return [p.name for p in networks.values() if p.default is not p.empty]
+
+
+def describe_flags(function: Callable[..., Any]) -> str:
+    """The flags of a training command, one per line, with their defaults and descriptions."""
+    docs = {**config_docs(), **_PARAMETER_DOCS}
+    rows = [("--env ID", "environment, such as HalfCheetah-v5, or module:Env-v0; required")]
+    rows += [(f"--{name}", text) for name, text in _OUTPUT_FLAGS.items()]
     for name, default in flag_defaults(function).items():
         text = docs.get(name, "")
         rows.append((f"--{name}", text if isinstance(default, dict) else f"{text} (default {default})"))
     rows += [(f"--{short}", f"short for --{name}") for short, name in SHORTCUTS.items()]
     rows.append(("--a:b VALUE", "the entry b of the dict parameter a, as in --ac_kwargs:hidden_sizes"))
-    rows.append(("--flag[short] VALUE", "the same, with the name that stands for it in the run's folder"))
+    rows.append(("--flag[short] VALUE", "use `short` for the flag in the name of the run's folder"))
     width = max(len(flag) for flag, _ in rows)
     return "\n".join(f"  {flag:<{width}}  {text}" for flag, text in rows)
 
 
-def field_docs() -> dict[str, str]:
-    """What each field of SACConfig is, from the comment beside it; empty where the source is not at hand."""
+def config_docs() -> dict[str, str]:
+    """The comment beside each field of SACConfig; empty if the source is not available."""
     try:
         source = inspect.getsource(SACConfig)
     except OSError:

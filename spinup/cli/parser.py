@@ -1,4 +1,4 @@
-"""An argument parser whose errors are ours: one line that names the word and the nearest right one."""
+"""An argument parser that raises one-line errors with the closest valid flag."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from spinup.errors import ConfigError
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser of one subcommand.
+    """The parser of a subcommand.
 
     Args:
-        prog: the command, as a user types it.
-        description: what it does, in a line.
-        epilog: examples, printed as they are.
+        prog: the command as it is typed, such as "spinup plot".
+        description: one line on what it does.
+        epilog: examples, printed verbatim.
     """
 
     def __init__(self, prog: str, description: str, epilog: str = "") -> None:
@@ -30,10 +30,10 @@ class Parser(argparse.ArgumentParser):
         self._command = prog.split()[-1]
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """The arguments.
+        """Parse the arguments after the subcommand.
 
         Raises:
-            ConfigError: for anything that does not parse.
+            ConfigError: for an unknown flag or an invalid value.
             SystemExit: after --help.
         """
         known, unknown = self.parse_known_args(list(words))
@@ -46,5 +46,5 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print."""
+        """Raise argparse's message as a ConfigError."""
         raise ConfigError(f"{self._command}: {message}")

@@ -1,4 +1,4 @@
-"""`spinup resume RUN_DIR`: the call of a run made again, from its files."""
+"""`spinup resume RUN_DIR`: rebuilds the call that started a run from its files, and resumes it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import spinup
+from spinup.cli.parser import Parser
 from spinup.cli.values import activation
 from spinup.config import field_defaults
-from spinup.envs.rebuild import env_of_run
+from spinup.envs.saved_spec import env_of_run
 from spinup.errors import RunError
 from spinup.files import existing_dir, read_json
 from spinup.pytorch.model_file import registered
@@ -18,7 +19,24 @@ from spinup.runs.launch import KEPT_LOGGING
 from spinup.runs.resuming import DEFAULT_ACTOR_CRITIC, needs_same_call
 
 _ACTIVATION = re.compile(r"torch\.nn\.modules\.activation\.(\w+)|torch\.nn\.(\w+)")
-_REMEDY = "call again with resume=True, as when the run began"
+_REMEDY = "call again with resume=True and the original arguments"
+
+
+def main(words: list[str]) -> int:
+    """Run `spinup resume`.
+
+    Raises:
+        SpinupError: see `resume_run`.
+    """
+    parser = Parser("spinup resume", "Continue a run to its planned end, or further.")
+    add = parser.add_argument
+    add("run_dir", metavar="RUN_DIR", help="folder of the run, such as data/hc/hc_s0")
+    add("--epochs", type=int, metavar="N", help="train until epoch N instead of the planned end")
+    add("--threads", type=int, metavar="N", help="number of torch threads from now on")
+    add("--env", metavar="ID", help="module:Env-v0, where the environment's module must be imported")
+    args = parser.parse(words)
+    resume_run(args.run_dir, args.epochs, args.env, args.threads)
+    return 0
 
 
 def resume_run(
@@ -26,17 +44,16 @@ def resume_run(
 ) -> None:
     """Continue a run to its planned end, or to the end of epoch `epochs`.
 
-    Nothing that a file names is imported or called, but for environments and actor-critics that are
-    registered in this process.
+    Nothing that the files name is imported; their environment and actor-critic must be registered.
 
     Args:
         run_dir: the folder of the run.
-        epochs: instead of the planned number.
+        epochs: total number of epochs, in place of the planned one.
         env: the environment's id; needed where it must be imported from a module ("module:Env-v0").
-        threads: instead of as many as before.
+        threads: number of torch threads, in place of the previous one.
 
     Raises:
-        RunError: if the folder holds no run, or one that its files do not describe wholly.
+        RunError: if the folder holds no run, or its files do not describe the call completely.
         EnvError: if its environment is not registered, or the module of `env` cannot be imported.
     """
     folder = existing_dir(run_dir)
@@ -44,19 +61,19 @@ def resume_run(
     algorithm = config.get("algorithm")
     if algorithm not in ("sac_pytorch", "sac_tf1"):
         raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")
-    described = read_json(folder / "vars.json").get("env")
-    if why_not := needs_same_call({"env": described}):
-        raise RunError(f"{folder} cannot be resumed from its files, since {why_not}: {_REMEDY}")
-    env_fn = env_of_run(folder, described, env, _REMEDY)
+    saved_env = read_json(folder / "vars.json").get("env")
+    if reason := needs_same_call({"env": saved_env}):
+        raise RunError(f"{folder} cannot be resumed from its files, since {reason}: {_REMEDY}")
+    env_fn = env_of_run(folder, saved_env, env, _REMEDY)
     function: Callable[..., Any] = getattr(spinup, algorithm)
-    taken = inspect.signature(function).parameters
-    settings = {name: config[name] for name in field_defaults() if name in config and name in taken}
+    parameters = inspect.signature(function).parameters
+    settings = {name: config[name] for name in field_defaults() if name in config and name in parameters}
     changed = {"epochs": epochs, "threads": threads}
     settings |= {name: value for name, value in changed.items() if value is not None}
-    logger_kwargs = {**_logging(config), "output_dir": str(folder), "exp_name": config.get("exp_name")}
+    logger_kwargs = {**_logger_kwargs(config), "output_dir": str(folder), "exp_name": config.get("exp_name")}
     function(
         env_fn,
-        ac_kwargs=_decoded(config.get("ac_kwargs", {})),
+        ac_kwargs=_decode(config.get("ac_kwargs", {})),
         logger_kwargs=logger_kwargs,
         resume=True,
         **_actor_critic(config.get("actor_critic", "")),
@@ -64,18 +81,18 @@ def resume_run(
     )
 
 
-def _logging(config: dict[str, Any]) -> dict[str, Any]:
-    """How the run logged, as far as its config.json says so; a name that leads out of the folder does not."""
-    said = config.get("logger_kwargs")
-    kept = {k: v for k, v in said.items() if k in KEPT_LOGGING} if isinstance(said, dict) else {}
+def _logger_kwargs(config: dict[str, Any]) -> dict[str, Any]:
+    """The logger's settings in config.json; a file name that leads out of the run's folder is refused."""
+    saved = config.get("logger_kwargs")
+    kept = {k: v for k, v in saved.items() if k in KEPT_LOGGING} if isinstance(saved, dict) else {}
     name = kept.get("output_fname", "progress.txt")
     if not isinstance(name, str) or set(name) & set("/\\\0") or not name.strip("."):
-        raise RunError(f"its config.json names the file of rows {name!r}: {_REMEDY}")
+        raise RunError(f"config.json names the file of rows {name!r}, which is no file name: {_REMEDY}")
     return kept
 
 
 def _actor_critic(name: Any) -> dict[str, Any]:
-    """The keyword argument for an actor-critic that is not the default."""
+    """The `actor_critic` argument; empty for the default one."""
     if name in ("", DEFAULT_ACTOR_CRITIC):
         return {}
     if constructor := registered(str(name)):
@@ -83,12 +100,12 @@ def _actor_critic(name: Any) -> dict[str, Any]:
     raise RunError(f"its actor-critic {name!r} is not registered here: {_REMEDY}")
 
 
-def _decoded(value: Any) -> Any:
-    """Arguments as they were given; a file holds activations by name."""
+def _decode(value: Any) -> Any:
+    """The arguments as they were given; config.json holds activations by name."""
     if isinstance(value, str) and (match := _ACTIVATION.fullmatch(value)):
         return activation(match[1] or match[2], value)
     if isinstance(value, list):
-        return [_decoded(v) for v in value]
+        return [_decode(v) for v in value]
     if isinstance(value, dict):
-        return {key: _decoded(v) for key, v in value.items()}
+        return {key: _decode(v) for key, v in value.items()}
     return value

@@ -1,4 +1,4 @@
-"""Words of the command line as values: literals and a short list of names. Nothing is ever evaluated."""
+"""Parses command-line words into Python literals and torch.nn activations; nothing is evaluated."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import re
 import warnings
 from typing import Any
 
+from torch import nn
+
 from spinup.errors import ConfigError
+from spinup.pytorch.model_file import ACTIVATIONS
 
 
 def read_value(text: str) -> Any:
-    """The value that a word stands for.
+    """The value that a word denotes.
 
     A Python literal (`0.99`, `[256,256]`, `None`, `"text"`) is that literal; `torch.nn.ELU` or `nn.ELU` is
-    that activation; any other word is itself.
+    that activation; any other word is a string.
 
     Raises:
-        ConfigError: for a bracketed value that is no literal, and for an unknown name in torch.nn.
+        ConfigError: for a bracketed value that is not a literal, and for an unsupported name in torch.nn.
     """
     name = re.fullmatch(r"(?:torch\.)?nn\.(\w+)", text)
     if name:
         return activation(name[1], text)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Python's parser, about words that only resemble code
+            warnings.simplefilter("ignore")  # the parser's SyntaxWarnings, such as for "1is"
             return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         if text.strip()[:1] in tuple("[({"):
@@ -36,28 +39,28 @@ def read_value(text: str) -> Any:
 
 
 def activation(name: str, text: str) -> Any:
-    """The activation class of that name in torch.nn.
+    """The activation class called `name` in torch.nn.
+
+    Args:
+        name: the class's name without its module.
+        text: the word as given, for messages.
 
     Raises:
-        ConfigError: if it is not on the list, naming the nearest that is.
+        ConfigError: if it is not in ACTIVATIONS, naming the closest that is.
     """
-    import torch.nn
-
-    from spinup.pytorch.model_file import ACTIVATIONS
-
-    if name not in ACTIVATIONS:
-        folded = {known.lower(): known for known in ACTIVATIONS}
-        close = difflib.get_close_matches(name.lower(), folded, n=1)
-        remedy = (
-            f"did you mean torch.nn.{folded[close[0]]}?" if close else f"there are {', '.join(ACTIVATIONS)}"
-        )
-        raise ConfigError(f"{text!r} is no activation, {remedy}")
-    return getattr(torch.nn, name)
+    if name in ACTIVATIONS:
+        return getattr(nn, name)
+    folded = {known.lower(): known for known in ACTIVATIONS}
+    close = difflib.get_close_matches(name.lower(), folded, n=1)
+    hint = (
+        f", did you mean torch.nn.{folded[close[0]]}?" if close else f": give one of {', '.join(ACTIVATIONS)}"
+    )
+    raise ConfigError(f"{text!r} is not a supported activation{hint}")
 
 
-def fit(value: Any, default: Any) -> Any:
-    """The value in the type of the default, where nothing is lost: 1e6 as an int, "true" as a bool."""
+def cast_like(value: Any, default: Any) -> Any:
+    """The value as the type of the default where that is lossless: 1e6 as an int, "true" as a bool."""
     if isinstance(default, bool) and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
-    whole = isinstance(default, int) and isinstance(value, float) and value.is_integer()
-    return int(value) if whole else value
+    lossless = isinstance(default, int) and isinstance(value, float) and value.is_integer()
+    return int(value) if lossless else value

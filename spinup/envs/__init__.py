@@ -1,1 +1,1 @@
-"""Environments: made, vectorised, checked against their spaces, and replayed to the middle of an episode."""
+"""Environments: construction, vectorization, validation against the declared spaces, episode replay."""

@@ -1,4 +1,4 @@
-"""The way back into a running episode: its seed, its actions, and what its wrappers had learned by then."""
+"""Rebuilds a mid-episode state by replaying its seed and actions, and restores statistics of wrappers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ Statistics = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Past:
-    """An episode to run again.
+class EpisodeHistory:
+    """What is needed, besides its seed, to replay a running episode.
 
-    statistics: to put back before its reset, None to leave them; actions: those taken since, as the
-    environment takes them.
+    Attributes:
+        statistics: restored before the reset; None leaves them unchanged.
+        actions: the actions taken since the reset, in the format of the environment.
     """
 
     statistics: Statistics | None = None
@@ -27,44 +28,44 @@ class Past:
 
 @runtime_checkable
 class Stateful(Protocol):
-    """An environment or wrapper that keeps something across episodes, and can say what."""
+    """An environment or wrapper that offers its state across episodes as a state dict."""
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays, numbers and strings in nested dicts with string keys."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put `state_dict()` back."""
+        """Restore the result of `state_dict()`."""
         ...
 
 
 @runtime_checkable
-class Moments(Protocol):
-    """A running mean and variance, such as gymnasium.wrappers.NormalizeObservation's."""
+class RunningMoments(Protocol):
+    """A running mean and variance, such as `obs_rms` of gymnasium.wrappers.NormalizeObservation."""
 
     mean: Any
     var: Any
     count: Any
 
 
-class Rewindable(gym.Wrapper[Any, Any, Any, Any]):
-    """An environment whose next reset can lead into the middle of an episode.
+class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
+    """An environment whose reset can replay an episode up to its middle.
 
-    A vector reaches these attributes with its `get_attr` and `set_attr`, in whatever process this is.
+    A vector reads and writes the attributes with `get_attr` and `set_attr`, also across processes.
 
     Attributes:
-        past: what the next reset runs again; taken once.
-        replayed: how many actions it ran, -1 if the episode ended among them.
+        history: what the next reset replays; None for an ordinary reset. The reset clears it.
+        replayed: number of actions that the last reset replayed, -1 if the episode ended during the replay.
     """
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
-        self.past: Past | None = None
+        self.history: EpisodeHistory | None = None
         self.replayed = 0
 
     @property
     def statistics(self) -> Statistics:
-        """What the wrappers have learned; empty where none learns. None leaves them as they are."""
+        """The statistics that wrappers keep across episodes (see `read_statistics`); None is not written."""
         return read_statistics(self.env)
 
     @statistics.setter
@@ -73,11 +74,11 @@ class Rewindable(gym.Wrapper[Any, Any, Any, Any]):
             write_statistics(self.env, values)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        past, self.past = self.past or Past(), None
-        self.statistics = past.statistics
+        history, self.history = self.history or EpisodeHistory(), None
+        self.statistics = history.statistics
         observation, info = self.env.reset(seed=seed, options=options)
         self.replayed = 0
-        for action in past.actions:
+        for action in history.actions:
             observation, _, terminated, truncated, info = self.env.step(action)
             if terminated or truncated:
                 self.replayed = -1
@@ -87,22 +88,22 @@ class Rewindable(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def read_statistics(env: Any) -> Statistics:
-    """What outlives an episode in an environment and its wrappers, by layer; a copy.
+    """A copy of the state that an environment and its wrappers keep across episodes, by layer.
 
-    These are found: running means and variances, the discounted return of NormalizeReward, NumPy
-    generators of a layer's own, and whatever a layer's `state_dict()` gives.
+    It covers running means and variances, the discounted return of NormalizeReward, NumPy generators other
+    than the one that `reset` seeds, and the `state_dict()` of layers that have one.
     """
     found: Statistics = {}
     for name, layer in _layers(env):
         if isinstance(layer, Stateful):
             found[name] = {"state_dict": layer.state_dict()}
-        elif values := {key: _copy(value) for key, value in vars(layer).items() if _lasts(key, value)}:
+        elif values := {key: _copy(value) for key, value in vars(layer).items() if _is_kept(key, value)}:
             found[name] = values
     return found
 
 
 def write_statistics(env: Any, values: Statistics) -> None:
-    """Put `read_statistics(env)` back; layers that are not there any more are passed over."""
+    """Restore the result of `read_statistics(env)`; entries of layers that no longer exist are ignored."""
     for name, layer in _layers(env):
         saved = values.get(name, {})
         if isinstance(layer, Stateful):
@@ -110,11 +111,11 @@ def write_statistics(env: Any, values: Statistics) -> None:
                 layer.load_state_dict(saved["state_dict"])
             continue
         for key, value in list(vars(layer).items()):
-            if key in saved and _lasts(key, value):
-                _put(layer, key, value, saved[key])
+            if key in saved and _is_kept(key, value):
+                _restore(layer, key, value, saved[key])
 
 
-_RETURNS = ("discounted_reward", "accumulated_reward")
+_DISCOUNTED_RETURNS = ("discounted_reward", "accumulated_reward")
 
 
 def _layers(env: Any) -> Iterator[tuple[str, Any]]:
@@ -126,14 +127,14 @@ def _layers(env: Any) -> Iterator[tuple[str, Any]]:
         depth, env = depth + 1, env.env
 
 
-def _lasts(key: str, value: Any) -> bool:
-    own_generator = isinstance(value, np.random.Generator) and key != "_np_random"  # which a reset seeds
-    return own_generator or key in _RETURNS or _is_moments(value)
+def _is_kept(key: str, value: Any) -> bool:
+    unseeded_generator = isinstance(value, np.random.Generator) and key != "_np_random"  # seeded by reset
+    return unseeded_generator or key in _DISCOUNTED_RETURNS or _is_moments(value)
 
 
 def _is_moments(value: Any) -> bool:
-    """Whether these are numbers; a table of pandas has mean, var and count too, as methods."""
-    return isinstance(value, Moments) and not any(map(callable, (value.mean, value.var, value.count)))
+    """Whether mean, var and count are values; a pandas DataFrame has them as methods."""
+    return isinstance(value, RunningMoments) and not any(map(callable, (value.mean, value.var, value.count)))
 
 
 def _copy(value: Any) -> Any:
@@ -144,7 +145,7 @@ def _copy(value: Any) -> Any:
     return np.array(value)
 
 
-def _put(layer: Any, key: str, value: Any, saved: Any) -> None:
+def _restore(layer: Any, key: str, value: Any, saved: Any) -> None:
     if isinstance(value, np.random.Generator):
         value.bit_generator.state = saved
     elif _is_moments(value):

@@ -1,4 +1,4 @@
-"""Environments built here from a function, in this process or one process each."""
+"""A vector built from an environment function, in this process or in one worker process each."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
-from spinup.envs.episode_replay import Past, Statistics
-from spinup.envs.vector import Bools, Stepped, Vector, env_error
-from spinup.envs.workers import InWorker, guarded, kill, shut
+from spinup.envs.episode_replay import EpisodeHistory, Statistics
+from spinup.envs.vector import Bools, EnvVector, StepResult, env_error
+from spinup.envs.workers import WorkerEnvFn, call_with_timeout, close_workers, kill_workers
 from spinup.errors import EnvError
 
 
-class OwnVector(Vector):
-    """Environments built here from a function, reset by us alone (AutoresetMode.DISABLED).
+class LocalVector(EnvVector):
+    """Environments built from a function and reset only by the collector (AutoresetMode.DISABLED).
 
     Args:
-        env_fn: makes one Rewindable environment.
-        num_envs: how many.
-        workers: "sync" or "async".
+        env_fn: makes one ReplayableEnv.
+        num_envs: number of environments.
+        workers: "sync" for this process, "async" for worker processes.
         timeout: seconds that an async environment may take for one step or reset.
     """
 
@@ -42,21 +42,16 @@ class OwnVector(Vector):
     def reset(self, mask: Bools, seeds: list[int | None]) -> Any:
         return self._reset(mask, seeds, 1)
 
-    def step(self, actions: NDArray[Any]) -> Stepped:
-        if isinstance(self.envs, AsyncVectorEnv):
-            envs = self.envs
-            out = self._guarded(envs, lambda: envs.step_async(actions), envs.step_wait)
+    def step(self, actions: NDArray[Any]) -> StepResult:
+        envs = self.envs
+        if isinstance(envs, AsyncVectorEnv):
+            result = self._call(envs, lambda: envs.step_async(actions), envs.step_wait)
         else:
-            try:
-                out = self.envs.step(actions)
-            except EnvError:
-                raise
-            except Exception as error:
-                raise env_error(error) from error
-        o2, r, terminated, truncated, _ = out
-        return Stepped(o2, r, terminated, truncated, np.ones(self.num_envs, np.bool_))
+            result = _call_sync(lambda: envs.step(actions))
+        next_obs, reward, terminated, truncated, _ = result
+        return StepResult(next_obs, reward, terminated, truncated, np.ones(self.num_envs, np.bool_))
 
-    def observations(self) -> Any:
+    def next_observations(self) -> Any:
         raise AssertionError("a vector without autoreset returns observations from reset")
 
     def statistics(self) -> list[Statistics]:
@@ -65,15 +60,17 @@ class OwnVector(Vector):
     def restore_statistics(self, values: list[Statistics | None]) -> None:
         self.envs.set_attr("statistics", list(values))
 
-    def rewind(self, mask: Bools, seeds: list[int | None], pasts: list[Past]) -> tuple[Any, list[int]]:
-        taken = [past if again else None for past, again in zip(pasts, mask, strict=True)]
-        self.envs.set_attr("past", taken)
-        observations = self._reset(mask, seeds, 1 + max(len(past.actions) for past in pasts))
+    def replay_episodes(
+        self, mask: Bools, seeds: list[int | None], histories: list[EpisodeHistory]
+    ) -> tuple[Any, list[int]]:
+        replayed = [history if masked else None for history, masked in zip(histories, mask, strict=True)]
+        self.envs.set_attr("history", replayed)
+        observations = self._reset(mask, seeds, 1 + max(len(history.actions) for history in histories))
         return observations, list(self._get("replayed"))
 
     def rebuild(self) -> None:
         if isinstance(self.envs, AsyncVectorEnv):
-            kill(self.envs)
+            kill_workers(self.envs)
         try:
             self.envs = self._make()
         except Exception as error:
@@ -81,40 +78,43 @@ class OwnVector(Vector):
 
     def close(self) -> None:
         if isinstance(self.envs, AsyncVectorEnv):
-            shut(self.envs)
+            close_workers(self.envs)
         else:
             self.envs.close()
 
     def _make(self) -> AsyncVectorEnv | SyncVectorEnv:
         if self._workers == "async":
-            env_fns = [InWorker(self._env_fn, os.getpid())] * self.num_envs
+            env_fns = [WorkerEnvFn(self._env_fn, os.getpid())] * self.num_envs
             return AsyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.DISABLED)
-        # what it returns is copied at once into the run's own arrays
+        # copy=False: the collector copies each result into its own arrays
         return SyncVectorEnv(
             [self._env_fn] * self.num_envs, copy=False, autoreset_mode=AutoresetMode.DISABLED
         )
 
-    def _reset(self, mask: Bools, seeds: list[int | None], steps: int) -> Any:
-        options = {"reset_mask": mask}
-        if isinstance(self.envs, AsyncVectorEnv):
-            envs = self.envs
-            return self._guarded(envs, lambda: envs.reset_async(seeds, options), envs.reset_wait, steps)[0]
-        try:
-            return self.envs.reset(seed=seeds, options=options)[0]
-        except EnvError:
-            raise
-        except Exception as error:
-            raise env_error(error) from error
+    def _reset(self, mask: Bools, seeds: list[int | None], num_steps: int) -> Any:
+        envs, options = self.envs, {"reset_mask": mask}
+        if isinstance(envs, AsyncVectorEnv):
+            return self._call(envs, lambda: envs.reset_async(seeds, options), envs.reset_wait, num_steps)[0]
+        return _call_sync(lambda: envs.reset(seed=seeds, options=options))[0]
 
     def _get(self, name: str) -> tuple[Any, ...]:
-        if isinstance(self.envs, AsyncVectorEnv):
-            envs = self.envs
-            values: tuple[Any, ...] = self._guarded(envs, lambda: envs.call_async(name), envs.call_wait)
+        envs = self.envs
+        if isinstance(envs, AsyncVectorEnv):
+            values: tuple[Any, ...] = self._call(envs, lambda: envs.call_async(name), envs.call_wait)
             return values
-        return self.envs.get_attr(name)
+        return envs.get_attr(name)
 
-    def _guarded(
-        self, envs: AsyncVectorEnv, send: Callable[[], None], wait: Callable[..., Any], steps: int = 1
+    def _call(
+        self, envs: AsyncVectorEnv, send: Callable[[], None], wait: Callable[..., Any], num_steps: int = 1
     ) -> Any:
         limit = f"env_timeout={self._timeout:g} seconds"
-        return guarded(envs, send, wait, self._timeout * steps, limit)
+        return call_with_timeout(envs, send, wait, self._timeout * num_steps, limit)
+
+
+def _call_sync(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except EnvError:
+        raise
+    except Exception as error:
+        raise env_error(error) from error

@@ -1,159 +1,79 @@
-"""Where environments come from: an id, a function, or a vector of the user's own."""
+"""Creates environments and vectors of them from an environment id or a user's function."""
 
 from __future__ import annotations
 
 import importlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.envs.registration import get_env_id, parse_env_id
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import iterate
-from numpy.typing import NDArray
+from gymnasium.vector import VectorEnv
 
 from spinup.config import nearest
-from spinup.envs.episode_replay import Past, Rewindable, Statistics, read_statistics, write_statistics
-from spinup.envs.flat import FlatEnv
-from spinup.envs.local_vector import OwnVector
+from spinup.envs.episode_replay import ReplayableEnv
+from spinup.envs.local_vector import LocalVector
 from spinup.envs.mujoco_warnings import mujoco_warnings_once
 from spinup.envs.spaces import flat_observation_space
-from spinup.envs.vector import Bools, Stepped, Vector, env_error
+from spinup.envs.user_vector import UserVector
+from spinup.envs.validation import FlatEnv
+from spinup.envs.vector import EnvVector
 from spinup.errors import ConfigError, EnvError
 
-EnvFn = Callable[[], Any]
+EnvFn = Callable[[], Any]  # returns a gymnasium.Env or a gymnasium.vector.VectorEnv
 
 
-class ForeignVector(Vector):
-    """A VectorEnv that the user's function returned; its autoreset mode says how ends are read."""
-
-    def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
-        mode = envs.metadata.get("autoreset_mode")
-        try:
-            self.mode = AutoresetMode(mode)
-        except ValueError:
-            raise EnvError(
-                f"the vector environment's metadata['autoreset_mode'] is {mode!r}: set it to a "
-                "gymnasium.vector.AutoresetMode, since it decides where an episode ends"
-            ) from None
-        self.envs, self.num_envs = envs, envs.num_envs
-        self.observation_space, self.action_space = envs.single_observation_space, envs.single_action_space
-        self.spec = envs.spec
-        self.resets_itself = self.mode is not AutoresetMode.DISABLED
-        self.keeps_statistics = any(self.statistics())
-        self._resetting = np.zeros(self.num_envs, np.bool_)
-        self._next: Any = None
-
-    def reset(self, mask: Bools, seeds: list[int | None]) -> Any:
-        if self.resets_itself:
-            self._resetting[:] = False
-            self._next = self.envs.reset(seed=seeds[0])[0]
-            return self._next
-        return self.envs.reset(seed=seeds, options={"reset_mask": mask})[0]  # type: ignore[arg-type]
-
-    def step(self, actions: NDArray[Any]) -> Stepped:
-        try:
-            o2, r, terminated, truncated, infos = self.envs.step(actions)
-        except Exception as error:
-            raise env_error(error) from error
-        ended = np.asarray(terminated, np.bool_) | np.asarray(truncated, np.bool_)
-        valid = ~self._resetting
-        self._next = o2
-        if self.mode is AutoresetMode.SAME_STEP and ended.any():
-            o2 = self._final_observations(o2, infos, ended)
-        if self.mode is AutoresetMode.NEXT_STEP:
-            self._resetting = ended & valid
-        return Stepped(
-            o2,
-            np.asarray(r, np.float64),
-            np.asarray(terminated, np.bool_),
-            np.asarray(truncated, np.bool_),
-            valid,
-        )
-
-    def observations(self) -> Any:
-        return self._next
-
-    def statistics(self) -> list[Statistics]:
-        return [read_statistics(self.envs)]
-
-    def restore_statistics(self, values: list[Statistics | None]) -> None:
-        write_statistics(self.envs, values[0] or {})
-
-    def rewind(self, mask: Bools, seeds: list[int | None], pasts: list[Past]) -> tuple[Any, list[int]]:
-        """One that is not built here may share state among its environments: nothing is run again."""
-        return None, [-1] * self.num_envs
-
-    def rebuild(self) -> None:
-        raise AssertionError("only a vector of worker processes raises EnvCrash")
-
-    def close(self) -> None:
-        self.envs.close()
-
-    def _final_observations(self, o2: Any, infos: dict[str, Any], ended: Bools) -> Any:
-        final = infos.get("final_obs", infos.get("final_observation"))
-        if final is None:
-            raise EnvError(
-                "the vector environment resets in the same step but gives no infos['final_obs']: without it "
-                "the last transition of each episode is lost; set AutoresetMode.NEXT_STEP or DISABLED"
-            )
-        rows = list(iterate(self.envs.observation_space, o2))
-        for i in np.flatnonzero(ended):
-            rows[i] = final[i]
-        return rows
-
-
+@dataclass(frozen=True)
 class EnvFactory:
-    """Makes a single environment whose observations are flat; picklable when `env_fn` is."""
+    """Makes one environment, wrapped in FlatEnv and ReplayableEnv; picklable when `env_fn` is."""
 
-    def __init__(self, env_fn: EnvFn) -> None:
-        self.env_fn = env_fn
+    env_fn: EnvFn
 
     def __call__(self) -> gym.Env[Any, Any]:
         with mujoco_warnings_once():
-            env: gym.Env[Any, Any] = self.env_fn()
-        return Rewindable(FlatEnv(env))
+            return ReplayableEnv(FlatEnv(self.env_fn()))
 
 
 class FreshEnvs:
-    """Calls a user's `env_fn`, and refuses an environment that it returned before in this process.
+    """Calls a user's `env_fn` and checks that every call returns a new environment.
 
-    A wrapper put around the same environment again is that environment: two episodes would share its
-    state. Picklable when `env_fn` is; another process begins with nothing noted.
+    A new wrapper around an earlier environment is rejected too, since two episodes would share its state.
+    Picklable when `env_fn` is; a copy in another process knows no earlier environments.
 
     Raises:
-        ConfigError: at the call that returns one again.
+        ConfigError: at a call that returns an earlier environment.
     """
 
     def __init__(self, env_fn: EnvFn) -> None:
         self.env_fn = env_fn
-        self._made: list[weakref.ref[Any]] = []
+        self._earlier: list[weakref.ref[Any]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FreshEnvs, (self.env_fn,)
 
     def __call__(self) -> Any:
         env = self.env_fn()
-        if not isinstance(env, (gym.Env, VectorEnv)):  # which make_vector refuses
+        if not isinstance(env, (gym.Env, VectorEnv)):  # make_vector raises for it
             return env
-        core = env.unwrapped
-        if any(made() is core for made in self._made):
+        unwrapped = env.unwrapped
+        if any(earlier() is unwrapped for earlier in self._earlier):
             raise ConfigError(
                 "env_fn returned the same environment twice: it must make a new one at each call, as in "
                 "lambda: gym.make('...')"
             )
-        self._made = [made for made in self._made if made() is not None] + [weakref.ref(core)]
+        alive = [earlier for earlier in self._earlier if earlier() is not None]
+        self._earlier = [*alive, weakref.ref(unwrapped)]
         return env
 
 
 def env_function(env: EnvFn | str) -> EnvFn:
-    """A function that makes environments: `env` itself, or of that id ("Hopper-v5", "module:Env-v0").
+    """A function that makes environments, from a user's function or an id ("Hopper-v5", "module:Env-v0").
 
     Raises:
-        EnvError: if no such id is registered, or the module cannot be imported; it names the nearest id.
+        ConfigError: if `env` is neither a function nor a string.
+        EnvError: if the id is not registered or its module cannot be imported; it names the closest id.
     """
     if not isinstance(env, str):
         if not callable(env):
@@ -188,7 +108,7 @@ class _MakeById:
 
 
 def _newer_version(env_id: str) -> str:
-    """The hint "; give 'Hopper-v5'" with the newest registered version of an id, empty if it is that one."""
+    """The hint "; give 'Hopper-v5'" if a newer version of the id is registered, else an empty string."""
     module, colon, plain = env_id.rpartition(":")
     namespace, name, version = parse_env_id(plain)
     same = [s for s in gym.registry.values() if (s.namespace, s.name) == (namespace, name)]
@@ -198,11 +118,18 @@ def _newer_version(env_id: str) -> str:
     return f"; give '{module}{colon}{get_env_id(namespace, name, newest)}'"
 
 
-def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> Vector:
-    """N environments from `env_fn`, or the VectorEnv that it returns.
+def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> EnvVector:
+    """N environments made by `env_fn`, or the VectorEnv that it returns.
+
+    Args:
+        env_fn: see `env_function`.
+        num_envs: number of environments; must be 1 or N for a VectorEnv of N environments.
+        workers: "sync" or "async", ignored for a VectorEnv.
+        timeout: seconds that an async environment may take for one step or reset.
 
     Raises:
-        EnvError: if `env_fn` returns something else, or fails.
+        EnvError: if `env_fn` fails or returns neither an Env nor a VectorEnv, or for an unsupported
+            observation space.
         ConfigError: if `num_envs` contradicts the size of a VectorEnv.
     """
     try:
@@ -215,7 +142,7 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> V
             raise ConfigError(
                 f"num_envs={num_envs}, but env_fn returned a vector of {first.num_envs}: leave num_envs out"
             )
-        return ForeignVector(first)
+        return UserVector(first)
     if not isinstance(first, gym.Env):
         raise EnvError(
             f"env_fn returned {type(first).__name__}: it must return a gymnasium.Env (Gymnasium >= 1.0) or "
@@ -225,25 +152,6 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> V
         flat_observation_space(first.observation_space)
     finally:
         first.close()
-    spec = first.spec
-    vector = OwnVector(EnvFactory(env_fn), num_envs, workers, timeout)
-    vector.spec = spec
+    vector = LocalVector(EnvFactory(env_fn), num_envs, workers, timeout)
+    vector.spec = first.spec
     return vector
-
-
-def flatten_batch(space: gym.Space[Any], observations: Any, num_envs: int) -> NDArray[np.float32]:
-    """Observations of N environments as (N, obs_dim) float32."""
-    if isinstance(observations, np.ndarray):
-        if observations.dtype == object or isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
-            return _flatten_each(space, list(observations))
-        with np.errstate(over="ignore"):  # what overflows is refused as not finite
-            return observations.reshape(num_envs, -1).astype(np.float32)
-    if isinstance(observations, list):  # rows, from _final_observations; a tuple is a Tuple space's parts
-        return _flatten_each(space, observations)
-    return _flatten_each(space, list(iterate(gym.vector.utils.batch_space(space, num_envs), observations)))
-
-
-def _flatten_each(space: gym.Space[Any], observations: Sequence[Any]) -> NDArray[np.float32]:
-    rows: list[Any] = [gym.spaces.utils.flatten(space, observation) for observation in observations]
-    with np.errstate(over="ignore"):
-        return np.stack(rows).astype(np.float32)

@@ -1,4 +1,4 @@
-"""MuJoCo's warnings, each shown once."""
+"""Shows each distinct MuJoCo warning once."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _shown: set[str] = set()
 
 @contextlib.contextmanager
 def mujoco_warnings_once() -> Iterator[None]:
-    """While environments are made, show each warning of MuJoCo's once, on standard error.
+    """Print each distinct MuJoCo warning once per process, on standard error.
 
-    MuJoCo repeats a warning about a model for every environment that loads it, a dozen times in a run,
-    and writes it to a file in the working directory each time.
+    By default MuJoCo repeats a warning for every environment that loads the same model, and appends it to
+    a file in the working directory each time.
     """
     try:
         import mujoco
     except ImportError:
         yield
         return
-    before = mujoco.get_mju_user_warning()
+    previous = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(_show)
     try:
         yield
     finally:
-        mujoco.set_mju_user_warning(before)
+        mujoco.set_mju_user_warning(previous)
 
 
 def _show(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What the networks see of an environment's spaces, and what is refused at the door."""
+"""Conversion of observation and action spaces to what the networks use; unsupported spaces raise."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Float = NDArray[np.float32]
 
 
 def flat_observation_space(space: Space[Any]) -> Box:
-    """The flat float32 Box, shape (obs_dim,), that observations of `space` become.
+    """The float32 Box of shape (obs_dim,) that holds flattened observations of `space`.
 
     Raises:
-        EnvError: for images and for spaces that cannot be flattened to a fixed size.
+        EnvError: for images, empty spaces, and spaces that cannot be flattened to a fixed size.
     """
-    _refuse_images(space)
+    _reject_images(space)
     if not space.is_np_flattenable:
         raise EnvError(
             f"observation space {space} cannot be flattened to a vector: wrap the environment so that it "
@@ -33,102 +33,102 @@ def flat_observation_space(space: Space[Any]) -> Box:
     if not isinstance(flat, Box):
         raise EnvError(f"observation space {space} flattens to {flat}, not to a Box: wrap the environment")
     if flat.shape == (0,):
-        raise EnvError(f"observation space {space} is empty: give at least one number to learn from")
+        raise EnvError(f"observation space {space} is empty: it needs at least one element")
     with np.errstate(over="ignore"):
         return Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
 
 
-def _refuse_images(space: Space[Any]) -> None:
+def _reject_images(space: Space[Any]) -> None:
     if isinstance(space, Dict):
         for part in space.spaces.values():
-            _refuse_images(part)
+            _reject_images(part)
     elif isinstance(space, Tuple):
         for part in space.spaces:
-            _refuse_images(part)
+            _reject_images(part)
     elif isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) >= 2:
         raise EnvError(
-            f"observation space {space} is an image, and there is no image variant yet: wrap the "
-            "environment so that it returns features, or flatten the image yourself if it is tiny"
+            f"observation space {space} is an image, which no network here supports: wrap the environment "
+            "so that it returns features, or flatten the image in a wrapper if it is small"
         )
 
 
 class ActionSpec(Protocol):
-    """How actions are stored, drawn at random, and handed to an environment."""
+    """How actions are stored, sampled, and converted to the format of an environment."""
 
     @property
     def space(self) -> Any:
-        """The space that the networks are built for."""
+        """The action space that the networks are built for."""
         ...
 
     @property
     def dim(self) -> int:
-        """Columns in the replay buffer."""
+        """act_dim, the length of a stored action."""
         ...
 
     def sample(self, rng: Generator, count: int) -> Float:
-        """Uniform random actions, (count, dim) float32."""
+        """Uniform random actions (count, dim) float32."""
         ...
 
     def within(self, actions: Float) -> Float:
-        """A copy of actions (N, dim), moved into the space where they lie outside it."""
+        """A copy of actions (N, dim), clipped to the space."""
         ...
 
     def to_env(self, actions: Float) -> NDArray[Any]:
-        """Actions (N, dim) as the batch that the environment's own action space asks for."""
+        """Actions (N, dim) as a batch of the environment's own action space."""
         ...
 
 
 @dataclass(frozen=True)
 class BoxActions:
-    """Bounded continuous actions; rows hold them flat, in the environment's units."""
+    """Bounded continuous actions, stored flat in the environment's units."""
 
     env_space: Box
     space: Box
     dim: int
 
     def sample(self, rng: Generator, count: int) -> Float:
-        """Uniform random actions between the bounds, (count, dim) float32."""
+        """Uniform random actions between the bounds (count, dim) float32."""
         unit = rng.random((count, self.dim))
         return (self.space.low + unit * (self.space.high.astype(np.float64) - self.space.low)).astype(
             np.float32
         )
 
     def within(self, actions: Float) -> Float:
-        """A copy of actions (N, dim), each number clipped to its bounds."""
+        """A copy of actions (N, dim), clipped to the bounds."""
         clipped: Float = np.minimum(np.maximum(actions, self.space.low), self.space.high)
         return clipped
 
     def to_env(self, actions: Float) -> NDArray[Any]:
-        """Actions (N, dim) reshaped to the space, in its dtype, within its bounds."""
+        """Actions (N, dim) in the shape and dtype of the environment's space, clipped to its bounds."""
         shaped = actions.reshape(len(actions), *self.env_space.shape).astype(self.env_space.dtype)
-        within: NDArray[Any] = np.minimum(np.maximum(shaped, self.env_space.low), self.env_space.high)
-        return within
+        clipped: NDArray[Any] = np.minimum(np.maximum(shaped, self.env_space.low), self.env_space.high)
+        return clipped
 
 
 @dataclass(frozen=True)
 class DiscreteActions:
-    """A finite set of actions; a row holds the index from 0, exact in float32."""
+    """Discrete actions, stored as an index from 0 in float32."""
 
     env_space: Discrete
     space: Discrete
     dim: int = 1
 
     def sample(self, rng: Generator, count: int) -> Float:
-        """Uniform random indices, (count, 1) float32."""
+        """Uniform random indices (count, 1) float32."""
         return rng.integers(int(self.space.n), size=(count, 1)).astype(np.float32)
 
     def within(self, actions: Float) -> Float:
-        """A copy of indices (N, 1), clipped to those there are."""
+        """A copy of indices (N, 1), clipped to 0 ... n - 1."""
         clipped: Float = np.minimum(np.maximum(actions, np.float32(0)), np.float32(self.space.n - 1))
         return clipped
 
     def to_env(self, actions: Float) -> NDArray[Any]:
-        """Indices (N, 1) as the space's own integers, (N,)."""
+        """Indices (N, 1) as integers (N,) of the environment's space, which may start at another number."""
         return actions[:, 0].astype(np.int64) + int(self.env_space.start)
 
 
 def action_spec(space: Space[Any]) -> ActionSpec:
-    """The ActionSpec of an environment's action space.
+    """The ActionSpec for an environment's action space.
 
     Raises:
         EnvError: for an unbounded, half-bounded, empty or integer Box and for any other space.
@@ -137,8 +137,8 @@ def action_spec(space: Space[Any]) -> ActionSpec:
         return DiscreteActions(space, Discrete(int(space.n)))
     if not isinstance(space, Box):
         raise EnvError(
-            f"action space {space} is not supported: SAC here acts on a bounded Box or a Discrete space; "
-            "wrap the environment with gymnasium.wrappers.TransformAction"
+            f"action space {space} is not supported, only a bounded Box or a Discrete space: wrap the "
+            "environment with gymnasium.wrappers.TransformAction"
         )
     if not np.issubdtype(space.dtype, np.floating):
         raise EnvError(
@@ -148,11 +148,11 @@ def action_spec(space: Space[Any]) -> ActionSpec:
     if not space.is_bounded():
         raise EnvError(
             f"action space {space} is not bounded on every side: give finite bounds with "
-            "gymnasium.wrappers.RescaleAction or TransformAction, since no guess of ours would be right"
+            "gymnasium.wrappers.RescaleAction or TransformAction"
         )
     if math.prod(space.shape) == 0:
-        raise EnvError(f"action space {space} is empty: give at least one number to act with")
-    with np.errstate(over="ignore"):  # what overflows is refused as not finite
+        raise EnvError(f"action space {space} is empty: it needs at least one element")
+    with np.errstate(over="ignore"):  # overflow gives inf, which is rejected below
         low, high = space.low.flatten().astype(np.float32), space.high.flatten().astype(np.float32)
     if not np.all(np.isfinite([low, high])):
         raise EnvError(

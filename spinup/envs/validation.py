@@ -1,52 +1,104 @@
-"""What an environment returned, held against its spaces before anything is stored."""
+"""Flattens what environments return and checks it against their declared spaces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
-from spinup.envs.make import flatten_batch
-from spinup.envs.vector import Vector
+from spinup.envs.spaces import flat_observation_space
+from spinup.envs.vector import EnvVector
 from spinup.errors import EnvError
 
 Float = NDArray[np.float32]
-Where = Callable[[int], str]
+Where = Callable[[int], str]  # environment index to "in step 3 of episode 0"
 
 
-def checked_observations(vector: Vector, observations: Any, shape: tuple[int, ...], where: Where) -> Float:
-    """Observations flat, (N, obs_dim) float32.
+class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
+    """Flattens observations and checks observations and rewards against the declared spaces.
 
-    Args:
-        vector: where they come from.
-        observations: as it returned them.
-        shape: (N, obs_dim).
-        where: says for an environment in which step of which episode it is.
+    The info dict of a step is dropped: nothing reads it, and merging it in a vector can take longer than
+    the step of a small environment.
 
     Raises:
-        EnvError: for one that does not fit the declared space, or is not finite.
+        EnvError: for a space that cannot be flattened, and for an observation or reward that does not fit.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._space = env.observation_space
+        flat_observation_space(self._space)
+        self.observation_space = gym.spaces.utils.flatten_space(self._space)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._flatten(observation), info
+
+    def step(self, action: Any) -> Any:
+        result: Any = self.env.step(action)
+        observation, reward, terminated, truncated, _ = result
+        if np.shape(reward):
+            raise EnvError(
+                f"the environment returned a reward of shape {np.shape(reward)}: return a plain number"
+            )
+        return self._flatten(observation), reward, terminated, truncated, {}
+
+    def _flatten(self, observation: Any) -> NDArray[Any]:
+        try:
+            flat: NDArray[Any] = gym.spaces.utils.flatten(self._space, observation)  # type: ignore[assignment]
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise _misfit(self._space, f" ({type(error).__name__}: {error})") from None
+        if flat.shape != self.observation_space.shape:
+            size = math.prod(self.observation_space.shape or ())
+            raise _wrong_size(self._space, "an observation", flat.size, size)
+        return flat
+
+
+def flatten_batch(space: gym.Space[Any], observations: Any, num_envs: int) -> Float:
+    """Observations of N environments as (N, obs_dim) float32.
+
+    Args:
+        space: of a single environment.
+        observations: batched as Gymnasium does for `space`, or a list of N single observations.
+        num_envs: N.
+    """
+    if isinstance(observations, np.ndarray):
+        if observations.dtype == object or isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
+            return _flatten_each(space, observations)
+        with np.errstate(over="ignore"):  # overflow gives inf, which the caller rejects
+            return observations.reshape(num_envs, -1).astype(np.float32)
+    if isinstance(observations, list):  # a batch of a Tuple space is a tuple, never a list
+        return _flatten_each(space, observations)
+    return _flatten_each(space, iterate(batch_space(space, num_envs), observations))
+
+
+def checked_observations(vector: EnvVector, observations: Any, shape: tuple[int, ...], where: Where) -> Float:
+    """Flatten the observations of `vector` to (N, obs_dim) float32.
+
+    Args:
+        vector: the environments.
+        observations: as `vector` returned them.
+        shape: (N, obs_dim).
+        where: describes the current step of an environment, for messages.
+
+    Raises:
+        EnvError: if an observation does not fit the declared space or is not finite.
     """
     space = vector.observation_space
     try:
         flat = flatten_batch(space, observations, vector.num_envs)
     except (ValueError, TypeError, KeyError) as error:
-        raise EnvError(
-            f"the environment returned an observation that does not fit its space {space}: {error}; mend the "
-            "space or the observation"
-        ) from None
+        raise _misfit(space, f": {error}") from None
     if flat.shape != shape:
-        raise EnvError(
-            f"the environment returned observations of {flat.shape[-1]} numbers, but its space {space} "
-            f"declares {shape[-1]}: mend one of them"
-        )
+        raise _wrong_size(space, "observations", flat.shape[-1], shape[-1])
     if not np.isfinite(flat).all():
         i, j = map(int, np.argwhere(~np.isfinite(flat))[0])
-        raise EnvError(
-            f"environment {i} returned the observation value {flat[i, j]} at index {j}, {where(i)}: mend the "
-            "environment; what was collected before is kept"
-        )
+        raise _not_finite(i, f"observation value {flat[i, j]} at index {j}", where)
     return flat
 
 
@@ -54,19 +106,43 @@ def checked_rewards(rewards: NDArray[np.float64], num_envs: int, where: Where) -
     """Rewards (N,) as float32.
 
     Raises:
-        EnvError: for rewards that are no plain numbers, or not finite.
+        EnvError: if they do not have shape (N,) or are not finite.
     """
     with np.errstate(over="ignore"):
-        r = rewards.astype(np.float32)
-    if r.shape != (num_envs,):
+        reward = rewards.astype(np.float32)
+    if reward.shape != (num_envs,):
         raise EnvError(
-            f"the environment returned rewards of shape {r.shape}: return one plain number per environment, "
-            f"shape ({num_envs},)"
+            f"the environment returned rewards of shape {reward.shape}: return one plain number per "
+            f"environment, shape ({num_envs},)"
         )
-    if not np.isfinite(r).all():
-        i = int(np.flatnonzero(~np.isfinite(r))[0])
-        raise EnvError(
-            f"environment {i} returned the reward {rewards[i]}, {where(i)}: mend the environment; what was "
-            "collected before is kept"
-        )
-    return r
+    if not np.isfinite(reward).all():
+        i = int(np.flatnonzero(~np.isfinite(reward))[0])
+        raise _not_finite(i, f"reward {rewards[i]}", where)
+    return reward
+
+
+def _flatten_each(space: gym.Space[Any], observations: Iterable[Any]) -> Float:
+    rows: list[Any] = [gym.spaces.utils.flatten(space, observation) for observation in observations]
+    with np.errstate(over="ignore"):
+        return np.stack(rows).astype(np.float32)
+
+
+def _misfit(space: gym.Space[Any], cause: str) -> EnvError:
+    return EnvError(
+        f"the environment returned an observation that does not fit its space {space}{cause}; fix the space "
+        "or the observation"
+    )
+
+
+def _wrong_size(space: gym.Space[Any], what: str, size: int, declared: int) -> EnvError:
+    return EnvError(
+        f"the environment returned {what} of {size} numbers, but its space {space} declares {declared}: fix "
+        "the space or the observation"
+    )
+
+
+def _not_finite(env: int, value: str, where: Where) -> EnvError:
+    return EnvError(
+        f"environment {env} returned the {value}, {where(env)}: fix the environment; the transitions "
+        "collected before are kept"
+    )

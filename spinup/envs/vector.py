@@ -1,4 +1,4 @@
-"""What the loop asks of environments side by side: reset some, step all, true final observations."""
+"""The vector-environment interface of the collector: masked resets, and true final observations."""
 
 from __future__ import annotations
 
@@ -10,63 +10,84 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.envs.episode_replay import Past, Statistics
+from spinup.envs.episode_replay import EpisodeHistory, Statistics
 from spinup.errors import EnvError
 
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Stepped:
-    """What one step of N environments returned.
+class StepResult:
+    """The result of one step of N environments.
 
-    o2 is the observation that the action led to, also where the episode ended there; `valid` marks the
-    rows that are transitions at all.
+    Attributes:
+        next_obs: the observations that the actions led to, unflattened; where an episode ended, its final
+            observation and not the first one of the next episode.
+        reward: (N,) float64.
+        terminated, truncated: (N,) bool.
+        valid: (N,) bool, False where the environment used the step to reset itself, so that the row is not
+            a transition.
     """
 
-    o2: Any
-    r: NDArray[np.float64]
+    next_obs: Any
+    reward: NDArray[np.float64]
     terminated: Bools
     truncated: Bools
     valid: Bools
 
 
-class Vector(abc.ABC):
-    """N environments of one kind."""
+class EnvVector(abc.ABC):
+    """N environments that are stepped together.
+
+    Attributes:
+        num_envs: N.
+        observation_space, action_space: the spaces of a single environment.
+        spec: the EnvSpec of the environments, or None.
+        resets_itself: whether the next episode starts without a call of `reset`.
+        keeps_statistics: whether a wrapper keeps statistics across episodes, such as a running mean.
+    """
 
     num_envs: int
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
     spec: Any
-    resets_itself: bool  # an ended episode is followed by the next without a call of reset
-    keeps_statistics: bool  # something that its wrappers learn outlives an episode
+    resets_itself: bool
+    keeps_statistics: bool
 
     @abc.abstractmethod
     def reset(self, mask: Bools, seeds: list[int | None]) -> Any:
-        """Start a new episode where mask is set; returns the observations of all."""
+        """Start a new episode where `mask` (N,) is set; returns the observations of all environments."""
 
     @abc.abstractmethod
-    def step(self, actions: NDArray[Any]) -> Stepped:
-        """Step all environments."""
+    def step(self, actions: NDArray[Any]) -> StepResult:
+        """Step all environments.
+
+        Raises:
+            EnvError: if an environment raised in this process, or returned invalid values.
+            EnvCrash: if an environment in a worker process raised, exited or timed out.
+        """
 
     @abc.abstractmethod
-    def observations(self) -> Any:
-        """The observations to act on next, after a step of a vector that resets itself."""
+    def next_observations(self) -> Any:
+        """The observations to act on after a step; only for a vector with `resets_itself`."""
 
     @abc.abstractmethod
     def statistics(self) -> list[Statistics]:
-        """What the wrappers have learned, per environment, or once for a vector of the user's own."""
+        """The statistics kept across episodes, one entry per environment, or one for a user's vector."""
 
     @abc.abstractmethod
     def restore_statistics(self, values: list[Statistics | None]) -> None:
-        """Put `statistics()` back; None leaves an environment as it is."""
+        """Restore the result of `statistics()`; None leaves an environment unchanged."""
 
     @abc.abstractmethod
-    def rewind(self, mask: Bools, seeds: list[int | None], pasts: list[Past]) -> tuple[Any, list[int]]:
-        """Reset where mask is set, and run each of these episodes again to where its past ends.
+    def replay_episodes(
+        self, mask: Bools, seeds: list[int | None], histories: list[EpisodeHistory]
+    ) -> tuple[Any, list[int]]:
+        """Rebuild mid-episode states: reset where `mask` (N,) is set, then replay the recorded actions.
 
         Returns:
-            The observations of all, and how many actions each environment ran, -1 where it could not.
+            The observations of all environments, and the number of actions replayed in each, -1 where the
+            replay failed.
         """
 
     @abc.abstractmethod
@@ -75,13 +96,13 @@ class Vector(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Free what the environments hold."""
+        """Close all environments."""
 
 
 def env_error(error: Exception) -> EnvError:
-    """The line for what an environment raised in this process."""
+    """The one-line EnvError for an exception that an environment raised in this process."""
     text = str(error).strip().splitlines()
     return EnvError(
-        f"the environment raised {type(error).__name__}: {text[-1] if text else 'no message'}; mend it, then "
-        "resume the run"
+        f"the environment raised {type(error).__name__}: {text[-1] if text else 'no message'}; fix the "
+        "environment, then resume the run"
     )

@@ -1,4 +1,4 @@
-"""Environments in processes of their own: signals kept from them, answers waited for, the broken found."""
+"""Environments in worker processes: signals, timeouts, crash detection, shutdown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gymnasium.vector import AsyncVectorEnv
 
 from spinup.errors import EnvError
 
-_LEFT_TO_THE_TRAINER = ("SIGINT", "SIGTERM", "SIGUSR1")
+_IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 
 
 class EnvCrash(Exception):
-    """An asynchronous environment raised, died or hung; the vector must be rebuilt.
+    """An environment in a worker process raised, exited or timed out; the vector must be rebuilt.
 
     Attributes:
         broken: indices of the environments at fault.
@@ -31,35 +31,36 @@ class EnvCrash(Exception):
 
 
 @dataclass(frozen=True)
-class InWorker:
-    """Makes an environment in a worker process, where signals to the whole job are left to the trainer.
+class WorkerEnvFn:
+    """Calls `env_fn`; in a worker process, makes that process ignore SIGINT, SIGTERM and SIGUSR1 first.
 
-    A terminal or a batch system signals every process of a run; the trainer still needs its environments
-    to finish the running step, and ends them itself.
+    A terminal or a batch system sends these to every process of a run. The training process needs its
+    workers to finish the current step, and ends them itself.
     """
 
-    make: Callable[[], Any]
-    trainer: int  # process id
+    env_fn: Callable[[], Any]
+    training_pid: int
 
     def __call__(self) -> Any:
-        if os.getpid() != self.trainer:
-            for name in _LEFT_TO_THE_TRAINER:
+        if os.getpid() != self.training_pid:
+            for name in _IGNORED_SIGNALS:
                 if hasattr(signal, name):
                     signal.signal(getattr(signal, name), signal.SIG_IGN)
-        return self.make()
+        return self.env_fn()
 
 
-def guarded(
-    envs: AsyncVectorEnv, send: Callable[[], None], wait: Callable[..., Any], timeout: float, say: str
+def call_with_timeout(
+    envs: AsyncVectorEnv, send: Callable[[], None], wait: Callable[..., Any], timeout: float, limit: str
 ) -> Any:
-    """What `wait` returns after `send`.
+    """Call `send()` and return the result of `wait(timeout=timeout)`.
 
     Args:
-        say: what a hung environment exceeded, for the message.
+        timeout: seconds.
+        limit: describes the exceeded limit in the message of a timeout.
 
     Raises:
-        EnvError: raised in an environment by a check of ours.
-        EnvCrash: for anything else that goes wrong.
+        EnvError: raised in a worker by our own validation.
+        EnvCrash: for any other exception, a worker that exited, or a timeout.
     """
     try:
         send()
@@ -67,14 +68,14 @@ def guarded(
     except EnvError:
         raise
     except multiprocessing.TimeoutError as error:
-        raise EnvCrash(f"gave no answer within {say}", _silent(envs)) from error
+        raise EnvCrash(f"gave no answer within {limit}", _unresponsive(envs)) from error
     except Exception as error:
         text = str(error).strip().splitlines()
-        raise EnvCrash(f"raised {type(error).__name__}: {text[-1] if text else ''}", _dead(envs)) from error
+        raise EnvCrash(f"raised {type(error).__name__}: {text[-1] if text else ''}", _exited(envs)) from error
 
 
-def kill(envs: AsyncVectorEnv) -> None:
-    """End the worker processes at once, hung ones too."""
+def kill_workers(envs: AsyncVectorEnv) -> None:
+    """Kill the worker processes at once, including unresponsive ones."""
     for process in envs.processes:
         process.kill()
     for process in envs.processes:
@@ -85,26 +86,26 @@ def kill(envs: AsyncVectorEnv) -> None:
     envs.closed = True
 
 
-def shut(envs: AsyncVectorEnv, patience: float = 5.0) -> None:
-    """Ask the workers to close their environments, and end those that have not after `patience` seconds."""
+def close_workers(envs: AsyncVectorEnv, timeout: float = 5.0) -> None:
+    """Ask the workers to close their environments, and kill those still running after `timeout` seconds."""
     for pipe in envs.parent_pipes:
-        with contextlib.suppress(OSError, AttributeError):  # a worker that has gone has no pipe
+        with contextlib.suppress(OSError, AttributeError):  # a worker that has exited has no pipe
             pipe.send(("close", None))
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     for process in envs.processes:
         process.join(max(deadline - time.monotonic(), 0.0))
-    kill(envs)
+    kill_workers(envs)
 
 
-def _silent(envs: AsyncVectorEnv) -> list[int]:
+def _unresponsive(envs: AsyncVectorEnv) -> list[int]:
     return [i for i, pipe in enumerate(envs.parent_pipes) if pipe is None or not pipe.poll(0)]
 
 
-def _dead(envs: AsyncVectorEnv) -> list[int]:
-    """Workers that have ended, or are about to: one ends by itself after its environment raised."""
-    dead = []
+def _exited(envs: AsyncVectorEnv) -> list[int]:
+    """Indices of exited workers, waiting briefly: a worker exits after its environment raised."""
+    exited = []
     for i, (process, pipe) in enumerate(zip(envs.processes, envs.parent_pipes, strict=True)):
         process.join(timeout=0.5)
         if pipe is None or not process.is_alive():
-            dead.append(i)
-    return dead
+            exited.append(i)
+    return exited

@@ -1,1 +1,1 @@
-"""Rows, messages and models of a run: EpochLogger and what it writes to."""
+"""EpochLogger and the files it writes: progress.txt, TensorBoard events and saved models."""

@@ -1,9 +1,11 @@
-"""What a run shows: a live bar and table on a terminal, plain lines elsewhere, or nothing."""
+"""Console output of a run: a live progress bar and table on a terminal, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
 import abc
 import atexit
+import math
+import os
 import sys
 import time
 from typing import Any
@@ -14,7 +16,7 @@ _RICH_COLORS = {"gray": "bright_black", "crimson": "bright_red"}
 
 
 def format_value(value: Any) -> str:
-    """A value of the table: floats to five significant digits, all else in full."""
+    """A table value: floats with five significant digits, all else in full."""
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
@@ -28,11 +30,11 @@ def plain_table(row: Row) -> str:
 
 
 class Display(abc.ABC):
-    """Where messages, epoch rows and progress go."""
+    """Shows messages, epoch rows and progress."""
 
     @abc.abstractmethod
     def line(self, message: str, color: str) -> None:
-        """Show one message."""
+        """Show a message."""
 
     @abc.abstractmethod
     def table(self, row: Row) -> None:
@@ -40,11 +42,11 @@ class Display(abc.ABC):
 
     @abc.abstractmethod
     def progress(self, n: int, total: int) -> None:
-        """Note that n of total steps are done; called at every step, so it must cost next to nothing."""
+        """Show that n of total steps are done; called at every step, so it must be cheap."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Leave the terminal as it was; safe to call twice."""
+        """Restore the terminal; safe to call twice."""
 
 
 class SilentDisplay(Display):
@@ -80,17 +82,14 @@ class PlainDisplay(Display):
 
 
 class LiveDisplay(Display):
-    """A Rich display that redraws itself four times a second from a thread of its own.
-
-    `progress` therefore only stores two numbers.
-    """
+    """A Rich display that a separate thread redraws; `progress` only stores two numbers."""
 
     def __init__(self, console: Any) -> None:
         self._console = console
         self._live: Any = None
         self._row: Row = {}
         self._n = self._total = 0
-        self._first, self._began = 0, 0.0
+        self._first, self._started = 0, 0.0
 
     def line(self, message: str, color: str) -> None:
         from rich.text import Text
@@ -116,11 +115,11 @@ class LiveDisplay(Display):
     def _start(self) -> None:
         from rich.live import Live
 
-        # Speed counts from here: a resumed run starts at n > 0.
-        self._first, self._began = self._n - 1, time.monotonic()
+        # Speed is measured from the first step of this process: a resumed run starts at n > 1.
+        self._first, self._started = self._n - 1, time.monotonic()
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
         self._live.start()
-        atexit.register(self.close)  # a crash must not leave the cursor hidden
+        atexit.register(self.close)  # a crash would otherwise leave the cursor hidden
 
     def _render(self) -> Any:
         from rich.console import Group
@@ -131,23 +130,23 @@ class LiveDisplay(Display):
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        elapsed = max(time.monotonic() - self._began, 1e-9)
+        elapsed = max(time.monotonic() - self._started, 1e-9)
         speed = (self._n - self._first) / elapsed
-        left = (self._total - self._n) / speed if speed > 0 else 0.0
+        remaining = (self._total - self._n) / speed if speed > 0 else 0.0
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=max(self._total, 1), completed=self._n, width=30)
-        text = f"{self._n:,}/{self._total:,} steps  {speed:,.0f}/s  {clock(left)} left"
+        text = f"{self._n:,}/{self._total:,} steps  {speed:,.0f}/s  {format_duration(remaining)} left"
         grid.add_row(bar, text)
         return grid
 
     def _table(self) -> Any:
-        """The row in as many key-value pairs side by side as the terminal is wide."""
+        """The row as key-value pairs, in up to three columns as the terminal's width allows."""
         from rich import box
         from rich.table import Table
 
         cells = [(key, format_value(value)) for key, value in self._row.items()]
         pairs = max(1, min(3, self._console.width // 36))
-        height = -(-len(cells) // pairs)
+        height = math.ceil(len(cells) / pairs)
         table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
         for _ in range(pairs):
             table.add_column(justify="right", style="cyan", no_wrap=True)
@@ -158,22 +157,29 @@ class LiveDisplay(Display):
         return table
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration as h:mm:ss."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def make_display(quiet: bool = False) -> Display:
-    """The display for this process: silent if asked, live on a terminal that can, plain otherwise."""
+    """The display for this process: silent if `quiet`, live on a capable terminal, plain otherwise."""
     if quiet:
         return SilentDisplay()
     if not (hasattr(sys.stdout, "isatty") and sys.stdout.isatty()):
         return PlainDisplay()
-    # Imported here: a run whose output is a file never loads it.
+    # Imported here so that runs whose output is a file never load it.
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal or console.is_dumb_terminal or console.is_jupyter:
         return PlainDisplay()
     return LiveDisplay(console)
+
+
+def has_display() -> bool:
+    """Whether this process can open a window."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,4 +1,4 @@
-"""EpochLogger: rows to progress.txt, TensorBoard and the screen; configuration and models to files."""
+"""EpochLogger: writes one row per epoch to progress.txt, TensorBoard and the console, and saves models."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ import torch
 from spinup.errors import ConfigError
 from spinup.files import AppendedFile, atomic_write, jsonable_entries, write_json
 from spinup.loggers.display import make_display
-from spinup.loggers.run_folder import claim_folder, holds_run, relative
+from spinup.loggers.run_folder import prepare_folder, relative
 from spinup.loggers.statistics import RunningStats
 from spinup.loggers.tensorboard_events import EventFile
 from spinup.loggers.tf_restore import restore_tf_graph
 from spinup.loggers.tf_saver import TFSaver
 
-__all__ = ["EpochLogger", "holds_run", "restore_tf_graph"]
+__all__ = ["EpochLogger", "restore_tf_graph"]
 
 
 class EpochLogger:
     """Collects values over an epoch and writes one row per epoch.
 
-    Store values as often as they come (`store`), describe the row (`log_tabular`), write it (`dump_tabular`).
-    The columns are those of the first row. It needs nothing else of this package.
+    `store` adds values, `log_tabular` sets the columns of a row, `dump_tabular` writes it. The first row
+    determines the columns. It can be used without the rest of this package.
 
     Args:
-        output_dir: the folder of the run, created if need be; None makes a fresh one under data/.
-        output_fname: the name of the table of rows.
-        exp_name: the experiment's name, kept in config.json; plots group seeds by it.
-        overwrite: remove the files of the run that the folder holds, and nothing else.
-        resume: add to the run that the folder holds.
+        output_dir: the folder of the run, created if necessary; None creates a new one under data/.
+        output_fname: the file name of the table.
+        exp_name: the experiment's name, written to config.json; plots group seeds by it.
+        overwrite: remove the files of the run in the folder, and no others.
+        resume: append to the run in the folder.
         tensorboard: also write TensorBoard events, if TensorBoard is installed.
-        quiet: show nothing.
+        quiet: print nothing.
 
     Raises:
-        RunError: if the folder holds a run and neither `overwrite` nor `resume` is set, or cannot be made.
+        RunError: if the folder holds a run and neither `overwrite` nor `resume` is set, or cannot be created.
         ConfigError: if both `overwrite` and `resume` are set.
     """
 
@@ -53,7 +53,7 @@ class EpochLogger:
         tensorboard: bool = True,
         quiet: bool = False,
     ) -> None:
-        self.output_dir = str(claim_folder(output_dir, output_fname, overwrite, resume))
+        self.output_dir = str(prepare_folder(output_dir, output_fname, overwrite, resume))
         self.exp_name = exp_name
         self._folder = Path(self.output_dir)
         self._display = make_display(quiet)
@@ -72,22 +72,22 @@ class EpochLogger:
         self.log(f"Logging to {relative(self._file.path)}", color="green")
 
     def log(self, msg: str, color: str = "green") -> None:
-        """Show a message."""
+        """Print a message."""
         self._display.line(msg, color)
 
     def progress(self, n: int, total: int) -> None:
-        """Show that n of total steps are done; cheap enough for every step."""
+        """Show that n of total steps are done; cheap enough to call at every step."""
         self._display.progress(n, total)
 
     def store(self, **values: Any) -> None:
-        """Add numbers, arrays or tensors of any shape to this epoch's statistics of their names."""
+        """Add numbers, arrays or tensors of any shape to the epoch's statistics under their keywords."""
         for key, value in values.items():
             if isinstance(value, torch.Tensor):
                 value = value.detach().cpu().double().numpy()
             self._stats.setdefault(key, RunningStats()).add(value)
 
     def get_stats(self, key: str) -> list[float]:
-        """[mean, std, min, max] of what was stored this epoch; all nan if nothing was."""
+        """[mean, std, min, max] of the values stored in this epoch; all nan if there are none."""
         return self._stats.get(key, RunningStats()).summary()
 
     def log_tabular(
@@ -97,12 +97,12 @@ class EpochLogger:
 
         Args:
             key: the column, or the name of stored values.
-            val: the column's value; None takes the stored values and starts their next epoch.
-            with_min_and_max: also the columns Max<key> and Min<key>.
-            average_only: one column <key> with the mean, instead of Average<key> and Std<key>.
+            val: the column's value; None takes the statistics of the stored values and resets them.
+            with_min_and_max: also set the columns Max<key> and Min<key>.
+            average_only: set one column <key> to the mean, instead of Average<key> and Std<key>.
 
         Raises:
-            ConfigError: for a column set twice, or one that the first row did not have.
+            ConfigError: for a column that is already set, or that is not in the first row.
         """
         if val is not None:
             self._set(key, val)
@@ -116,9 +116,10 @@ class EpochLogger:
             self._set(f"Min{key}", low)
 
     def dump_tabular(self) -> dict[str, Any]:
-        """Write and show the row, and start the next; a column that was not set is nan.
+        """Write and print the row, and start the next; columns that are not set are nan.
 
-        A full disk does not stop the run: the row waits in memory for the next call.
+        A write error, such as a full disk, is reported but not raised: the row is kept in memory and written
+        by a later call.
 
         Returns:
             The row.
@@ -137,16 +138,16 @@ class EpochLogger:
         return row
 
     def save_config(self, config: Any) -> None:
-        """Write config.json: a dict of settings, made readable by `files.to_json`, after `exp_name`."""
+        """Write a dict of settings to config.json, after `exp_name`; `files.to_json` converts its values."""
         named = {"exp_name": self.exp_name} if self.exp_name is not None else {}
         write_json(self._folder / "config.json", {**named, **config})
 
     def setup_pytorch_saver(self, what_to_save: Any) -> None:
-        """Have `save_state` write this to pyt_save/model<itr>.pt with `torch.save`."""
+        """Make `save_state` write this object to pyt_save/model<itr>.pt with `torch.save`."""
         self._torch_model = what_to_save
 
     def setup_tf_saver(self, sess: Any, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-        """Have `save_state` write the session's graph to tf1_save<itr>/, see `restore_tf_graph`.
+        """Make `save_state` write the session's graph to tf1_save<itr>/, for `restore_tf_graph`.
 
         Raises:
             MissingExtraError: if TensorFlow is not installed.
@@ -154,18 +155,18 @@ class EpochLogger:
         self._tf_saver = TFSaver(sess, inputs, outputs)
 
     def save_state(self, state_dict: dict[str, Any], itr: int | str | None = None) -> None:
-        """Write vars<itr>.json, and the model if a saver was set up; each is replaced whole or not at all.
+        """Write vars<itr>.json, and the model if a saver is set up; each is replaced atomically.
 
-        Entries that JSON cannot hold are left out and named. A full disk is reported, not raised: the
-        files of the save before stay.
+        Entries that JSON cannot represent are skipped, with a message. A write error, such as a full disk, is
+        reported but not raised, and the previous files stay.
 
         Args:
-            state_dict: what to keep beside the model.
-            itr: None for the latest; a number or a word ("best") to keep it apart.
+            state_dict: values to save beside the model.
+            itr: None for the latest save; a number or a name ("best") for one that later saves keep.
         """
         kept, skipped = jsonable_entries(state_dict)
         if skipped:
-            self.log(f"not saved, since JSON cannot hold it: {', '.join(skipped)}", color="yellow")
+            self.log(f"not saved, since JSON cannot represent it: {', '.join(skipped)}", color="yellow")
         suffix = "" if itr is None else f"_{itr}" if isinstance(itr, str) else str(itr)
         try:
             write_json(self._folder / f"vars{suffix}.json", kept)
@@ -176,10 +177,10 @@ class EpochLogger:
             if self._tf_saver is not None:
                 self._tf_saver.save(self._folder / f"tf1_save{suffix}")
         except OSError as error:
-            self.log(f"could not save ({error}): the files of the save before stay", color="red")
+            self.log(f"could not save ({error}): the previous files are kept", color="red")
 
     def state_dict(self) -> dict[str, Any]:
-        """All that continuing the log exactly takes, as plain JSON: open statistics, columns, position."""
+        """What an exact continuation needs, as plain JSON: statistics, columns, position, pending rows."""
         return {
             "stats": {key: stats.state() for key, stats in self._stats.items()},
             "header": list(self._header),
@@ -189,19 +190,17 @@ class EpochLogger:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`; rows written since are cut off, so that none is there twice."""
+        """Continue from `state_dict()`; rows written after it are removed from the file."""
         self._stats = {key: RunningStats.from_state(stats) for key, stats in state["stats"].items()}
         self._header, self._rows, self._row = list(state["header"]), int(state["rows"]), {}
         self._file.truncate(state["position"])
         if self._file.position < state["position"]:
-            self.log(
-                f"{self._file.path} has lost rows since they were logged: continuing at its end", color="red"
-            )
+            self.log(f"{self._file.path} has lost rows: continuing at its end", color="red")
         self._file.pending = [text.encode() for text in state["pending"]]
         self._events, self._resumed = None, True
 
     def close(self) -> None:
-        """Write what waits and stop the live display; safe to call twice."""
+        """Write the pending rows and stop the live display; safe to call twice."""
         self._check(self._file.flush(), str(self._file.path))
         self._display.close()
 
@@ -210,7 +209,7 @@ class EpochLogger:
             raise ConfigError(f"column {key!r} was not in the first row: log all columns in every row")
         if key in self._row:
             raise ConfigError(f"column {key!r} is already set in this row: call dump_tabular() between rows")
-        self._row[key] = _plain(value)
+        self._row[key] = _to_number(value)
 
     def _write_events(self, row: dict[str, Any]) -> None:
         if not self._tensorboard:
@@ -227,23 +226,23 @@ class EpochLogger:
         self._check(self._events.add(step, scalars), "the TensorBoard events")
 
     def _check(self, error: OSError | None, what: str) -> None:
-        """Say once that a file cannot be written, and once that it can again."""
+        """Report a write error once, and once when writing works again."""
         if error is not None and what not in self._warned:
             self._warned.add(what)
-            self.log(f"could not write {what} ({error}): kept in memory, to be tried again", color="red")
+            self.log(f"could not write {what} ({error}): kept in memory until the next attempt", color="red")
         elif error is None and what in self._warned:
             self._warned.remove(what)
-            self.log(f"{what} could be written again: nothing is missing", color="green")
+            self.log(f"{what} could be written again: no row is missing", color="green")
 
     def _read_rows(self) -> None:
-        """Continue after the last whole row of the file."""
-        lines = self._file.whole_lines()
+        """Continue after the last complete row of the file."""
+        lines = self._file.complete_lines()
         self._header = lines[0].split("\t") if lines else []
         self._rows = max(len(lines) - 1, 0)
 
 
-def _plain(value: Any) -> Any:
-    """A value of one element as a Python number; any other as it is."""
+def _to_number(value: Any) -> Any:
+    """An array or tensor of one element as a Python number; any other value unchanged."""
     single = (isinstance(value, (np.generic, np.ndarray)) and value.size == 1) or (
         isinstance(value, torch.Tensor) and value.numel() == 1
     )
@@ -251,5 +250,5 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> str:
-    """A value as the table holds it: floats to full precision, on one line, in one column."""
+    """A value as text without tabs and newlines, floats with full precision."""
     return repr(value) if isinstance(value, float) else " ".join(str(value).split())

@@ -1,4 +1,4 @@
-"""The folder of a run: claimed, refused, or cleared."""
+"""Creates the folder of a run, and refuses or clears one that already holds a run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from spinup.errors import ConfigError, RunError
 
-# All that a run writes into its folder, and so all that `overwrite` removes.
-# The lock alone stays, since whoever overwrites holds it; names with a dot are what a killed save left.
+# Everything a run writes into its folder, and so what `overwrite` removes: all but the lock file, which the
+# overwriting run holds. Names that begin with a dot are leftovers of an interrupted save.
 _RUN_FILES = (
     "config.json", "vars*.json", "pyt_save", "tf1_save", "tf1_save_*", "tf1_save[0-9]*", "checkpoint",
     "nan_batch.npz", "events.out.tfevents.*", ".config.json.tmp", ".vars*.json.tmp", ".tf1_save*.tmp",
@@ -18,27 +18,27 @@ _RUN_FILES = (
 
 
 def holds_run(output_dir: str | Path, output_fname: str = "progress.txt") -> bool:
-    """Whether a run has written into this folder."""
+    """Whether the folder holds a run."""
     folder = Path(output_dir)
     return any((folder / name).exists() for name in (output_fname, "config.json", "checkpoint"))
 
 
-def claim_folder(output_dir: str | Path | None, output_fname: str, overwrite: bool, resume: bool) -> Path:
-    """The folder for a run, made if need be; None makes a fresh one under data/.
+def prepare_folder(output_dir: str | Path | None, output_fname: str, overwrite: bool, resume: bool) -> Path:
+    """The folder for a run, created if necessary; None creates a new one under data/.
 
     Raises:
         ConfigError: if both `overwrite` and `resume` are set.
-        RunError: if it holds a run and neither `overwrite` nor `resume` is set, or cannot be made.
+        RunError: if it holds a run and neither `overwrite` nor `resume` is set, or cannot be created.
     """
     refuse_both(overwrite, resume)
     try:
         if output_dir is None:
-            return _fresh_folder()
+            return _new_folder()
         folder = Path(output_dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
-            f"cannot make the folder {output_dir or 'data'} ({error.strerror}): give another"
+            f"cannot create the folder {output_dir or 'data'} ({error.strerror}): give another"
         ) from None
     if resume or not holds_run(folder, output_fname):
         return folder
@@ -54,19 +54,19 @@ def claim_folder(output_dir: str | Path | None, output_fname: str, overwrite: bo
 
 
 def refuse_both(overwrite: bool, resume: bool) -> None:
-    """Refuse to remove a run and to continue it.
+    """Check that a run is not to be both removed and continued.
 
     Raises:
-        ConfigError: if both are asked for.
+        ConfigError: if both are set.
     """
     if overwrite and resume:
         raise ConfigError(
-            "overwrite would remove the run that resume is to continue: leave one of them out "
-            "(resume begins a new run where there is none)"
+            "overwrite would remove the run that resume continues: leave one of them out "
+            "(resume starts a new run if there is none)"
         )
 
 
-def _fresh_folder() -> Path:
+def _new_folder() -> Path:
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     number = 1
     while True:
@@ -88,5 +88,5 @@ def _remove(path: Path) -> None:
 
 
 def relative(path: Path) -> Path:
-    """The path as a user here would type it."""
+    """The path relative to the current folder, if it is inside it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

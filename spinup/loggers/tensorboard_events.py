@@ -1,7 +1,7 @@
-"""TensorBoard event files, written without TensorBoard's own writer.
+"""Writes TensorBoard event files without TensorBoard's own writer.
 
-That writer imports TensorFlow wherever it is installed (seconds, and hundreds of megabytes) and writes from a
-thread of its own. A scalar event needs neither: it is one protocol buffer in one checksummed record.
+That writer imports TensorFlow if it is installed, which takes seconds and hundreds of megabytes, and writes
+from a separate thread. Scalars need neither: an event is one protocol buffer in one checksummed record.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from spinup.files import AppendedFile
 
 
 class EventFile:
-    """One event file in `folder`; the first record creates it.
+    """One event file, created by its first record.
 
     Args:
-        folder: where TensorBoard will look.
-        purge: whether older files may hold steps from the first new one on, which TensorBoard must drop.
+        folder: the folder that TensorBoard reads.
+        purge: make TensorBoard drop events of older files from the first new step on.
 
     Raises:
         ImportError: if TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path, purge: bool = False) -> None:
-        # Imported here: a logger that never writes a row never loads it.
+        # Imported here so that a logger that writes no row never loads it.
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -41,7 +41,7 @@ class EventFile:
         self._file.pending.append(self._record(Event(wall_time=now, file_version="brain.Event:2")))
 
     def add(self, step: int, row: dict[str, float]) -> OSError | None:
-        """Write one point per column at `step`; the error that stopped it, or None. What failed is kept."""
+        """Write one scalar per column at `step`; on failure, keep them in memory and return the error."""
         now = time.time()
         data = b""
         if self._purge:

@@ -1,4 +1,4 @@
-"""TensorFlow graphs as SavedModels."""
+"""Saves TensorFlow graphs as SavedModels."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ INFO_FILE = "model_info.json"
 def import_tf() -> Any:
     """TensorFlow's `compat.v1` module.
 
-    TensorFlow is told to keep its notes about the machine to itself, unless the user's environment says
-    otherwise: without oneDNN, results are also the same on every machine of a kind.
+    Sets two defaults that the user's environment variables override: informational messages are off, and so
+    is oneDNN, so that results are the same on machines of one kind.
 
     Raises:
         MissingExtraError: if TensorFlow is not installed.
@@ -44,24 +44,24 @@ class TFSaver:
         self._tf = import_tf()
         self._sess, self._inputs, self._outputs = sess, dict(inputs), dict(outputs)
         with sess.graph.as_default():
-            # One Saver for all saves: each new one would add its operations to the graph again.
+            # One Saver for all saves, because each adds operations to the graph.
             self._saver = self._tf.train.Saver()
 
     def save(self, path: Path) -> None:
-        """Write the SavedModel folder `path`; the one before it is replaced only by a whole one.
+        """Write the SavedModel folder `path`, replacing a previous one only when the new one is complete.
 
         Raises:
-            OSError: the folder before it, if any, is still there.
+            OSError: if it cannot be written; a previous folder is kept.
         """
-        staged, old = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
-        for leftover in (staged, old):
+        temporary, previous = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
+        for leftover in (temporary, previous):
             shutil.rmtree(leftover, ignore_errors=True)
         saved_model = self._tf.saved_model
         with self._sess.graph.as_default():
-            builder = saved_model.Builder(str(staged))
+            builder = saved_model.Builder(str(temporary))
             signature = saved_model.build_signature_def(
-                self._described(self._inputs),
-                self._described(self._outputs),
+                self._tensor_infos(self._inputs),
+                self._tensor_infos(self._outputs),
                 saved_model.signature_constants.PREDICT_METHOD_NAME,
             )
             builder.add_meta_graph_and_variables(
@@ -74,16 +74,16 @@ class TFSaver:
             )
             builder.save()
         names = {"inputs": _names(self._inputs), "outputs": _names(self._outputs)}
-        write_json(staged / INFO_FILE, names)
+        write_json(temporary / INFO_FILE, names)
         if path.exists():
-            os.replace(path, old)
-        os.replace(staged, path)
-        shutil.rmtree(old, ignore_errors=True)
+            os.replace(path, previous)
+        os.replace(temporary, path)
+        shutil.rmtree(previous, ignore_errors=True)
 
-    def _described(self, tensors: dict[str, Any]) -> dict[str, Any]:
-        describe = self._tf.TensorInfo  # the message itself: the function that fills it warns of its age
+    def _tensor_infos(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        info = self._tf.TensorInfo  # filled in here, because build_tensor_info warns that it is deprecated
         return {
-            key: describe(name=t.name, dtype=t.dtype.as_datatype_enum, tensor_shape=t.shape.as_proto())
+            key: info(name=t.name, dtype=t.dtype.as_datatype_enum, tensor_shape=t.shape.as_proto())
             for key, t in tensors.items()
         }
 

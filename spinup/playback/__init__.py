@@ -1,1 +1,1 @@
-"""Saved policies, loaded and run in an environment."""
+"""Evaluation, rendering and recording of saved policies."""

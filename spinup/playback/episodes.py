@@ -1,9 +1,9 @@
-"""A trained policy in its environment: measured, watched, or filmed."""
+"""Loads a saved policy with its environment, and runs episodes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,17 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.cli.parser import Parser
-from spinup.envs.rebuild import env_of_run
+from spinup.envs.saved_spec import env_of_run
 from spinup.envs.spaces import action_spec, flat_observation_space
 from spinup.errors import EnvError, RunError
 from spinup.files import existing_dir, read_json
 from spinup.loggers.display import plain_table
 from spinup.loggers.statistics import RunningStats
 from spinup.playback.policies import Act, has_model, load_policy
-from spinup.playback.viewer import GL_REMEDY, Viewer, draw_without_display, renderable, short_reason
+from spinup.playback.viewer import GL_REMEDY, Viewer, open_viewer, short_reason
 
 GetAction = Callable[[Any], Any]
+_OWN_ENV = "call load_policy_and_env(path, env=...) with your environment"
 
 
 def load_policy_and_env(
@@ -30,24 +30,25 @@ def load_policy_and_env(
     deterministic: bool = True,
     env: Any = None,
 ) -> tuple[Any, GetAction]:
-    """Load a run's policy and the environment it was trained in. No code from the folder is run.
+    """Load a run's policy and the environment it was trained in. No code from the folder is executed.
 
     Args:
         fpath: the folder of the run.
-        itr: "last", "best" (by test return), or the number of a save kept apart.
-        deterministic: the mean action, as SAC is tested; False samples.
+        itr: "last", "best" (by test return), or the number of a numbered save.
+        deterministic: True for the mean action, as in SAC's test episodes; False to sample.
         env: an environment, a function that makes one, or an id, in place of the saved one; the same id
             with a module ("module:Env-v0") keeps the saved keyword arguments and step limit.
 
     Returns:
-        The environment, and `get_action(observation)`: an observation as the environment returns it
-        to an action as the environment takes it.
+        The environment, and `get_action(observation)`, which maps an observation as the environment returns
+        it to an action as the environment takes it.
 
     Raises:
         RunError: if the folder, the model or the environment's description is missing or damaged.
-        EnvError: if the environment is not registered, or cannot be told from the files alone.
+        EnvError: if the environment is not registered, cannot be made from the files alone, or does not fit
+            the policy.
     """
-    folder = _run_folder(fpath)
+    folder = _folder_with_model(fpath)
     environment = _load_env(folder, env)
     act = load_policy(folder, itr, deterministic)
     actions = action_spec(environment.action_space)
@@ -72,63 +73,63 @@ def run_policy(
     *,
     seed: int | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Play episodes, and print the return and length of each and their statistics.
+    """Run episodes, and print the return and length of each and their statistics.
 
     Args:
-        env: a Gymnasium environment; to render, a twin of it is made from its spec.
+        env: a Gymnasium environment; rendering uses a copy of it, made from its spec.
         get_action: from `load_policy_and_env`, or any function of an observation.
-        max_ep_len: longest episode; None or 0 leaves it to the environment.
-        num_episodes: how many.
-        render: show a window, where there is a display.
-        video: an .mp4 or .gif file to film into, instead of a window.
+        max_ep_len: longest episode, in steps; None or 0 leaves it to the environment.
+        num_episodes: number of episodes.
+        render: open a window, if there is a display.
+        video: an .mp4 or .gif file to record, instead of a window.
         seed: seed of the first reset.
 
     Returns:
         Returns, float64 (num_episodes,), and lengths, int64 (num_episodes,).
 
     Raises:
-        EnvError: if the environment cannot be rendered here.
-        MissingExtraError: if a video is asked for without the package that writes it.
+        ConfigError: for a video file of another type, or in a folder that does not exist.
+        EnvError: if the environment cannot be rendered.
+        MissingExtraError: if a video is asked for and imageio is not installed.
     """
     returns, lengths = [], []
-    with renderable(env, render, video) as viewer:
+    with open_viewer(env, render, video) as viewer:
         for episode in range(num_episodes):
-            first_seed = seed if episode == 0 else None
-            ret, length = _play(viewer, get_action, max_ep_len, first_seed)
-            returns.append(ret)
-            lengths.append(length)
-            print(f"Episode {episode}  EpRet {ret:.3f}  EpLen {length}", flush=True)
+            ep_ret, ep_len = _run_episode(viewer, get_action, max_ep_len, seed if episode == 0 else None)
+            returns.append(ep_ret)
+            lengths.append(ep_len)
+            print(f"Episode {episode}  EpRet {ep_ret:.3f}  EpLen {ep_len}", flush=True)
     _print_summary(returns, lengths)
     return np.array(returns, dtype=np.float64), np.array(lengths, dtype=np.int64)
 
 
-def _play(
+def _run_episode(
     viewer: Viewer, get_action: GetAction, max_ep_len: int | None, seed: int | None
 ) -> tuple[float, int]:
     observation = viewer.reset(seed)
-    ret, length, ended = 0.0, 0, False
-    while not ended and not (max_ep_len and length >= max_ep_len):
+    ep_ret, ep_len, ended = 0.0, 0, False
+    while not ended and not (max_ep_len and ep_len >= max_ep_len):
         observation, reward, ended = viewer.step(get_action(observation))
-        ret += reward
-        length += 1
-    return ret, length
+        ep_ret += reward
+        ep_len += 1
+    return ep_ret, ep_len
 
 
 def _print_summary(returns: list[float], lengths: list[int]) -> None:
-    stats = {"EpRet": RunningStats(), "EpLen": RunningStats()}
-    stats["EpRet"].add(returns)
-    stats["EpLen"].add(lengths)
-    mean, std, low, high = stats["EpRet"].summary()
+    return_stats, length_stats = RunningStats(), RunningStats()
+    return_stats.add(returns)
+    length_stats.add(lengths)
+    mean, std, low, high = return_stats.summary()
     row = {"AverageEpRet": mean, "StdEpRet": std, "MaxEpRet": high, "MinEpRet": low}
-    print(plain_table({**row, "EpLen": stats["EpLen"].mean}), flush=True)
+    print(plain_table({**row, "EpLen": length_stats.mean}), flush=True)
 
 
 def _check_fit(act: Act, env: Any, act_dim: int) -> None:
-    """Refuse an environment whose observations or actions are not those of the policy."""
+    """Raise EnvError if the environment's observations or actions have other sizes than the policy's."""
     (obs_dim,) = flat_observation_space(env.observation_space).shape
     try:
         fits = act(np.zeros((1, obs_dim), dtype=np.float32)).size == act_dim
-    except (RuntimeError, ValueError):  # how the frameworks report shapes that do not match
+    except (RuntimeError, ValueError):  # raised by the frameworks for mismatched shapes
         fits = False
     if not fits:
         name = env.spec.id if env.spec else env
@@ -138,7 +139,7 @@ def _check_fit(act: Act, env: Any, act_dim: int) -> None:
         )
 
 
-def _run_folder(fpath: str | Path) -> Path:
+def _folder_with_model(fpath: str | Path) -> Path:
     folder = existing_dir(fpath)
     if has_model(folder):
         return folder
@@ -149,76 +150,23 @@ def _run_folder(fpath: str | Path) -> Path:
 
 def _load_env(folder: Path, given: Any) -> Any:
     if given is not None and not isinstance(given, str):
-        return given() if not isinstance(given, gym.Env) else given
+        return given if isinstance(given, gym.Env) else given()
     path = folder / "vars.json"
     saved = read_json(path).get("env") if path.exists() else None
     saved = saved if isinstance(saved, dict) and isinstance(saved.get("id"), str) else None
     if given is None and saved is None:
-        raise EnvError(f"{folder} does not say which environment it was trained in: give it with --env")
+        raise EnvError(f"{folder} does not name the environment it was trained in: give it with --env")
     if given is None and saved and saved.get("wrappers"):
         names = ", ".join(map(str, saved["wrappers"]))
         raise EnvError(
-            f"this run's environment was wrapped in {names}, which a file cannot rebuild: call "
-            "load_policy_and_env(path, env=...) with yours, or give --env to go without"
+            f"this run's environment was wrapped in {names}, which a file cannot rebuild: {_OWN_ENV}, "
+            "or give --env to run without the wrappers"
         )
-    make = env_of_run(folder, saved, given, "call load_policy_and_env(path, env=...) with yours")
+    make = env_of_run(folder, saved, given, _OWN_ENV)
     try:
         return make()
-    except Exception as error:  # a constructor may raise anything, and so may MuJoCo's import of its GL
+    except Exception as error:  # constructors may raise anything, and so may MuJoCo when it loads OpenGL
         remedy = f"; {GL_REMEDY}" if "MUJOCO_GL" in os.environ else ""
         raise EnvError(
             f"environment {make.env_id!r} cannot be made ({short_reason(error)}){remedy}"
         ) from None
-
-
-def main(words: Sequence[str]) -> int:
-    """`spinup test_policy`.
-
-    Raises:
-        SpinupError: see `load_policy_and_env` and `run_policy`.
-    """
-    parser = Parser(
-        "spinup test_policy",
-        "Watch a trained policy, or measure it.",
-        "example:\n  spinup test_policy data/hc/hc_s0 -n 10 --video hc.mp4",
-    )
-    add = parser.add_argument
-    add("path", metavar="PATH", help="folder of the run, such as data/hc/hc_s0")
-    add("-l", "--len", type=int, default=0, metavar="LEN", help="longest episode (default: as in training)")
-    add("-n", "--episodes", type=int, metavar="EPISODES", help="how many (default 100; 1 with --video)")
-    add("-nr", "--norender", action="store_true", help="no window")
-    add(
-        "-i",
-        "--itr",
-        default="last",
-        metavar="ITR",
-        help="last, best, or the number of a save (default last)",
-    )
-    add("-d", "--deterministic", action="store_true", help="the mean action; this is the default")
-    add("--stochastic", action="store_true", help="sample actions instead")
-    add("--env", metavar="ID", help="environment, if another, or module:Env-v0 to import it")
-    add("--video", metavar="FILE", help="film into an .mp4 or .gif file instead of a window")
-    add("--seed", type=int, metavar="S", help="seed of the first episode")
-    args = parser.parse(words)
-    if args.deterministic and args.stochastic:
-        parser.error("-d and --stochastic exclude each other: give one of them")
-    if args.len < 0 or (args.episodes is not None and args.episodes < 1):
-        parser.error("-n must be at least 1, and -l at least 0")
-    if args.video:
-        draw_without_display()
-    env, get_action = load_policy_and_env(args.path, args.itr, not args.stochastic, args.env)
-    try:
-        episodes = args.episodes or (1 if args.video else 100)
-        longest = args.len or _trained_length(Path(args.path))
-        run_policy(env, get_action, longest, episodes, not args.norender, args.video, seed=args.seed)
-    finally:
-        env.close()
-    if args.video:
-        print(f"saved {args.video}")
-    return 0
-
-
-def _trained_length(folder: Path) -> int | None:
-    path = folder / "config.json"
-    length = read_json(path).get("max_ep_len") if path.exists() else None
-    return length if isinstance(length, int) else None

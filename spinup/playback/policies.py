@@ -1,4 +1,4 @@
-"""Saved policies, read back as functions of a batch of flat observations."""
+"""Loads saved policies as functions of a batch of flat observations."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ Act = Callable[[Float], Float]
 
 
 def has_model(folder: Path) -> bool:
-    """Whether a run has saved a policy in this folder."""
+    """Whether the folder contains a saved policy."""
     return (folder / "pyt_save").is_dir() or any(folder.glob("tf1_save*"))
 
 
 def load_policy(folder: Path, itr: int | str, deterministic: bool) -> Act:
-    """The policy of a run: observations (batch, obs_dim) float32 to actions of the same batch.
+    """The policy of a run: maps observations (batch, obs_dim) float32 to actions of the same batch.
 
     Args:
         folder: the folder of the run.
-        itr: "last", "best", or the number of a save; "last" is the highest number in a run that numbers all.
+        itr: "last", "best", or the number of a save; if all saves are numbered, "last" is the highest.
         deterministic: the mean action instead of a sample.
 
     Raises:
-        RunError: if there is no such save, or it is damaged or foreign.
+        RunError: if there is no such save, it is damaged, or it is not a policy.
     """
     if (folder / "pyt_save").is_dir():
-        return _load_torch(_pick(folder / "pyt_save", "model", ".pt", itr), deterministic)
-    return _load_tf(_pick(folder, "tf1_save", "", itr), deterministic)
+        return _load_torch(_find_save(folder / "pyt_save", "model", ".pt", itr), deterministic)
+    return _load_tf(_find_save(folder, "tf1_save", "", itr), deterministic)
 
 
-def _pick(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
+def _find_save(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
     word = {"last": "", "best": "_best"}.get(str(itr), str(itr))
     path = folder / f"{stem}{word}{suffix}"
     if path.exists():
         return path
     saves = {p.name.removeprefix(stem).removesuffix(suffix): p for p in folder.glob(f"{stem}*{suffix}")}
-    numbers = [word for word in saves if word.isdecimal()]
+    numbers = [number for number in saves if number.isdecimal()]
     if itr == "last" and numbers:
         return saves[max(numbers, key=int)]
-    there = ", ".join(sorted(p.name for p in saves.values())) or "nothing"
-    raise RunError(f"{path} does not exist: there is {there}; -i picks one")
+    names = ", ".join(sorted(p.name for p in saves.values())) or "none"
+    raise RunError(f"{path} does not exist: saved models are {names}; select one with -i")
 
 
 def _load_torch(path: Path, deterministic: bool) -> Act:
@@ -59,9 +59,13 @@ def _load_torch(path: Path, deterministic: bool) -> Act:
         raise
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RunError(f"{path} cannot be loaded as a model of ours ({reason}): it may be damaged") from None
+        raise RunError(
+            f"{path} cannot be loaded as a saved actor-critic ({reason}): it may be damaged"
+        ) from None
     if not hasattr(ac, "act"):
-        raise RunError(f"{path} holds {type(ac).__name__}, not an actor-critic with act(obs, deterministic)")
+        raise RunError(
+            f"{path} holds a {type(ac).__name__}, not an actor-critic with act(obs, deterministic)"
+        )
 
     def act(observations: Float) -> Float:
         return np.asarray(ac.act(torch.as_tensor(observations), deterministic), dtype=np.float32)
@@ -70,7 +74,8 @@ def _load_torch(path: Path, deterministic: bool) -> Act:
 
 
 def _load_tf(path: Path, deterministic: bool) -> Act:
-    sess = import_tf().Session(graph=import_tf().Graph())
+    tf = import_tf()
+    sess = tf.Session(graph=tf.Graph())
     tensors = restore_tf_graph(sess, path)
     output = "mu" if deterministic and "mu" in tensors else "pi"
     missing = [key for key in ("x", output) if key not in tensors]

@@ -1,4 +1,4 @@
-"""An environment that is shown in a window or filmed while it is stepped."""
+"""Renders an environment in a window, or records it to a video file, while it is stepped."""
 
 from __future__ import annotations
 
@@ -12,131 +12,125 @@ from typing import Any
 import gymnasium as gym
 
 from spinup.errors import ConfigError, EnvError, MissingExtraError
+from spinup.loggers.display import has_display
 
 GL_REMEDY = "install EGL or OSMesa, and set MUJOCO_GL=egl or osmesa"
 
 
 class Viewer:
-    """Steps an environment and films each frame, if it is given something to film with.
+    """Steps an environment, and writes each frame to a video if there is a writer.
 
     Args:
         env: a Gymnasium environment.
-        film: an imageio writer, or None.
+        writer: an imageio writer, or None.
     """
 
-    def __init__(self, env: Any, film: Any = None) -> None:
-        self._env, self._film = env, film
+    def __init__(self, env: Any, writer: Any = None) -> None:
+        self._env, self._writer = env, writer
 
     def reset(self, seed: int | None) -> Any:
-        """The first observation of an episode."""
+        """Start an episode; returns its first observation."""
         observation, _ = self._env.reset(seed=seed)
-        self._shoot()
+        self._write_frame()
         return observation
 
     def step(self, action: Any) -> tuple[Any, float, bool]:
-        """Observation, reward, and whether the episode has ended."""
+        """Take one step; returns the observation, the reward, and whether the episode has ended."""
         observation, reward, terminated, truncated, _ = self._env.step(action)
-        self._shoot()
+        self._write_frame()
         return observation, float(reward), bool(terminated or truncated)
 
-    def _shoot(self) -> None:
-        if self._film is not None:
-            self._film.append_data(self._env.render())
+    def _write_frame(self) -> None:
+        if self._writer is not None:
+            self._writer.append_data(self._env.render())
 
 
 @contextlib.contextmanager
-def renderable(env: Any, render: bool, video: str | Path | None) -> Iterator[Viewer]:
-    """A Viewer of `env`, or of a twin of it that renders.
+def open_viewer(env: Any, render: bool, video: str | Path | None) -> Iterator[Viewer]:
+    """A Viewer of `env`, or of a copy of it that renders.
 
     Raises:
-        ConfigError: for a video that is neither .mp4 nor .gif.
-        EnvError: if a video is asked for and the environment cannot be rendered here.
-        MissingExtraError: if a video is asked for without the package that writes it.
+        ConfigError: for a video file that is neither .mp4 nor .gif, or whose folder does not exist.
+        EnvError: if the environment cannot be rendered.
+        MissingExtraError: if a video is asked for and imageio is not installed.
     """
     if video is not None:
-        with _filming(env, Path(video)) as viewer:
+        with _recording(env, Path(video)) as viewer:
             yield viewer
         return
-    twin = _window(env) if render else None
+    window = _make_window(env) if render else None
     try:
-        yield Viewer(twin or env)
+        yield Viewer(window or env)
     finally:
-        if twin is not None:
-            twin.close()
+        if window is not None:
+            window.close()
 
 
-def has_display() -> bool:
-    """Whether this process can open a window."""
-    if sys.platform in ("darwin", "win32"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def draw_without_display() -> None:
-    """Have MuJoCo draw off screen where there is no display; it asks once, when it is imported."""
+def use_offscreen_gl() -> None:
+    """Make MuJoCo render off-screen if there is no display; takes effect only before MuJoCo is imported."""
     if sys.platform.startswith("linux") and not has_display():
         os.environ.setdefault("MUJOCO_GL", "egl")
 
 
-def _window(env: Any) -> Any:
-    """A twin of the environment with a window; None, and one line why, where that cannot be."""
+def _make_window(env: Any) -> Any:
+    """A copy of the environment that renders to a window; None, after a message, if that is impossible."""
     if env.render_mode == "human":
         return None
     if not has_display():
-        print("no display here: not rendering (-nr says so; --video FILE films instead)")
+        print("no display: not rendering (-nr hides this message; --video FILE records a video instead)")
         return None
     if env.spec is None or "human" not in env.metadata.get("render_modes", ()):
-        print("this environment has no window to render to: not rendering (-nr says so)")
+        print("this environment has no render mode 'human': not rendering (-nr hides this message)")
         return None
     try:
         return gym.make(env.spec, render_mode="human")
-    except Exception as error:  # whatever the graphics libraries raise, the remedy is the same
-        raise EnvError(f"no window opens ({short_reason(error)}): give -nr, or --video FILE") from None
+    except Exception as error:  # graphics libraries raise exceptions of any type
+        raise EnvError(f"cannot open a window ({short_reason(error)}): give -nr, or --video FILE") from None
 
 
 @contextlib.contextmanager
-def _filming(env: Any, video: Path) -> Iterator[Viewer]:
+def _recording(env: Any, video: Path) -> Iterator[Viewer]:
     if video.suffix not in (".mp4", ".gif"):
         raise ConfigError(f"--video {video}: give a file that ends in .mp4 or .gif")
     if not video.parent.is_dir():
         raise ConfigError(f"--video {video}: the folder {video.parent} does not exist")
-    twin, rate = _film_set(env)
+    copy = _make_rgb_array(env)
     try:
-        with _film(video, rate) as film:
-            yield Viewer(twin, film)
+        with _open_writer(video, float(env.metadata.get("render_fps") or 30)) as writer:
+            yield Viewer(copy, writer)
     finally:
-        twin.close()
+        copy.close()
 
 
-def _film_set(env: Any) -> tuple[Any, float]:
-    """A twin of the environment that has proved to return frames, and its frames per second."""
+def _make_rgb_array(env: Any) -> Any:
+    """A copy of the environment that renders to arrays, after a test frame."""
     if env.spec is None or "rgb_array" not in env.metadata.get("render_modes", ()):
         raise EnvError("--video: this environment cannot render frames (render_mode='rgb_array')")
-    twin = None
+    copy = None
     try:
-        twin = gym.make(env.spec, render_mode="rgb_array")
-        twin.reset()
-        twin.render()
-    except Exception as error:  # whatever the graphics libraries raise, the remedy is the same
-        if twin is not None:
-            twin.close()
-        if isinstance(error, gym.error.DependencyNotInstalled):  # says itself what to install
+        copy = gym.make(env.spec, render_mode="rgb_array")
+        copy.reset()
+        copy.render()
+    except Exception as error:  # graphics libraries raise exceptions of any type
+        if copy is not None:
+            copy.close()
+        if isinstance(error, gym.error.DependencyNotInstalled):  # its message names the remedy
             raise EnvError(f"--video: {short_reason(error)}") from None
         raise EnvError(f"--video: rendering fails here ({short_reason(error)}): {GL_REMEDY}") from None
-    return twin, float(env.metadata.get("render_fps") or 30)
+    return copy
 
 
-def _film(video: Path, rate: float) -> Any:
+def _open_writer(video: Path, fps: float) -> Any:
     try:
         import imageio.v2 as imageio
 
         if video.suffix == ".gif":
-            return imageio.get_writer(video, duration=1000 / rate, loop=0)
-        return imageio.get_writer(video, fps=rate, macro_block_size=2)
+            return imageio.get_writer(video, duration=1000 / fps, loop=0)
+        return imageio.get_writer(video, fps=fps, macro_block_size=2)
     except ImportError:
         raise MissingExtraError("--video needs imageio: pip install 'spinup[video]'") from None
 
 
 def short_reason(error: Exception) -> str:
-    """The beginning of what an error says, on one line."""
+    """The first 120 characters of an error's message, on one line."""
     return " ".join(str(error).split())[:120] or type(error).__name__

@@ -1,1 +1,1 @@
-"""Learning curves from the rows of runs."""
+"""Learning curves from the progress.txt of runs."""

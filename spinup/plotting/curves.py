@@ -1,4 +1,4 @@
-"""The numbers behind learning curves: runs found, columns read, seeds brought together."""
+"""The data of learning curves: finds runs, reads their columns, and aggregates over seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """The rows of one run: `columns[name]` is float64 (rows,), nan where a cell is no number."""
+    """The table of one run: `columns[name]` is float64 (rows,), nan where a cell is not a number."""
 
     path: Path
     name: str
@@ -32,7 +32,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line: x and y of (points,), and the standard deviation over seeds, if there are several."""
+    """One line: `x`, `y` and, for several runs, their standard deviation `spread`, each (points,)."""
 
     name: str
     x: Array
@@ -46,13 +46,13 @@ def find_runs(
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> list[Run]:
-    """The runs under some folders; see `plot.make_plots`.
+    """The runs under some folders that have at least one row; the arguments are those of `make_plots`.
 
     Raises:
-        RunError: if a folder does not exist, or there is no run.
-        ConfigError: if there is not one legend for each folder.
+        RunError: if a folder does not exist, or there is no such run.
+        ConfigError: if there is not one legend per folder.
     """
-    roots = [root for logdir in logdirs for root in _roots(Path(logdir))]
+    roots = [root for logdir in logdirs for root in _expand_prefix(Path(logdir))]
     if legend and len(legend) != len(roots):
         raise ConfigError(f"-l gives {len(legend)} names for {len(roots)} folders: give one for each")
     runs = []
@@ -65,13 +65,13 @@ def find_runs(
                 runs += [Run(table.parent, name, columns)] if columns else []
     if not runs:
         raise RunError(
-            f"no run with a row yet under {', '.join(map(str, logdirs))}: give a folder that has some"
+            f"no run with a row under {', '.join(map(str, logdirs))}: give a folder with runs that have one"
         )
     return runs
 
 
 def read_table(path: Path) -> dict[str, Array]:
-    """The columns of a progress.txt, float64 (rows,); empty if it has no whole row."""
+    """The columns of a progress.txt, float64 (rows,), without incomplete rows; empty if no row remains."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     if len(lines) < 2:
         return {}
@@ -82,10 +82,10 @@ def read_table(path: Path) -> dict[str, Array]:
 
 
 def column(run: Run, name: str) -> Array:
-    """A column of a run; Performance is the test return, or the training return where no test was made.
+    """A column of a run; Performance is the test return, or the training return if there were no tests.
 
     Raises:
-        ConfigError: if the run has no such column, naming the nearest.
+        ConfigError: if the run has no such column, naming the closest.
     """
     if name == "Performance" and name not in run.columns:
         for known in ("AverageTestEpRet", "AverageEpRet"):
@@ -94,42 +94,40 @@ def column(run: Run, name: str) -> Array:
         name = "AverageTestEpRet" if "AverageTestEpRet" in run.columns else "AverageEpRet"
     if name not in run.columns:
         hint = nearest(name, list(run.columns))
-        raise ConfigError(
-            f"{run.path} has no column {name!r}{hint or ': there are ' + ', '.join(run.columns)}"
-        )
+        raise ConfigError(f"{run.path} has no column {name!r}{hint or ': it has ' + ', '.join(run.columns)}")
     return run.columns[name]
 
 
-def smoothed(y: Array, width: int) -> Array:
-    """Centred moving average of (n,) over `width` rows; near the ends, over those of them that there are."""
+def moving_average(y: Array, width: int) -> Array:
+    """Centered moving average of (n,) over `width` rows; near the ends, over the rows that exist."""
     i = np.arange(y.size)
     low, high = np.maximum(i - (width - 1) // 2, 0), np.minimum(i + width // 2 + 1, y.size)
     return np.array([y[a:b].mean() for a, b in zip(low, high, strict=True)])
 
 
 def aggregate(name: str, series: list[tuple[Array, Array]], estimator: str) -> Curve:
-    """One curve of several (x, y): at each x of any, over the seeds that have got that far.
+    """One curve from the (x, y) of several runs, with a point at each x of any of them.
 
-    Each seed is read between its own rows by linear interpolation, and never beyond them.
+    Runs are interpolated linearly between their rows and never extrapolated: a run counts only from its
+    first x to its last.
     """
     sorted_series = [(x[order], y[order]) for x, y in series for order in [np.argsort(x, kind="stable")]]
     grid = np.unique(np.concatenate([x for x, _ in sorted_series]))
     table = np.array([np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in sorted_series])
-    there = np.isfinite(table)
-    kept = there.any(axis=0)
-    grid, table, there = grid[kept], table[:, kept], there[:, kept]
-    columns = [column_[mask] for column_, mask in zip(table.T, there.T, strict=True)]
-    y = np.array([ESTIMATORS[estimator](values) for values in columns])
-    spread = np.array([values.std() for values in columns]) if len(series) > 1 else None
-    return Curve(name, grid, y, spread)
+    finite = np.isfinite(table)
+    kept = finite.any(axis=0)
+    samples = [values[mask] for values, mask in zip(table.T[kept], finite.T[kept], strict=True)]
+    y = np.array([ESTIMATORS[estimator](values) for values in samples])
+    spread = np.array([values.std() for values in samples]) if len(series) > 1 else None
+    return Curve(name, grid[kept], y, spread)
 
 
-def _roots(path: Path) -> list[Path]:
-    """The folder itself, or all folders beside it whose names begin like it."""
+def _expand_prefix(path: Path) -> list[Path]:
+    """The folder, or if it does not exist, all folders whose paths begin with its path."""
     if not path.is_dir() and path.parent.is_dir():
-        alike = sorted(p for p in path.parent.iterdir() if p.is_dir() and p.name.startswith(path.name))
-        if alike:
-            return alike
+        matches = sorted(p for p in path.parent.iterdir() if p.is_dir() and p.name.startswith(path.name))
+        if matches:
+            return matches
     return [existing_dir(path)]
 
 

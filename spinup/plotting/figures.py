@@ -1,4 +1,4 @@
-"""Learning curves: seeds of one experiment as a line with its spread."""
+"""Draws learning curves: one line per experiment, shaded by the spread over its seeds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.cli.parser import Parser
 from spinup.errors import ConfigError, RunError
-from spinup.playback.viewer import has_display
-from spinup.plotting.curves import ESTIMATORS, Curve, Run, aggregate, column, find_runs, smoothed
+from spinup.loggers.display import has_display
+from spinup.plotting.curves import ESTIMATORS, Curve, Run, aggregate, column, find_runs, moving_average
 
 Array = NDArray[np.float64]
 
@@ -33,23 +32,24 @@ def make_plots(
     """Plot the runs under some folders, one figure per value.
 
     Args:
-        logdirs: folders, searched to any depth; a path that is none stands for all that begin with it.
-        legend: a name for each of them; by default experiments are named by their exp_name.
-        xaxis: the column along x.
-        values: the columns along y; Performance is AverageTestEpRet where there is one, else AverageEpRet.
-        count: a line for each run, instead of one for all seeds of an experiment.
-        smooth: width of the centred moving average, in rows.
-        select: keep runs whose path contains all of these.
-        exclude: drop runs whose path contains any of these.
-        estimator: mean, median, max or min, over seeds. The shade is one standard deviation to each side.
-        save: an image file instead of windows; with several values each gets its name added.
+        logdirs: folders, searched recursively; a path that is not a folder stands for all folders whose
+            paths begin with it.
+        legend: a name for each folder; by default lines are named by exp_name.
+        xaxis: the column on the x axis.
+        values: the columns on the y axis; Performance is AverageTestEpRet if there is one, else AverageEpRet.
+        count: one line per run, instead of one per experiment.
+        smooth: width of the centered moving average, in rows.
+        select: only runs whose path contains all of these.
+        exclude: no runs whose path contains any of these.
+        estimator: mean, median, max or min, over seeds; the shaded band is one standard deviation each way.
+        save: an image file instead of windows; with several values, the value is added to its name.
 
     Returns:
-        The files that were written.
+        The files written.
 
     Raises:
-        RunError: if there is no run there, or no display to show it on.
-        ConfigError: for a column that no run has, or a value that cannot be.
+        RunError: if there is no run to plot, or no display to show it on.
+        ConfigError: for a column that a run does not have, or an invalid value.
     """
     if estimator not in ESTIMATORS:
         raise ConfigError(f"--est {estimator}: give one of {', '.join(ESTIMATORS)}")
@@ -58,11 +58,12 @@ def make_plots(
     runs = find_runs(logdirs, legend, select, exclude)
     if save is None and not _can_show():
         raise RunError("there is no display to open a window on: give --save FILE, as in --save curve.png")
-    drawn = {value: _curves(runs, xaxis, value, count, smooth, estimator) for value in values}
+    curves = {value: _curves(runs, xaxis, value, count, smooth, estimator) for value in values}
     if save is None:
-        _show(drawn, xaxis)
+        _show(curves, xaxis)
         return []
-    return [_save(curves, xaxis, value, _name(save, value, len(drawn))) for value, curves in drawn.items()]
+    paths = [_output_path(save, value, len(curves)) for value in curves]
+    return [_save(curves[value], xaxis, value, path) for value, path in zip(curves, paths, strict=True)]
 
 
 def _curves(runs: list[Run], xaxis: str, value: str, count: bool, smooth: int, estimator: str) -> list[Curve]:
@@ -73,11 +74,11 @@ def _curves(runs: list[Run], xaxis: str, value: str, count: bool, smooth: int, e
         kept = np.isfinite(x) & np.isfinite(y)
         if kept.any():
             name = _line_name(run) if count else run.name
-            if count and names[name] > 1:  # the same names below different parents
+            if count and names[name] > 1:  # folders of the same name with different parents
                 name = f"{run.name} {run.path}"
-            groups.setdefault(name, []).append((x[kept], smoothed(y[kept], smooth)))
+            groups.setdefault(name, []).append((x[kept], moving_average(y[kept], smooth)))
     if not groups:
-        raise RunError(f"no run has a row with both {xaxis} and {value} yet: plot it a little later")
+        raise RunError(f"no run has a row with both {xaxis} and {value} yet: try again later")
     return [aggregate(name, series, estimator) for name, series in groups.items()]
 
 
@@ -100,7 +101,7 @@ def _draw(axes: Any, curves: list[Curve], xaxis: str, value: str) -> None:
 
 
 def _save(curves: list[Curve], xaxis: str, value: str, path: Path) -> Path:
-    # A Figure of its own, not pyplot: no window system is asked, and no global state is touched.
+    # A Figure without pyplot needs no window system and changes no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -115,12 +116,12 @@ def _save(curves: list[Curve], xaxis: str, value: str, path: Path) -> Path:
     return path
 
 
-def _show(drawn: dict[str, list[Curve]], xaxis: str) -> None:
+def _show(curves: dict[str, list[Curve]], xaxis: str) -> None:
     import matplotlib.pyplot as plt
 
-    for value, curves in drawn.items():
+    for value in curves:
         figure = plt.figure(figsize=(8, 5), layout="tight")
-        _draw(figure.add_subplot(), curves, xaxis, value)
+        _draw(figure.add_subplot(), curves[value], xaxis, value)
     plt.show()
 
 
@@ -129,48 +130,11 @@ def _can_show() -> bool:
         return False
     import matplotlib.pyplot as plt
 
-    # Without a GUI toolkit, Matplotlib falls back on a backend that only draws to files.
+    # Without a GUI toolkit, Matplotlib falls back to a backend that only draws to files.
     return str(plt.get_backend()).lower() not in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 
 
-def _name(save: str | Path, value: str, count: int) -> Path:
+def _output_path(save: str | Path, value: str, count: int) -> Path:
     path = Path(save)
     path = path if path.suffix else path.with_suffix(".png")
     return path if count == 1 else path.with_stem(f"{path.stem}_{value}")
-
-
-def main(words: Sequence[str]) -> int:
-    """`spinup plot`.
-
-    Raises:
-        SpinupError: see `make_plots`.
-    """
-    parser = Parser(
-        "spinup plot",
-        "Plot learning curves; the seeds of one experiment share a line, shaded by their spread.",
-        "examples:\n  spinup plot data/hc\n  spinup plot data/hc data/hop -l cheetah hopper --save both.png",
-    )
-    add = parser.add_argument
-    add(
-        "logdir",
-        nargs="+",
-        metavar="LOGDIR",
-        help="folders with runs in them; or what their names begin with",
-    )
-    add("-l", "--legend", nargs="+", metavar="LEGEND", help="a name for each LOGDIR")
-    add(
-        "-x", "--xaxis", default="TotalEnvInteracts", metavar="COL", help="column (default TotalEnvInteracts)"
-    )
-    add("-y", "--value", nargs="+", default=["Performance"], metavar="COL", help="columns, a figure each")
-    add("--count", action="store_true", help="a line for each seed")
-    add("-s", "--smooth", type=int, default=1, metavar="SMOOTH", help="moving average over this many rows")
-    add("--select", nargs="+", default=[], metavar="S", help="only runs whose path contains all of these")
-    add("--exclude", nargs="+", default=[], metavar="S", help="no runs whose path contains any of these")
-    add("--est", default="mean", metavar="EST", help="over seeds: mean (default), median, max or min")
-    add("--save", metavar="FILE", help="write an image instead of opening a window")
-    args = parser.parse(words)
-    make_plots(
-        args.logdir, args.legend, args.xaxis, args.value, args.count, args.smooth,
-        args.select, args.exclude, args.est, args.save,
-    )  # fmt: skip
-    return 0

@@ -1,92 +1,81 @@
-"""The replay buffer on a CUDA device: rows stay there, and a block costs a few copies, not one per step."""
+"""Replay storage on a CUDA device, where a block of batches takes a few copies instead of one per step."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.random import Generator
+from numpy.typing import NDArray
 
-from spinup.errors import ConfigError
-from spinup.replay.storage import Block, Float, Layout, ReplayBuffer
+from spinup.replay.buffer import Storage
+from spinup.replay.storage import HostStorage, check_memory, ring_slices
+from spinup.replay.transition import Batches, Field, Transitions
 
 
-class DeviceReplay:
-    """`ReplayBuffer` with its rows on a device: the same transitions, indices and noise.
+class DeviceStorage:
+    """`HostStorage` with its rows on a device: the same rows and positions; gathered fields are tensors.
 
-    New rows wait on the host until a block is drawn, and then go over in one copy, as do the indices and
-    the noise. By then the device is idle, since a block ends with its metrics on the host.
+    New rows wait on the host until rows are gathered or read, and are then copied together.
 
     Raises:
-        ConfigError: when `capacity` rows cannot fit in the device's free memory.
+        ConfigError: if `capacity` rows do not fit in the device's free memory.
     """
 
-    def __init__(self, layout: Layout, capacity: int, device: torch.device) -> None:
-        _check_memory(layout, capacity, device)
-        self.layout, self.capacity, self.total = layout, capacity, 0
-        self._rows = torch.zeros((capacity, layout.width), device=device)
-        self._waiting: list[Float] = []
+    def __init__(self, fields: Sequence[Field], capacity: int, device: torch.device) -> None:
+        if device.type == "cuda":
+            free = torch.cuda.mem_get_info(device)[0]
+            check_memory(fields, capacity, free, f"{device} has free", ", or give device='cpu'")
+        self.fields, self.capacity, self.total = tuple(fields), capacity, 0
+        self._device = device
+        self._columns = {
+            field.name: torch.from_numpy(np.zeros((capacity, *field.shape), field.dtype)).to(device)
+            for field in fields
+        }
+        self._waiting: list[Transitions] = []
 
     def __len__(self) -> int:
         return min(self.total, self.capacity)
 
-    def add(self, rows: Float) -> None:
-        """Append rows, (N, width) float32, over the oldest ones when full."""
-        self._waiting.append(rows.copy())
-        self.total += len(rows)
+    def append(self, transitions: Transitions) -> None:
+        """Add rows, overwriting the oldest when full; arrays (N, *shape) by field."""
+        self._waiting.append({name: transitions[name].copy() for name in self._columns})
+        self.total += len(transitions[self.fields[0].name])
 
-    def sample(self, count: int, batch_size: int, rng: Generator) -> Block:
-        """Draw `count` batches, uniform with replacement, and the noise of their policy draws.
-
-        The block's arrays are tensors on the device.
-        """
-        index = rng.integers(len(self), size=(count, batch_size))
-        noise = rng.standard_normal((count, 2, batch_size, self.layout.act_dim), dtype=np.float32)
+    def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
+        """The named fields at positions `index`, tensors (*index.shape, *shape) on the device."""
         self._flush()
-        rows: Any = self._rows[torch.from_numpy(index).to(self._rows.device)]
-        on_device: Any = torch.from_numpy(noise).to(self._rows.device)
-        return Block(self.layout, rows, on_device)
+        on_device = torch.from_numpy(index).to(self._device)
+        return {name: self._columns[name][on_device] for name in names}
 
-    def read(self, start: int, stop: int) -> Float:
-        """A copy, on the host, of the rows written as number start up to stop, which must still be held."""
-        self._flush()
-        index = torch.arange(start, stop, device=self._rows.device) % self.capacity
-        rows: Float = self._rows[index].cpu().numpy()
-        return rows
+    def to_batch(self, array: NDArray[Any]) -> Any:
+        """The array as a tensor on the device."""
+        return torch.from_numpy(array).to(self._device)
 
-    def restore(self, start: int, rows: Float) -> None:
-        """Make the buffer hold `rows` as those written as number start and on, and no others."""
+    def read(self, start: int, stop: int) -> Transitions:
+        """A copy, on the host, of the rows numbered start to stop - 1, which must still be held."""
+        gathered = self.gather(np.arange(start, stop) % self.capacity, self._columns)
+        return {name: values.cpu().numpy() for name, values in gathered.items()}
+
+    def clear(self, total: int) -> None:
+        """Drop all rows; the next one appended has number `total`."""
         self._waiting.clear()
-        self.total = start
-        self.add(rows)
+        self.total = total
 
     def _flush(self) -> None:
-        """Bring the waiting rows to the device: row k lies at k modulo capacity."""
+        """Copy the waiting rows to the device."""
         if not self._waiting:
             return
-        rows = np.concatenate(self._waiting)[-self.capacity :]
+        for name, column in self._columns.items():
+            rows = torch.from_numpy(np.concatenate([waiting[name] for waiting in self._waiting]))
+            for part, at in ring_slices(self.total - len(rows), len(rows), self.capacity):
+                column[at] = rows[part].to(self._device)
         self._waiting.clear()
-        at = (self.total - len(rows)) % self.capacity
-        first = min(len(rows), self.capacity - at)
-        fresh = torch.from_numpy(rows).to(self._rows.device)
-        self._rows[at : at + first] = fresh[:first]
-        self._rows[: len(rows) - first] = fresh[first:]
 
 
-def make_replay(layout: Layout, capacity: int, device: torch.device) -> ReplayBuffer | DeviceReplay:
-    """The replay buffer for a learner on `device`: in its memory if it is a CUDA device, else the host's."""
-    return DeviceReplay(layout, capacity, device) if device.type == "cuda" else ReplayBuffer(layout, capacity)
-
-
-def _check_memory(layout: Layout, capacity: int, device: torch.device) -> None:
-    if device.type != "cuda":
-        return
-    need, row = capacity * layout.width * 4, layout.width * 4
-    free, _ = torch.cuda.mem_get_info(device)
-    if need > 0.9 * free:
-        raise ConfigError(
-            f"replay_size={capacity} needs {need / 2**30:.1f} GiB for rows of {layout.width} floats, and "
-            f"{device} has {free / 2**30:.1f} GiB free: replay_size={int(0.8 * free / row)} would fit, or "
-            "give device='cpu'"
-        )
+def make_storage(fields: Sequence[Field], capacity: int, device: torch.device) -> Storage:
+    """The storage for an agent on `device`: in its memory if it is a CUDA device, else in the host's."""
+    if device.type == "cuda":
+        return DeviceStorage(fields, capacity, device)
+    return HostStorage(fields, capacity)

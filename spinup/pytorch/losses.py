@@ -1,10 +1,9 @@
-"""The page: the equations of Soft Actor-Critic as pure functions on tensors.
+"""The equations of Soft Actor-Critic as pure functions on tensors.
 
-Symbols, the same in both backends: o, a, r, o2, d are a batch's observations (B, obs_dim), actions
-(B, act_dim), rewards (B,), next observations and terminal flags (B,) in {0, 1}; logp_a is log pi(a|o);
-xi is standard normal noise; q1, q2 are critic values (B,); backup is the regression target (B,). Where
-actions are discrete, probs and logp hold pi(.|o) and its logarithm, and q1, q2 a value per action, (B, n).
-alpha is a 0-dim tensor. Equation numbers are those of docs/sac.md.
+B is the batch size; reductions are over the last axis, so that leading axes of several batches pass
+through. log_prob is log pi(a|s), (B,); xi is standard normal noise; q holds the values of N critics, (N, B),
+or (N, B, n) for n discrete actions, where probs and logp hold pi(.|s) and its logarithm, (B, n). alpha is a
+0-dim tensor. Equation numbers are those of docs/sac.md; the TensorFlow version has the same names.
 """
 
 from __future__ import annotations
@@ -39,37 +38,64 @@ def squashed_gaussian(mu: Tensor, log_std: Tensor, xi: Tensor) -> tuple[Tensor, 
     return torch.tanh(u), (log_normal - log_slope).sum(-1)
 
 
-def soft_value(q: Tensor, logp_a: Tensor, alpha: Tensor) -> Tensor:
-    """Equation 2, one sample: V(o) = Q(o, a) - alpha log pi(a|o), (B,)."""
-    return q - alpha * logp_a
+def soft_value(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
+    """Equation 2, one sample: V(s) = Q(s, a) - alpha log pi(a|s), (B,)."""
+    return q - alpha * log_prob
 
 
-def q_backup(r: Tensor, d: Tensor, v2: Tensor, gamma: float) -> Tensor:
-    """Equations 3 and 4: y = r + gamma (1 - d) V(o2), (B,); v2 is the soft value of o2, (B,)."""
-    return r + gamma * (1.0 - d) * v2
+def min_q(q: Tensor, subset: Tensor | None = None) -> Tensor:
+    """The smallest of the critics' values, (N, B, ...) to (B, ...).
+
+    Args:
+        q: values of N critics.
+        subset: indices (M,) of the critics that count, all if None. A random subset of M = 2 is the
+            target of REDQ (Chen et al. 2021, algorithm 1).
+    """
+    return (q if subset is None else q[subset]).amin(0)
 
 
-def q_loss(q1: Tensor, q2: Tensor, backup: Tensor) -> Tensor:
-    """Equation 4: the two mean squared Bellman errors against one backup, summed; a 0-dim tensor."""
-    return (q1 - backup).square().mean() + (q2 - backup).square().mean()
+def q_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
+    """Equations 3 and 4: y = r + discount V(s'), (B,).
+
+    Args:
+        reward: (B,); for n-step returns, the discounted sum of n rewards.
+        discount: gamma^n (1 - terminated), (B,).
+        next_value: the soft value of the observation after them, (B,).
+    """
+    return reward + discount * next_value
 
 
-def pi_loss(q1: Tensor, q2: Tensor, logp_a: Tensor, alpha: Tensor) -> Tensor:
-    """Equation 6: mean of alpha log pi(a|o) - min(Q1, Q2)(o, a), a drawn by equation 5; 0-dim."""
-    return -soft_value(torch.minimum(q1, q2), logp_a, alpha).mean()
+def q_loss(q: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Equation 4: each critic's mean squared Bellman error against one target, summed over critics; 0-dim.
+
+    Args:
+        q: values of N critics, (N, B).
+        target: (B,).
+        weight: importance of each transition, (B,); 1 if None.
+    """
+    error = (q - target).square()
+    return (error if weight is None else weight * error).mean(-1).sum(0)
 
 
-def alpha_loss(log_alpha: Tensor, logp_a: Tensor, target_entropy: float) -> Tensor:
-    """Equation 8: mean of -alpha (log pi(a|o) + target entropy), alpha = exp(log_alpha); 0-dim.
+def actor_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
+    """Equation 6: mean of alpha log pi(a|s) - Q(s, a), a drawn by equation 5; 0-dim.
+
+    q is one value per sample, (B,): the smallest or the mean of the critics'.
+    """
+    return -soft_value(q, log_prob, alpha).mean(-1)
+
+
+def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | float) -> Tensor:
+    """Equation 8: mean of -alpha (log pi(a|s) + target entropy), alpha = exp(log_alpha); 0-dim.
 
     This is the form of Haarnoja et al. (2018b), section 5; its gradient by log_alpha carries the
     factor alpha, which the `log_alpha * (...)` form of some libraries lacks. log pi is held constant.
     """
-    return -(log_alpha.exp() * (logp_a.detach() + target_entropy)).mean()
+    return -(log_alpha.exp() * (log_prob.detach() + target_entropy)).mean()
 
 
 def expected_log_prob(probs: Tensor, logp: Tensor) -> Tensor:
-    """sum over a of pi(a|o) log pi(a|o), minus the policy's entropy, (B,); both arguments (B, n).
+    """sum over a of pi(a|s) log pi(a|s), minus the policy's entropy, (B,); both arguments (B, n).
 
     0 log 0 counts as 0, in value and in gradient, so that a policy may rule actions out.
     """
@@ -77,7 +103,7 @@ def expected_log_prob(probs: Tensor, logp: Tensor) -> Tensor:
 
 
 def expected_soft_value(q: Tensor, probs: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
-    """Equation 9: V(o) = sum over a of pi(a|o) (Q(o, a) - alpha log pi(a|o)), (B,).
+    """Equation 9: V(s) = sum over a of pi(a|s) (Q(s, a) - alpha log pi(a|s)), (B,).
 
     Args:
         q: the value of each of the n actions, (B, n).
@@ -89,17 +115,17 @@ def expected_soft_value(q: Tensor, probs: Tensor, logp: Tensor, alpha: Tensor) -
     return (probs * q).sum(-1) - alpha * expected_log_prob(probs, logp)
 
 
-def discrete_pi_loss(q1: Tensor, q2: Tensor, probs: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
-    """Equation 6 by exact sums: minus the mean of equation 9 on min(Q1, Q2); all (B, n), result 0-dim."""
-    return -expected_soft_value(torch.minimum(q1, q2), probs, logp, alpha).mean()
+def discrete_actor_loss(q: Tensor, probs: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
+    """Equation 6 by exact sums: minus the mean of equation 9; all arguments (B, n), result 0-dim."""
+    return -expected_soft_value(q, probs, logp, alpha).mean(-1)
 
 
-def value_loss(v: Tensor, target: Tensor) -> Tensor:
-    """Equation 10: the mean squared error of V(o) against a soft value (equation 2), both (B,); 0-dim.
+def value_loss(v: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Equation 10: the mean squared error of V(s) against a soft value (equation 2), both (B,); 0-dim.
 
     Haarnoja et al. (2018a), equation 5, without its factor 1/2, as in `q_loss`.
     """
-    return (v - target).square().mean()
+    return q_loss(v.unsqueeze(0), target, weight)
 
 
 def polyak_update(targets: list[Tensor], params: list[Tensor], polyak: float) -> None:
@@ -109,6 +135,6 @@ def polyak_update(targets: list[Tensor], params: list[Tensor], polyak: float) ->
 
 
 def _lerp_each(targets: list[Tensor], params: list[Tensor], weight: float) -> None:
-    """For a torch without the call that does all at once."""
+    """The same where torch lacks `_foreach_lerp_`."""
     for target, param in zip(targets, params, strict=True):
         target.lerp_(param, weight)

@@ -1,7 +1,7 @@
 """model.pt: a working actor-critic under torch.load's safe default.
 
 The file holds data alone: the constructor's registered name, spaces, keyword arguments and tensors.
-Loading it calls one allow-listed function, which looks the name up; it never imports what a file names.
+Loading it calls one allow-listed function, which looks the name up; a file never causes an import.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from spinup.errors import RunError
 
 _REGISTRY: dict[str, Any] = {}
 _PLAIN = (bool, int, float, str, type(None))
-_INSTANCE = " instance"  # ends the name of what was given as an object of a class
+_INSTANCE = " instance"  # suffix of the name of an argument that is an object of a class
 ACTIVATIONS = (
     "CELU", "ELU", "GELU", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "Mish", "PReLU", "ReLU", "ReLU6",
     "SELU", "SiLU", "Sigmoid", "Softplus", "Softsign", "Tanh",
@@ -34,18 +34,18 @@ def qualified_name(thing: Any) -> str:
     for name, known in _REGISTRY.items():
         if known is thing:
             return name
-    named = thing if hasattr(thing, "__qualname__") else type(thing)  # a functools.partial has no name
+    named = thing if hasattr(thing, "__qualname__") else type(thing)  # a functools.partial, for instance
     return f"{named.__module__}.{named.__qualname__}"
 
 
 def register_actor_critic(constructor: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
-    """Let `torch.load` rebuild actor-critics made by `constructor`; usable as a class decorator.
+    """Allow `torch.load` to rebuild actor-critics made by `constructor`; usable as a class decorator.
 
-    Register also any class of your own that you pass inside `ac_kwargs`, an activation for instance.
+    Classes of your own inside `ac_kwargs`, an activation for instance, must be registered too.
 
     Args:
         constructor: the class or function given to `sac_pytorch` as `actor_critic`.
-        name: the name in the file, if not the module and name of the constructor.
+        name: the name in the file; by default the module and name of the constructor.
 
     Returns:
         `constructor`, unchanged.
@@ -60,7 +60,7 @@ def registered(name: str) -> Any:
 
 
 class SavedActorCritic:
-    """What `torch.save` is given: an actor-critic as plain data and the function that rebuilds it."""
+    """What `torch.save` pickles: an actor-critic as plain data, and the function that rebuilds it."""
 
     def __init__(
         self, ac: nn.Module, constructor: Callable[..., Any], spaces: tuple[Any, Any], kwargs: Any
@@ -93,7 +93,9 @@ def rebuild_actor_critic(data: dict[str, Any]) -> nn.Module:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         cause = " ".join(str(error).split())
-        raise RunError(f"this model file does not describe an actor-critic of ours: {cause}") from None
+        raise RunError(
+            f"this model file does not describe an actor-critic that spinup saved: {cause}"
+        ) from None
     return ac
 
 
@@ -105,8 +107,8 @@ def save_as(
 
 
 def save_model(ac: nn.Module, path: Path, constructor: Any, spaces: tuple[Any, Any], kwargs: Any) -> None:
-    """Write model.pt so that a reader never sees a part of it."""
-    from spinup.files import atomic_write  # here, so that `import spinup` loads little
+    """Write model.pt atomically."""
+    from spinup.files import atomic_write  # lazy, to keep `import spinup` small
 
     buffer = io.BytesIO()
     torch.save(SavedActorCritic(ac, constructor, spaces, kwargs), buffer)
@@ -123,7 +125,7 @@ def _look_up(name: str) -> Any:
 
 
 def unloadable_notes(ac_kwargs: dict[str, Any]) -> tuple[str, ...]:
-    """A line for the log about each argument with which model.pt could be written but never loaded."""
+    """A log line about each argument that makes model.pt impossible to load."""
     lines = []
     for key, value in ac_kwargs.items():
         if objects := sorted(set(_objects(_encode(value)))):
@@ -135,7 +137,7 @@ def unloadable_notes(ac_kwargs: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _objects(data: Any) -> list[str]:
-    """The objects in encoded arguments, which have no name of their own."""
+    """The types of objects in encoded arguments that cannot be looked up by name."""
     if isinstance(data, list):
         return [name for item in data for name in _objects(item)]
     if isinstance(data, dict) and "dict" in data:
@@ -164,7 +166,7 @@ def _encode(value: Any) -> Any:
 
 
 def _as_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor | None:
-    """A copy; None for what torch has no type for, such as text."""
+    """A copy; None for dtypes that torch lacks, such as text."""
     try:
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
     except TypeError:
@@ -196,4 +198,6 @@ def _space(data: dict[str, Any]) -> Box | Discrete:
     return Box(data["low"].numpy(), data["high"].numpy(), dtype=np.float32)
 
 
-torch.serialization.add_safe_globals([rebuild_actor_critic])
+torch.serialization.add_safe_globals(
+    [rebuild_actor_critic, (rebuild_actor_critic, "spinup.pytorch.saved.rebuild_actor_critic")]  # of 0.1.0
+)

@@ -1,7 +1,8 @@
-"""How a learner acts: one or a few observations at a time, so overhead counts, not arithmetic."""
+"""How an agent acts: one or a few observations at a time, so overhead matters, not arithmetic."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,14 +11,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spinup.pytorch.networks.actor_critic import (
+    DiscreteMLPActorCritic,
+    MLPActorCritic,
+    MLPValueActorCritic,
+)
+from spinup.pytorch.networks.actors import (
     LOG_STD_MAX,
     LOG_STD_MIN,
+    CategoricalActor,
     FreeVector,
-    MLPActorCritic,
     SquashedGaussianActor,
 )
 
 Float = NDArray[np.float32]
+MakePolicy = Callable[[Any, np.random.Generator], "Policy"]
 ACT_STREAM = 3
 
 
@@ -29,39 +36,42 @@ class Policy(Protocol):
         ...
 
 
-def make_policy(ac: Any, rng: np.random.Generator) -> Policy:
-    """The quickest policy that computes what `ac.act` computes.
+def gaussian_policy(ac: Any, rng: np.random.Generator) -> Policy:
+    """The fastest policy that computes what `ac.act` computes for continuous actions.
 
-    The default actor draws its noise from `rng`; any other module is called through its own `act`.
+    The package's own actor draws its noise from `rng`; any other module is called through its `act`.
     """
-    if type(ac) is not MLPActorCritic:
+    if type(ac) not in (MLPActorCritic, MLPValueActorCritic):
         return ModulePolicy(ac)
-    return actor_policy(ac.pi, rng)
-
-
-def actor_policy(pi: SquashedGaussianActor, rng: np.random.Generator) -> Policy:
-    """The quickest policy that draws from the default actor, with noise from `rng`."""
-    parameter = next(pi.parameters())
-    if parameter.device.type == "cpu" and parameter.dtype == torch.float32 and NumpyPolicy.covers(pi):
+    pi, parameter = ac.pi, next(ac.pi.parameters())
+    if parameter.device.type == "cpu" and parameter.dtype == torch.float32 and NumpyPolicy.supports(pi):
         return NumpyPolicy(pi, rng)
     return GaussianPolicy(pi, rng)
+
+
+def categorical_policy(ac: Any, rng: np.random.Generator) -> Policy:
+    """The same for discrete actions."""
+    if isinstance(ac.pi, CategoricalActor) and type(ac) is DiscreteMLPActorCritic:
+        return CategoricalPolicy(ac.pi, rng)
+    return ModulePolicy(ac, discrete=True)
 
 
 class ModulePolicy:
     """Calls the user's `act`, which draws from torch's global generator if it samples."""
 
-    def __init__(self, ac: Any) -> None:
-        self.ac = ac
+    def __init__(self, ac: Any, discrete: bool = False) -> None:
+        self.ac, self.discrete = ac, discrete
         self._like = next(ac.parameters())
 
     def act(self, obs: Float, deterministic: bool) -> Float:
         """Actions (N, act_dim) for observations (N, obs_dim)."""
         x = torch.as_tensor(obs, dtype=self._like.dtype, device=self._like.device)
-        return np.asarray(self.ac.act(x, deterministic=deterministic), np.float32)
+        action = np.asarray(self.ac.act(x, deterministic=deterministic), np.float32)
+        return action[:, None] if self.discrete else action
 
 
 class GaussianPolicy:
-    """The default actor on any device, with noise from the learner's own generator."""
+    """The default actor on any device, with noise from the agent's generator."""
 
     def __init__(self, pi: SquashedGaussianActor, rng: np.random.Generator) -> None:
         self.pi, self.rng = pi, rng
@@ -82,33 +92,33 @@ class NumpyPolicy:
     """The default actor on the CPU, in NumPy on the parameters' own memory.
 
     For one row this takes a quarter of the time of the torch calls, which cost more than the products.
-    NumPy's BLAS keeps threads of its own, which spin after a product that they shared and then get in
-    the way of torch's. It shares products of more than `ALONE` multiplications; so rows go through in
-    pieces small enough to stay on this thread, and many rows go to torch.
+    NumPy's BLAS has its own threads, which spin after a product that they shared and so compete with
+    torch's. It shares products of more than `SINGLE_THREAD` multiplications; so rows are processed in
+    pieces small enough to stay on this thread, and more than `MAX_ROWS` rows are left to torch.
     """
 
-    ALONE = 2**18  # OpenBLAS: 4 * 65536
-    MANY = 16
+    SINGLE_THREAD = 2**18  # OpenBLAS: 4 * 65536
+    MAX_ROWS = 16
 
     def __init__(self, pi: SquashedGaussianActor, rng: np.random.Generator) -> None:
         self.rng, self.pi = rng, pi
         self.hidden = [_affine(layer) for layer in pi.net if isinstance(layer, nn.Linear)]
         self.activate = _ACTIVATIONS[_activation(pi)]
         self.mu = _affine(pi.mu_layer)
-        self.piece = max(1, self.ALONE // _largest_layer(pi))
-        self.many_rows = GaussianPolicy(pi, rng)
+        self.piece = max(1, self.SINGLE_THREAD // _largest_layer(pi))
+        self.large_batch = GaussianPolicy(pi, rng)
         self.center, self.half = pi.center.numpy(), pi.half_range.numpy()
         self.low, self.high = pi.low.numpy(), pi.high.numpy()
 
     @classmethod
-    def covers(cls, pi: SquashedGaussianActor) -> bool:
+    def supports(cls, pi: SquashedGaussianActor) -> bool:
         """Whether every layer of `pi` has a NumPy counterpart here, small enough for one thread."""
-        return _activation(pi) in _ACTIVATIONS and _largest_layer(pi) <= cls.ALONE
+        return _activation(pi) in _ACTIVATIONS and _largest_layer(pi) <= cls.SINGLE_THREAD
 
     def act(self, obs: Float, deterministic: bool) -> Float:
         """Actions (N, act_dim) for observations (N, obs_dim)."""
-        if len(obs) > self.MANY:
-            return self.many_rows.act(obs, deterministic)
+        if len(obs) > self.MAX_ROWS:
+            return self.large_batch.act(obs, deterministic)
         noise = (
             None if deterministic else self.rng.standard_normal((len(obs), len(self.low)), dtype=np.float32)
         )
@@ -136,6 +146,34 @@ class NumpyPolicy:
         return h @ weight + bias
 
 
+class CategoricalPolicy:
+    """The default discrete actor on any device, with uniform numbers from the agent's generator."""
+
+    def __init__(self, pi: CategoricalActor, rng: np.random.Generator) -> None:
+        self.pi, self.rng = pi, rng
+        self._like = next(pi.parameters())
+
+    @torch.no_grad()
+    def act(self, obs: Float, deterministic: bool) -> Float:
+        """Action indices (N, 1) float32 for observations (N, obs_dim)."""
+        x = torch.as_tensor(obs, dtype=self._like.dtype, device=self._like.device)
+        probs = self.pi(x)[0].double().cpu().numpy()
+        index = probs.argmax(-1) if deterministic else inverse_cdf(probs, self.rng.random(len(probs)))
+        return index.astype(np.float32)[:, None]
+
+
+def inverse_cdf(probs: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Indices (N,) with the probabilities (N, n), from numbers (N,) uniform in [0, 1).
+
+    Scaled by each row's own sum, so that rounding never yields an index past the end or one whose
+    probability is zero.
+    """
+    cumulative = probs.cumsum(-1)
+    passed = cumulative <= uniform[:, None] * cumulative[:, -1:]
+    indices: NDArray[np.int64] = passed.sum(-1)
+    return indices
+
+
 def _affine(layer: nn.Linear) -> tuple[Float, Float]:
     """Views of a layer's weight, (in, out), and bias, (out,), on the parameters' memory."""
     return layer.weight.detach().numpy().T, layer.bias.detach().numpy()
@@ -150,7 +188,7 @@ def _largest_layer(pi: SquashedGaussianActor) -> int:
 
 
 def _clip(x: Float, low: Any, high: Any) -> Float:
-    """np.clip, whose checks take longer than the work for so few numbers."""
+    """np.clip without its checks, which dominate for so few numbers."""
     clipped: Float = np.minimum(np.maximum(x, low), high)
     return clipped
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from spinup.collect.collector import Collector
+from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, field_defaults
 from spinup.envs.make import EnvFn
-from spinup.pytorch.device_storage import make_replay
-from spinup.pytorch.engines.registry import make_learner
+from spinup.pytorch.agent import Agent
+from spinup.pytorch.device_storage import make_storage
+from spinup.pytorch.engines.registry import choose_engine
 from spinup.pytorch.model_file import qualified_name, save_as, unloadable_notes
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.torch_settings import (
@@ -23,9 +24,16 @@ from spinup.pytorch.torch_settings import (
     torch_settings,
 )
 from spinup.pytorch.validation import check_actor_critic
-from spinup.pytorch.variants.registry import build_actor_critic, choose_actor_critic, make_objective
-from spinup.runs.launch import Built, Request, launch
-from spinup.runs.resuming import as_before
+from spinup.pytorch.variants.registry import (
+    build_actor_critic,
+    choose_variant,
+    make_objective,
+    update_options,
+)
+from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.samplers import make_sampler
+from spinup.runs.launch import Backend, Request, launch
+from spinup.runs.resuming import keep_choices
 
 
 def sac_pytorch(
@@ -58,6 +66,9 @@ def sac_pytorch(
     updates_per_step: float = 1.0,
     threads: int | str = "auto",
     variant: str = "sac",
+    n_step: int = 1,
+    critics: int = 2,
+    target_critics: int = 2,
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
     checkpoint_every: int | str = "epoch",
     checkpoint_minutes: float = 10.0,
@@ -80,8 +91,8 @@ def sac_pytorch(
             q1(obs, a), q2(obs, a)  (batch,)               values; flat, never (batch, 1)
             ======================  =====================  ==========================================
 
-            where pi, q1 and q2 are Modules themselves. It is given flat float32 spaces. A `pi` that
-            takes the keyword `noise`, (batch, act_dim) standard normal, is handed the run's own noise;
+            where pi, q1 and q2 are Modules themselves. It receives flat float32 spaces. A `pi` that
+            takes the keyword `noise`, (batch, act_dim) standard normal, receives the run's own noise;
             any other draws from torch's global generator, which is seeded for the run. Parameters
             that pi shares with the critics are trained by the critics' loss. Where the action space is
             Discrete, the protocol and the default are those of `DiscreteMLPActorCritic`.
@@ -105,16 +116,21 @@ def sac_pytorch(
         save_freq: epochs between saves of the model.
         target_entropy: nats, in tanh space; "auto" is -act_dim, or 0.3 log n for n discrete actions.
         engine: how an update is computed, never what: "eager" is plain autograd for any actor-critic;
-            "auto" is the quickest that needs no compiler, by a fixed rule, named in the log; "native" is
-            quicker still where there is one. See docs/engines.md.
+            "native" is machine code for the default networks; "auto" is "native" where it supports the
+            run and a C++ compiler is installed, else "eager". See docs/engines.md.
         device: "cpu", "cuda", "cuda:<index>"; "auto" is cuda where there is one.
-        num_envs: environments stepped side by side; must divide `steps_per_epoch`.
-        env_workers: "sync", all in this process, or "async", one process each.
+        num_envs: environments stepped together; must divide `steps_per_epoch`.
+        env_workers: "sync", all in this process, or "async", a process per environment.
         env_timeout: seconds that an async environment may take for a step or a reset.
         updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
         threads: torch threads during the run; "auto" is two where there are two cores.
         variant: "sac", or "sac_v1", the older one with a value network (Haarnoja et al. 2018a), for which
             an actor-critic has the Module `v` besides: `v(obs)` returns (batch,). See docs/variants.md.
+        n_step: longest window of rewards that a target sums before it bootstraps; see docs/variants.md.
+        critics: number of critics. An `actor_critic` of your own takes it as the keyword `critics` if it
+            is not 2, and offers q1, q2, q3, ...
+        target_critics: number of critics, drawn at random for each batch, whose minimum forms the target.
+            If it is less than `critics`, the policy maximizes the mean of all (Chen et al. 2021).
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
         checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
         checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
@@ -128,35 +144,45 @@ def sac_pytorch(
         ConfigError: for a value, combination or actor-critic that cannot work.
         EnvError: for an environment that SAC cannot work with, or that returns what it must not.
         RunError: if the output folder holds a run already, is in use, or cannot be resumed.
-        TrainingDiverged: if a loss or a parameter is no number any more.
+        TrainingDiverged: if a loss or a parameter becomes NaN or infinite.
         KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with a checkpoint.
     """
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
     if resume:
-        config = as_before(config, logger_kwargs)
+        config = keep_choices(config, logger_kwargs)
     ac_kwargs = copy.deepcopy(ac_kwargs)
     request = Request(
         "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume
     )
     threads = thread_count(config)
 
-    def build(collector: Collector) -> Built:
+    def build(collector: EnvCollector) -> Backend:
         spaces = collector.observation_space, collector.actions.space
         device = choose_device(config.device)
-        constructor = choose_actor_critic(actor_critic, spaces, ac_kwargs, config)
-        ac = build_actor_critic(constructor, spaces, ac_kwargs)
+        variant = choose_variant(config, spaces[1])
+        ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config.critics)
         with preserved_generators():
-            check_actor_critic(ac, *spaces, variant=config.variant)
-        ac.to(device)
-        objective = make_objective(ac, config, spaces[1])
-        learner, engine, note = make_learner(
-            ac, objective, config, collector.actions, save_as(constructor, spaces, ac_kwargs)
+            check_actor_critic(ac, *spaces, critics=config.critics, has_value=variant.has_value)
+        agent = Agent(
+            ac.to(device),
+            update_options(variant, config, spaces[1]),
+            critics=config.critics,
+            has_value=variant.has_value,
+            make_policy=variant.make_policy,
+            seed=config.seed,
+            save=save_as(constructor, spaces, kwargs),
         )
-        replay = make_replay(collector.layout, min(config.replay_size, config.total_steps), device)
-        choices = {"engine": engine, "device": str(device), "threads": threads}
-        notes = (note, threads_note(threads), *unloadable_notes(ac_kwargs))
-        return Built(learner, replay, ac, choices, notes)
+        objective, sampler = make_objective(variant, config), make_sampler(config)
+        fields = (*sampler.batch_fields, *objective.noise_fields())
+        engine, note = choose_engine(
+            config.engine, agent, objective, fields, config.batch_size, required=not resume
+        )
+        capacity = min(config.replay_size, config.total_steps)
+        storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)
+        choices = {"engine": engine.name, "device": str(device), "threads": threads}
+        notes = (note, threads_note(threads), *unloadable_notes(kwargs))
+        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes)
 
     with torch_settings(threads, config.seed):
         model: nn.Module = launch(config, request, build, preserved_generators).model

@@ -1,4 +1,4 @@
-"""Process-wide torch settings, set for a run and put back after it."""
+"""Process-wide torch settings, set for a run and restored after it."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 def thread_count(config: SACConfig) -> int:
     """The number of torch threads: as asked, else two where this process may use two cores, else one.
 
-    The batched products over both critics keep two threads busy. More wait for each other at these
-    sizes, and two on one core wait for each other's turns (docs/speed.md).
+    Two threads share an update, a critic each. More gain little at these sizes, and two on one core are
+    slower than one (docs/speed.md).
     """
     return config.threads if isinstance(config.threads, int) else min(2, usable_cores())
 
 
 def threads_note(threads: int) -> str:
-    """The line for the log that says how many there are."""
+    """The log line about the number of threads."""
     if threads == 1:
         return "threads: 1"
-    return f"threads: {threads}; beside other programs that keep the cores busy, threads=1 is far quicker"
+    return f"threads: {threads}; if other programs keep the cores busy, threads=1 is much faster"
 
 
 def usable_cores() -> int:
-    """Cores that this process may use at once: the machine's, its affinity, its control group's quota."""
+    """Cores that this process may use: least of the machine's, its affinity, its cgroup quota."""
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         cores = min(cores, len(os.sched_getaffinity(0)))
     try:
         quota, period = CGROUP_QUOTA.read_text().split()
         return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such file, or the quota is the word "max"
+    except (OSError, ValueError):  # no such file, or the quota is "max"
         return cores
 
 
@@ -59,7 +59,7 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def torch_settings(threads: int, seed: int) -> Iterator[None]:
-    """Seed torch's generators, set its threads and flush denormals; put all back at the end."""
+    """Seed torch's generators, set its threads and flush denormals; restore all of it at the end."""
     before, flushed = torch.get_num_threads(), _flushes_denormals()
     with preserved_generators():
         torch.manual_seed(seed)
@@ -83,14 +83,14 @@ def preserved_generators() -> Iterator[None]:
 def _flush_denormals(flush: bool, threads: int) -> None:
     """Flush denormals, or not, on this thread and on the `threads` - 1 that torch shares its work with.
 
-    Adam's moments of a unit that died decay into denormal numbers, on which a core takes up to 25 times
-    as long. The mode is a thread's own, and threads that torch started before the run have another than
-    those it starts within; so two runs of one seed could differ. Torch has no call that sets it on them;
-    its OpenMP runtime runs a function on each, here the C library's that copies the mode from this one.
+    Adam's moments of an inactive unit decay into denormal numbers, which take a core up to 25 times as
+    long. Flush-to-zero is per thread; existing worker threads do not inherit it, so two runs of one seed
+    could differ. Torch has no call that sets it on its workers, but its OpenMP runtime can run a function on
+    each: the C library's fesetenv, with the mode of this thread.
     """
     torch.set_flush_denormal(flush)
     runtimes = list((Path(torch.__file__).parent / "lib").glob("libgomp*"))
-    if threads == 1 or not runtimes:  # other runtimes are left as they are
+    if threads == 1 or not runtimes:  # other OpenMP runtimes are not supported
         return
     openmp, c, mode = ctypes.CDLL(str(runtimes[0])), ctypes.CDLL(None), ctypes.create_string_buffer(64)
     c.fegetenv(mode)

@@ -1,8 +1,7 @@
-"""The door for actor-critics: what one must offer, checked once, and how its policy is called."""
+"""Checks of an actor-critic against the documented protocol, made once before training."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,35 +12,22 @@ from torch import Tensor, nn
 
 from spinup.errors import ConfigError
 
-PolicyCall = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-def policy_call(pi: nn.Module) -> PolicyCall:
-    """How the learner draws from `pi`: with the batch's noise where `pi` takes a `noise` argument.
-
-    A user's own policy that takes only observations draws from torch's global generator.
-    """
-    if "noise" in inspect.signature(pi.forward).parameters:
-        return lambda obs, noise: pi(obs, noise=noise)
-    return lambda obs, noise: pi(obs)
-
-
-def unique_parameters(*modules: nn.Module, but_not: list[nn.Parameter] | None = None) -> list[nn.Parameter]:
-    """Trainable parameters of the modules in order, each once, without those in `but_not`."""
-    seen = {id(p) for p in but_not or []}
-    found: list[nn.Parameter] = []
-    for module in modules:
-        for parameter in module.parameters():
-            if parameter.requires_grad and id(parameter) not in seen:
-                seen.add(id(parameter))
-                found.append(parameter)
-    return found
-
 
 def check_actor_critic(
-    ac: Any, observation_space: Box, action_space: Box | Discrete, *, variant: str = "sac"
+    ac: Any,
+    observation_space: Box,
+    action_space: Box | Discrete,
+    *,
+    critics: int = 2,
+    has_value: bool = False,
 ) -> None:
-    """Check what the variant of SAC calls, at batch sizes 1 and 3: see `sac_pytorch` for the protocol.
+    """Check what SAC calls, at batch sizes 1 and 3: see `sac_pytorch` for the protocol.
+
+    Args:
+        ac: the actor-critic.
+        observation_space, action_space: what it was made for.
+        critics: number of critics, q1 to q<critics>.
+        has_value: whether the variant also learns a value network `v`.
 
     Raises:
         ConfigError: naming the part, what it returned and what it must return.
@@ -49,12 +35,10 @@ def check_actor_critic(
     name = type(ac).__name__
     if not isinstance(ac, nn.Module):
         raise ConfigError(f"actor_critic returned {name}: it must return a torch.nn.Module")
-    state_values = ("v",) if variant == "sac_v1" else ()
-    for part in ("pi", "q1", "q2", *state_values):
+    critic_names = [f"q{i}" for i in range(1, critics + 1)]
+    for part in ("pi", *critic_names, *(["v"] if has_value else [])):
         if not isinstance(getattr(ac, part, None), nn.Module):
-            raise ConfigError(
-                f"{name}.{part} is missing or not a torch.nn.Module: variant={variant!r} learns it"
-            )
+            raise ConfigError(f"{name}.{part} is missing or not a torch.nn.Module: this run trains it")
     if not callable(getattr(ac, "act", None)):
         raise ConfigError(f"{name}.act is missing: it must map observations to numpy actions")
     dtype = next((p.dtype for p in ac.parameters() if p.is_floating_point()), torch.float32)
@@ -62,24 +46,24 @@ def check_actor_critic(
     for batch in (1, 3):
         obs = torch.zeros(batch, observation_space.shape[0], dtype=dtype, device=device)
         if isinstance(action_space, Discrete):
-            _check_discrete(ac, name, obs, int(action_space.n))
+            _check_discrete(ac, name, obs, int(action_space.n), critic_names)
         else:
-            _check_continuous(ac, name, obs, action_space.shape[0])
-        for part in state_values:
-            value = _call(name, part, getattr(ac, part), obs)
-            _check_shape(f"{name}.{part}(obs)", value, (batch,), _FLATTEN)
+            _check_continuous(ac, name, obs, action_space.shape[0], critic_names)
+        if has_value:
+            value: Any = ac.v
+            _check_shape(f"{name}.v(obs)", _call(name, "v", value, obs), (batch,), _FLATTEN)
 
 
-def _check_continuous(ac: Any, name: str, obs: Tensor, act_dim: int) -> None:
+def _check_continuous(ac: Any, name: str, obs: Tensor, act_dim: int, critics: list[str]) -> None:
     batch = len(obs)
     _check_act(ac, name, obs, (batch, act_dim))
     a = _check_pi(ac, name, obs, batch, act_dim)
-    for part in ("q1", "q2"):
+    for part in critics:
         value = _call(name, part, getattr(ac, part), obs, a)
         _check_shape(f"{name}.{part}(obs, a)", value, (batch,), _FLATTEN)
 
 
-def _check_discrete(ac: Any, name: str, obs: Tensor, n: int) -> None:
+def _check_discrete(ac: Any, name: str, obs: Tensor, n: int, critics: list[str]) -> None:
     wanted = (len(obs), n)
     for action in _check_act(ac, name, obs, wanted[:1]):
         if not np.issubdtype(action.dtype, np.integer) or action.min() < 0 or action.max() >= n:
@@ -95,7 +79,7 @@ def _check_discrete(ac: Any, name: str, obs: Tensor, n: int) -> None:
         raise ConfigError(f"{name}.pi(obs)[0] must be probabilities that sum to 1: apply softmax to logits")
     if not torch.allclose(logp.exp(), probs, atol=1e-3):
         raise ConfigError(f"{name}.pi(obs)[1] must be the logarithms of pi(obs)[0]: use log_softmax")
-    for part in ("q1", "q2"):
+    for part in critics:
         value = _call(name, part, getattr(ac, part), obs)
         _check_shape(f"{name}.{part}(obs)", value, wanted, ", one value per action")
 
@@ -110,8 +94,8 @@ def _call(name: str, part: str, function: Callable[..., Any], *args: Any, **kwar
         text = (str(error).strip().splitlines() or [""])[0]
         shapes = ", ".join(str(tuple(x.shape)) for x in args)
         raise ConfigError(
-            f"{name}.{part} failed on inputs of shape {shapes}: {type(error).__name__}: {text}; mend "
-            "it to take batches of any size"
+            f"{name}.{part} failed on inputs of shape {shapes}: {type(error).__name__}: {text}; it "
+            "must take batches of any size"
         ) from error
 
 

@@ -1,140 +1,101 @@
-"""The replay buffer: whole rows in one array, gathered a block of batches at a time."""
+"""Storage: a ring of the newest transitions, one array per field."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spinup.errors import ConfigError
-
-Float = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Columns of a row, in the order the nets read them: o2, o, a, r, d (so [o, a] is one slice)."""
-
-    obs_dim: int
-    act_dim: int
-
-    @property
-    def width(self) -> int:
-        """Columns of a row."""
-        return 2 * self.obs_dim + self.act_dim + 2
-
-    @property
-    def o2(self) -> slice:
-        """Next observation."""
-        return slice(0, self.obs_dim)
-
-    @property
-    def o(self) -> slice:
-        """Observation."""
-        return slice(self.obs_dim, 2 * self.obs_dim)
-
-    @property
-    def a(self) -> slice:
-        """Action, in the environment's units."""
-        return slice(2 * self.obs_dim, 2 * self.obs_dim + self.act_dim)
-
-    @property
-    def r(self) -> int:
-        """Reward."""
-        return self.width - 2
-
-    @property
-    def d(self) -> int:
-        """1 where the MDP terminates, else 0."""
-        return self.width - 1
-
-    def rows(self, o: Float, a: Float, r: Float, d: Float, o2: Float) -> Float:
-        """Transitions as rows, (N, width) float32."""
-        return np.concatenate([o2, o, a, r[:, None], d[:, None]], axis=1, dtype=np.float32)
+from spinup.replay.transition import Batches, Field, Transitions, bytes_per_row
 
 
-@dataclass(frozen=True)
-class Block:
-    """n batches of B rows with the noise of both policy draws: what one `Learner.update` takes.
+class HostStorage:
+    """The newest `capacity` transitions in this machine's memory.
 
-    rows: (n, B, layout.width) float32; noise: (n, 2, B, act_dim) float32, index 0 for the draw at o2,
-    1 for the draw at o.
-    """
+    Rows are numbered by the count of rows ever written, so row k lies at position k modulo `capacity`.
 
-    layout: Layout
-    rows: Float
-    noise: Float
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def arrays(self, k: int) -> dict[str, Float]:
-        """The k-th batch by name: o, a, r, d, o2 and the noise."""
-        rows, layout = self.rows[k], self.layout
-        named = {name: rows[:, getattr(layout, name)] for name in ("o", "a", "r", "d", "o2")}
-        return {**named, "noise": self.noise[k]}
-
-
-class ReplayBuffer:
-    """A ring of the last `capacity` transitions.
-
-    Rows are addressed by the count of rows ever written, so that row k lies at k modulo capacity; only
-    rows that were written can be drawn.
+    Args:
+        fields: what is stored; other fields of appended transitions are dropped.
+        capacity: rows held.
 
     Raises:
-        ConfigError: when `capacity` rows cannot fit in this machine's memory.
+        ConfigError: if `capacity` rows do not fit in this machine's memory.
     """
 
-    def __init__(self, layout: Layout, capacity: int) -> None:
-        _check_memory(layout, capacity)
-        self.layout, self.capacity, self.total = layout, capacity, 0
-        self._rows: Float = np.zeros((capacity, layout.width), np.float32)
+    def __init__(self, fields: Sequence[Field], capacity: int) -> None:
+        check_memory(fields, capacity, machine_memory(), "this machine has")
+        self.fields, self.capacity, self.total = tuple(fields), capacity, 0
+        self._columns: dict[str, NDArray[Any]] = {
+            field.name: np.zeros((capacity, *field.shape), field.dtype) for field in fields
+        }
 
     def __len__(self) -> int:
         return min(self.total, self.capacity)
 
-    def add(self, rows: Float) -> None:
-        """Append rows, (N, width) float32, over the oldest ones when full."""
-        self.total += len(rows)
-        rows = rows[-self.capacity :]
-        at = (self.total - len(rows)) % self.capacity
-        first = min(len(rows), self.capacity - at)
-        self._rows[at : at + first] = rows[:first]
-        self._rows[: len(rows) - first] = rows[first:]
+    def append(self, transitions: Transitions) -> None:
+        """Add rows, overwriting the oldest when full; arrays (N, *shape) by field."""
+        count = len(transitions[self.fields[0].name])
+        start, self.total = self.total, self.total + count
+        for part, at in ring_slices(start, count, self.capacity):
+            for name, column in self._columns.items():
+                column[at] = transitions[name][part]
 
-    def sample(self, count: int, batch_size: int, rng: Generator) -> Block:
-        """Draw `count` batches, uniform with replacement, and the noise of their policy draws."""
-        index = rng.integers(len(self), size=(count, batch_size))
-        noise = rng.standard_normal((count, 2, batch_size, self.layout.act_dim), dtype=np.float32)
-        return Block(self.layout, self._rows.take(index, axis=0), noise)
+    def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
+        """The named fields at positions `index`, each (*index.shape, *shape)."""
+        return {name: self._columns[name].take(index, axis=0) for name in names}
 
-    def read(self, start: int, stop: int) -> Float:
-        """A copy of the rows written as number start up to stop, which must still be held."""
-        return self._rows.take(range(start, stop), axis=0, mode="wrap")
+    def to_batch(self, array: NDArray[Any]) -> Any:
+        """An array of the host where gathered fields are: unchanged."""
+        return array
 
-    def restore(self, start: int, rows: Float) -> None:
-        """Make the buffer hold `rows` as those written as number start and on, and no others."""
-        self.total = start
-        self.add(rows)
+    def read(self, start: int, stop: int) -> Transitions:
+        """A copy of the rows numbered start to stop - 1, which must still be held."""
+        return {
+            name: column.take(range(start, stop), axis=0, mode="wrap")
+            for name, column in self._columns.items()
+        }
+
+    def clear(self, total: int) -> None:
+        """Drop all rows; the next one appended has number `total`."""
+        self.total = total
 
 
-def _check_memory(layout: Layout, capacity: int) -> None:
-    need = capacity * layout.width * 4
-    have = machine_memory()
-    if have and need > 0.9 * have:
-        fit = int(0.5 * have / (layout.width * 4))
+def ring_slices(start: int, count: int, capacity: int) -> list[tuple[slice, slice]]:
+    """Which of `count` new rows, numbered from `start`, go to which positions of a ring, oldest first."""
+    kept = min(count, capacity)
+    at = (start + count - kept) % capacity
+    first = min(kept, capacity - at)
+    cut = count - kept + first
+    return [
+        (slice(count - kept, cut), slice(at, at + first)),
+        (slice(cut, count), slice(0, kept - first)),
+    ]
+
+
+def check_memory(
+    fields: Sequence[Field], capacity: int, available: int, owner: str, remedy: str = ""
+) -> None:
+    """Refuse a storage larger than 90% of `available` bytes; 0 means unknown.
+
+    Raises:
+        ConfigError: naming a `replay_size` that fits.
+    """
+    row = bytes_per_row(fields)
+    if available and capacity * row > 0.9 * available:
         raise ConfigError(
-            f"replay_size={capacity} needs {need / 2**30:.1f} GiB for rows of {layout.width} floats, and "
-            f"this machine has {have / 2**30:.1f} GiB: replay_size={fit} would fit"
+            f"replay_size={capacity} needs {capacity * row / 2**30:.1f} GiB at {row} bytes per transition, "
+            f"and {owner} {available / 2**30:.1f} GiB: replay_size={int(0.5 * available / row)} would fit"
+            f"{remedy}"
         )
 
 
 def machine_memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or its control group's; 0 if unknown."""
+    """Bytes of memory that this process may use: the machine's or its control group's; 0 if unknown."""
     try:
         have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

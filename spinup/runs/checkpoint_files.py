@@ -1,185 +1,181 @@
-"""Checkpoints: all of a run's state in files that are whole or not there, and read as data only.
+"""Checkpoints: the whole state of a run in files that are written atomically and read as data only.
 
-    checkpoint/manifest-<k>.json                      numbers and strings; names, sizes and sums of the files
-    checkpoint/state-<k>.safetensors                  every array but the replay buffer's
-    checkpoint/replay-<k>-<start>-<stop>.safetensors  rows written as number start up to stop
+    checkpoint/manifest-<k>.json                      numbers and strings; name, size and SHA-256 of each file
+    checkpoint/state-<k>.safetensors                  all arrays except the replay buffer's
+    checkpoint/replay-<k>-<start>-<stop>.safetensors  replay rows start to stop - 1, one array per field
 
-A manifest is written last, and a file that one names is never written again: so the checkpoint before stays
-whole until the new one is. Rows are written once, and again when small files are merged.
+The manifest is written last, and a file that a manifest names is never written again, so the previous
+checkpoint stays intact until the new one is complete. A row is written once, and again when small files are
+merged.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from spinup.files import atomic_write
+from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.transition import Field, Transitions
 from spinup.runs.manifest import (
+    FILE_NAME,
     FORMAT,
-    NAME,
     VERSION,
     Checkpoint,
-    Damaged,
+    CheckpointError,
+    OldVersionError,
     Segment,
-    canonical,
+    canonical_json,
+    checkpoint_number,
     checksum,
-    join,
-    number_of,
+    extract_arrays,
+    insert_arrays,
     read_arrays,
     read_manifest,
-    read_rows,
-    split,
+    read_segment,
 )
 
-Float = NDArray[np.float32]
-KEPT = 2
-MERGED = 8  # files of about a size that are merged into one
-MAX_ROWS = 32_768  # rows per file
-
-
-class Rows(Protocol):
-    """What is read of a replay buffer, and put back."""
-
-    total: int
-
-    def __len__(self) -> int: ...
-
-    def read(self, start: int, stop: int) -> Float:
-        """Rows written as number start up to stop."""
-        ...
-
-    def restore(self, start: int, rows: Float) -> None:
-        """Hold `rows`, as those written as number start and on, and no others."""
-        ...
-
-    def add(self, rows: Float) -> None:
-        """Append rows."""
-        ...
+MERGE_COUNT = 8  # neighboring segments of similar size that are merged into one
+MAX_SEGMENT_ROWS = 32_768
 
 
 class CheckpointFolder:
-    """The checkpoints of one run.
+    """The checkpoints of one run; the newest two are kept.
 
     Args:
-        folder: where they lie; made by the first one.
+        folder: where they are stored; created by the first checkpoint.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._last: Checkpoint | None = None
 
-    def write(self, state: dict[str, Any], settings: dict[str, Any], replay: Rows) -> int:
-        """Write a checkpoint; returns the bytes written.
+    def write(self, state: dict[str, Any], settings: dict[str, Any], replay: ReplayBuffer) -> int:
+        """Write a checkpoint; returns the number of bytes written.
 
         Args:
             state: nested dicts with string keys of arrays, numbers, strings and lists of these.
             settings: of the run, as plain JSON.
-            replay: its rows are read here.
+            replay: its rows are stored too, those that the previous checkpoint lacks.
 
         Raises:
-            OSError: nothing that was there is harmed (the disk is full, say).
+            OSError: a file could not be written; earlier checkpoints are intact.
         """
         last = self._last
-        number = 1 + max((number_of(path.name) for path in self._ours()), default=0)
-        kept, new = plan(last.segments if last else [], replay.total - len(replay), replay.total, number)
+        number = 1 + max((checkpoint_number(path.name) for path in self._checkpoint_files()), default=0)
+        oldest = replay.total - len(replay)
+        kept, new = plan_segments(last.segments if last else [], oldest, replay.total, number)
         files = {s.file: last.files[s.file] for s in kept} if last else {}
         arrays: dict[str, Any] = {}
-        tree = split(state, "", arrays)
+        tree = extract_arrays(state, "", arrays)
         written = 0
         try:
             for segment in new:
-                data = save({"rows": replay.read(segment.start, segment.stop)})
-                written += self._put(segment.file, data, files)
-            written += self._put(f"state-{number}.safetensors", save(arrays), files)
+                data = save(replay.read(segment.start, segment.stop))
+                written += self._write_file(segment.file, data, files)
+            written += self._write_file(f"state-{number}.safetensors", save(arrays), files)
             segments = [*kept, *new]
             body = {
                 "format": FORMAT, "version": VERSION, "number": number, "state": tree, "settings": settings,
                 "segments": segments, "files": files,
             }  # fmt: skip
-            manifest = json.dumps({"sha256": checksum(canonical(body)), "body": body}).encode()
+            manifest = json.dumps({"sha256": checksum(canonical_json(body)), "body": body}).encode()
             atomic_write(self.folder / f"manifest-{number}.json", manifest)
         except BaseException:
             self._remove(f for f in files if last is None or f not in last.files)
             raise
-        self._clear({number, last.number if last else 0}, {*files, *(last.files if last else ())})
+        self._remove_all_but({number, last.number if last else 0}, {*files, *(last.files if last else ())})
         self._last = Checkpoint(number, {}, settings, segments, files)
         return written + len(manifest)
 
     def read(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest whole checkpoint, or None, and a line about each one passed over."""
+        """The newest intact checkpoint, or None, and a line about each newer one that was skipped."""
         lines: list[str] = []
-        numbers = sorted({number_of(p.name) for p in self._ours() if p.suffix == ".json"}, reverse=True)
-        for number in numbers:
+        manifests = [path.name for path in self._checkpoint_files() if path.suffix == ".json"]
+        for number in sorted({checkpoint_number(name) for name in manifests}, reverse=True):
             try:
                 found = read_manifest(self.folder / f"manifest-{number}.json", number)
                 arrays = read_arrays(self.folder, f"state-{number}.safetensors", found.files)
                 for segment in found.segments:
-                    read_rows(self.folder, segment, found.files)
-                whole = replace(found, state=join(found.state, arrays))
+                    read_segment(self.folder, segment, found.files)
+                complete = replace(found, state=insert_arrays(found.state, arrays))
                 self._last = found
-                return whole, lines
-            except Damaged as error:
-                lines.append(f"checkpoint {number} is passed over: {error}")
+                return complete, lines
+            except CheckpointError as error:
+                lines.append(f"checkpoint {number} is skipped: {error}")
+                if isinstance(error, OldVersionError):  # and so are all before it
+                    break
         return None, lines
 
-    def read_rows(self, checkpoint: Checkpoint, replay: Rows) -> None:
+    def restore_replay(self, checkpoint: Checkpoint, replay: ReplayBuffer) -> None:
         """Put the checkpoint's rows into `replay`.
 
         Raises:
-            Damaged: a file has changed since it was checked.
+            CheckpointError: a field is not as `replay` stores it, or a file has changed since `read`.
         """
         for i, segment in enumerate(checkpoint.segments):
-            rows = read_rows(self.folder, segment, checkpoint.files)
+            transitions = read_segment(self.folder, segment, checkpoint.files)
+            _check_fields(segment.file, transitions, replay.fields)
             if i == 0:
-                replay.restore(segment.start, rows)
+                replay.restore(segment.start, transitions)
             else:
-                replay.add(rows)
+                replay.add(transitions)
 
-    def _put(self, name: str, data: bytes, files: dict[str, list[Any]]) -> int:
+    def _write_file(self, name: str, data: bytes, files: dict[str, list[Any]]) -> int:
         files[name] = [len(data), checksum(data)]
         atomic_write(self.folder / name, data)
         return len(data)
 
-    def _ours(self) -> list[Path]:
-        return [p for p in self.folder.glob("*") if NAME.fullmatch(p.name)]
+    def _checkpoint_files(self) -> list[Path]:
+        return [path for path in self.folder.glob("*") if FILE_NAME.fullmatch(path.name)]
 
-    def _clear(self, numbers: set[int], files: set[str]) -> None:
-        """Remove what no kept checkpoint names, and what a killed run left half written."""
+    def _remove_all_but(self, numbers: set[int], files: set[str]) -> None:
+        """Remove older checkpoints, and what a killed process left partly written."""
         keep = files | {f"manifest-{number}.json" for number in numbers}
-        self._remove(p.name for p in self._ours() if p.name not in keep)
-        self._remove(p.name for p in self.folder.glob(".*.tmp"))
+        self._remove(path.name for path in self._checkpoint_files() if path.name not in keep)
+        self._remove(path.name for path in self.folder.glob(".*.tmp"))
 
-    def _remove(self, names: Any) -> None:
+    def _remove(self, names: Iterable[str]) -> None:
         for name in list(names):
             with contextlib.suppress(OSError):
                 (self.folder / name).unlink()
 
 
-def plan(
+def plan_segments(
     segments: list[Segment], oldest: int, total: int, number: int
 ) -> tuple[list[Segment], list[Segment]]:
-    """Which segments stay, and which are to be written, so that rows oldest up to total are held.
+    """Segments to keep, and segments to write, that together hold the rows oldest to total - 1.
 
-    Segments without a row that is still held are dropped. MERGED neighbours of about a size become one, so
-    that there are few files though each row is written only a few times.
+    Segments whose rows have all been overwritten are dropped. Once the last MERGE_COUNT segments are of
+    similar size they become one, so that files stay few and each row is rewritten only a few times.
     """
-    kept = [s for s in segments if s.stop > oldest]
-    start = max(kept[-1].stop if kept else 0, oldest)
-    spans = [(s.start, s.stop) for s in kept]
-    spans += [(at, min(at + MAX_ROWS, total)) for at in range(start, total, MAX_ROWS)]
-    while len(tail := spans[-MERGED:]) == MERGED:
-        first, rows = max(tail[0][0], oldest), [b - a for a, b in tail]
-        if total - first > MAX_ROWS or max(rows) >= MERGED * min(rows):
+    current = [s for s in segments if s.stop > oldest]
+    start = max(current[-1].stop if current else 0, oldest)
+    spans = [(s.start, s.stop) for s in current]
+    spans += [(at, min(at + MAX_SEGMENT_ROWS, total)) for at in range(start, total, MAX_SEGMENT_ROWS)]
+    while len(tail := spans[-MERGE_COUNT:]) == MERGE_COUNT:
+        first, sizes = max(tail[0][0], oldest), [b - a for a, b in tail]
+        if total - first > MAX_SEGMENT_ROWS or max(sizes) >= MERGE_COUNT * min(sizes):
             break
-        spans[-MERGED:] = [(first, total)]
-    whole = {(s.start, s.stop): s for s in kept}
-    stay = [whole[span] for span in spans if span in whole]
-    new = [Segment(a, b, f"replay-{number}-{a}-{b}.safetensors") for a, b in spans if (a, b) not in whole]
-    return stay, new
+        spans[-MERGE_COUNT:] = [(first, total)]
+    by_span = {(s.start, s.stop): s for s in current}
+    kept = [by_span[span] for span in spans if span in by_span]
+    new = [Segment(a, b, f"replay-{number}-{a}-{b}.safetensors") for a, b in spans if (a, b) not in by_span]
+    return kept, new
+
+
+def _check_fields(file: str, transitions: Transitions, fields: Iterable[Field]) -> None:
+    saved = {name: f"{array.dtype} {array.shape[1:]}" for name, array in transitions.items()}
+    stored = {field.name: f"{field.dtype} {field.shape}" for field in fields}
+    for name in stored | saved:
+        if saved.get(name) != stored.get(name):
+            raise CheckpointError(
+                f"field {name[:80]!r} is {saved.get(name, 'absent')} in {file}, and "
+                f"{stored.get(name, 'absent')} in this run's replay buffer"
+            )

@@ -1,4 +1,4 @@
-"""When a run is written to disk, and when it stops because it was asked to."""
+"""Writes checkpoints when they are due, and stops the run on a signal."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from spinup.config import SACConfig
 from spinup.errors import ConfigError
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.runs.checkpoint_files import CheckpointFolder
-from spinup.runs.signals import Signals
+from spinup.runs.signals import SignalHandler
 from spinup.training import Trainer, TrainingDiverged
 
 FOLDER = "checkpoint"
 RETRY_SECONDS = 60.0
 
 
-class Keeper:
+class Checkpointer:
     """Writes checkpoints when they are due, and stops the run on a signal.
 
-    A checkpoint that cannot be written is tried again a minute later; training goes on, since the one
-    before it is still whole.
+    A checkpoint that cannot be written is retried a minute later; training continues, since the previous
+    one is still intact.
 
     Args:
-        config: says when.
+        config: when checkpoints are due.
         settings: of the run, as plain JSON, written into each checkpoint.
-        logger: for a line when something goes wrong.
-        signals: asked between steps.
+        logger: receives a line when a checkpoint fails.
+        signals: checked between steps.
     """
 
     def __init__(
-        self, config: SACConfig, settings: dict[str, Any], logger: EpochLogger, signals: Signals
+        self, config: SACConfig, settings: dict[str, Any], logger: EpochLogger, signals: SignalHandler
     ) -> None:
         self.config, self.settings, self.logger, self.signals = config, settings, logger, signals
         self.folder = CheckpointFolder(Path(logger.output_dir) / FOLDER)
@@ -45,30 +45,30 @@ class Keeper:
         self._finite: dict[str, bool] = {}
 
     def after_step(self, trainer: Trainer) -> None:
-        """Checkpoint if one is due; stop if a signal asked for it.
+        """Write a checkpoint if one is due; stop if a signal was received.
 
         Raises:
             Interrupted: between two steps; the caller saves then.
-            TrainingDiverged: the state is not finite any more.
+            TrainingDiverged: the state became NaN or infinite.
         """
         self.signals.check()
         if self.enabled and (self._progress(trainer) != self._mark or time.monotonic() >= self._due_at):
             self.save(trainer)
 
-    def within_test(self) -> None:
-        """Stop if a signal asked for it.
+    def during_test(self) -> None:
+        """Stop if a signal was received.
 
         Raises:
-            Interrupted: so.
+            Interrupted: if one was.
         """
         self.signals.check()
 
     def restored(self, trainer: Trainer) -> None:
-        """Count on from the checkpoint that `trainer` was restored from."""
+        """Count from the checkpoint that `trainer` was restored from."""
         self._set_marks(trainer)
 
     def finish(self, trainer: Trainer) -> None:
-        """Checkpoint the end of the run, from which it can be continued further."""
+        """Write a checkpoint at the end of the run, from which it can be continued."""
         if (trainer.n, trainer.epoch) != self._saved:
             self.save(trainer)
 
@@ -76,13 +76,13 @@ class Keeper:
         """Write a checkpoint now, unless the configuration says never; returns whether there is one.
 
         Raises:
-            TrainingDiverged: the state is not finite, so that the checkpoint before is kept.
-            ConfigError: it holds what is no data.
+            TrainingDiverged: the state is not finite; the previous checkpoint is kept.
+            ConfigError: it holds an object that is not data.
         """
         if not self.enabled:
             return False
         state = trainer.state_dict()
-        self._check_finite(trainer, state["learner"])
+        self._check_finite(trainer, state["agent"])
         try:
             self.folder.write(state, self.settings, trainer.replay)
         except OSError as error:
@@ -103,8 +103,8 @@ class Keeper:
     def _put_off(self, trainer: Trainer, error: OSError) -> None:
         if not self._failed:
             self.logger.log(
-                f"could not write a checkpoint ({error}): training goes on, the one before it is whole, "
-                "and it is tried again every minute",
+                f"could not write a checkpoint ({error}): training continues, the previous one is intact, "
+                "and it is retried every minute",
                 color="red",
             )
         self._failed = True
@@ -118,15 +118,15 @@ class Keeper:
         self._due_at = time.monotonic() + 60.0 * minutes if minutes else float("inf")
 
     def _progress(self, trainer: Trainer) -> int:
-        """A number that changes where a checkpoint is due by steps."""
+        """A number that changes whenever a checkpoint is due by steps."""
         every = self.config.checkpoint_every
         if isinstance(every, int):
             return trainer.n // every if every else 0
         return trainer.epoch
 
-    def _check_finite(self, trainer: Trainer, learner: dict[str, Any]) -> None:
-        finite = {path: bool(np.isfinite(array).all()) for path, array in _arrays(learner, "")}
-        # A user's module may hold infinities on purpose, in a mask, say: from the start on.
+    def _check_finite(self, trainer: Trainer, agent: dict[str, Any]) -> None:
+        finite = {path: bool(np.isfinite(array).all()) for path, array in _arrays(agent, "")}
+        # A user's module may hold infinities from the start, in a mask for instance.
         self._finite = self._finite or finite
         for path, good in finite.items():
             if not good and self._finite.get(path, True):

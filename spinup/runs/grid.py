@@ -1,4 +1,4 @@
-"""Where runs go, and grids of them."""
+"""Folders of runs, and grids of experiments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spinup.envs.rebuild import MakeEnv
+from spinup.envs.saved_spec import MakeEnv
 from spinup.errors import ConfigError, RunError
 from spinup.loggers.run_folder import holds_run, refuse_both
 
@@ -19,25 +19,25 @@ Variant = dict[str, Any]
 def setup_logger_kwargs(
     exp_name: str, seed: int | None = None, data_dir: str | Path | None = None, datestamp: bool = False
 ) -> dict[str, Any]:
-    """Keyword arguments for EpochLogger that put a run in its place.
+    """Keyword arguments for EpochLogger that set the folder of a run.
 
     The folder is `<data_dir>/<exp_name>/<exp_name>_s<seed>`; with `datestamp`,
     `<data_dir>/<date>_<exp_name>/<date>_<time>_<exp_name>_s<seed>`. Without a seed the last part is left out.
 
     Args:
-        exp_name: the experiment's name; one folder, so no slashes.
-        seed: the run's seed.
-        data_dir: "data" in the current folder, unless given.
-        datestamp: put the date and time into the names, so that no two runs meet.
+        exp_name: name of the experiment, without slashes.
+        seed: seed of the run.
+        data_dir: parent folder; "data" in the current folder by default.
+        datestamp: put date and time into the names, so that runs do not share a folder.
 
     Returns:
         `{"output_dir": ..., "exp_name": ...}`.
 
     Raises:
-        ConfigError: if `exp_name` is no name for a folder.
+        ConfigError: if `exp_name` is not a valid folder name.
     """
     if not isinstance(exp_name, str) or not exp_name.strip(". ") or set(exp_name) & set("/\\\0"):
-        raise ConfigError(f"exp_name={exp_name!r}: give a name for a folder, without slashes")
+        raise ConfigError(f"exp_name={exp_name!r} is not a valid folder name: use a name without slashes")
     date = time.strftime("%Y-%m-%d_") if datestamp else ""
     moment = time.strftime("%Y-%m-%d_%H-%M-%S_") if datestamp else ""
     folder = Path("data" if data_dir is None else data_dir) / f"{date}{exp_name}"
@@ -47,7 +47,7 @@ def setup_logger_kwargs(
 
 
 class ExperimentGrid:
-    """Every combination of the values given for some parameters, run one after another.
+    """Runs all combinations of given parameter values, one after another.
 
     Example::
 
@@ -58,7 +58,7 @@ class ExperimentGrid:
         grid.run(sac_pytorch)
 
     Args:
-        name: the experiment's name, with which the name of each variant starts.
+        name: name of the experiment; the name of each variant starts with it.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -72,13 +72,13 @@ class ExperimentGrid:
         """Add a parameter.
 
         Args:
-            key: the parameter's name; `a:b` is the entry b of the dict parameter a.
+            key: name of the parameter; `a:b` is the entry b of the dict parameter a.
             vals: a list of values, or one value.
-            shorthand: what stands for the key in names; by default the first three letters of each part.
-            in_name: name the value even where it is the only one.
+            shorthand: replaces the key in names; by default the first three letters of each part.
+            in_name: include the value in names even if it is the only one.
 
         Raises:
-            ConfigError: if the key is there already, or there is no value.
+            ConfigError: if the key was added before, or there is no value.
         """
         values = list(vals) if isinstance(vals, list) else [vals]
         if key in self._keys:
@@ -93,17 +93,18 @@ class ExperimentGrid:
     def variants(self) -> list[Variant]:
         """One dict of keyword arguments per combination; the first key varies slowest."""
         return [
-            _nested(dict(zip(self._keys, choice, strict=True))) for choice in itertools.product(*self._values)
+            _unflatten(dict(zip(self._keys, choice, strict=True)))
+            for choice in itertools.product(*self._values)
         ]
 
     def variant_name(self, variant: Variant) -> str:
-        """The grid's name and the values that tell this variant from the others, all but the seed."""
+        """The grid's name followed by the values that differ between variants, except the seed."""
         name = self.name
         columns = zip(self._keys, self._values, self._shorthands, self._in_name, strict=True)
         for key, values, shorthand, in_name in columns:
             if key == "seed" or (len(values) == 1 and not in_name):
                 continue
-            value = _entry(variant, key)
+            value = _get(variant, key)
             if all(isinstance(v, bool) for v in values):
                 name += f"_{shorthand}" if value else ""
             else:
@@ -137,82 +138,82 @@ class ExperimentGrid:
         Every folder is checked before the first run starts.
 
         Args:
-            thunk: `sac_pytorch` or alike.
-            num_cpu: kept for old scripts; only 1 is possible.
+            thunk: `sac_pytorch`, or another function with these keyword arguments.
+            num_cpu: for compatibility with Spinning Up; must be 1.
             data_dir: see `setup_logger_kwargs`.
             datestamp: see `setup_logger_kwargs`.
-            overwrite: replace runs that are there already.
-            after: called with the folder of each run when it has ended.
+            overwrite: replace existing runs.
+            after: called with the folder of each run once it has ended.
 
         Returns:
             The folders of the runs.
 
         Raises:
-            ConfigError: if two variants would share a folder, or one is to be both replaced and resumed.
+            ConfigError: if two variants would share a folder, or both `overwrite` and `resume` are set.
             RunError: if a folder holds a run already.
         """
         if num_cpu != 1:
-            raise ConfigError(f"num_cpu={num_cpu!r}: SAC runs in one process; num_envs gives it more to do")
-        places = self._places(data_dir, datestamp)
-        for variant, place in zip(self.variants(), places, strict=True):
+            raise ConfigError(f"num_cpu={num_cpu!r}: must be 1; use num_envs for environments in parallel")
+        runs = list(zip(self.variants(), self._logger_kwargs(data_dir, datestamp), strict=True))
+        folders: list[str] = [logger_kwargs["output_dir"] for _, logger_kwargs in runs]
+        for (variant, _), folder in zip(runs, folders, strict=True):
             refuse_both(overwrite, bool(variant.get("resume")))
-            if not (overwrite or variant.get("resume")) and holds_run(place["output_dir"]):
+            if not (overwrite or variant.get("resume")) and holds_run(folder):
                 raise RunError(
-                    f"{place['output_dir']} already holds a run: continue it with resume, keep both with "
-                    "--datestamp, or replace it with --overwrite"
+                    f"{folder} already holds a run: continue it with resume, keep both with --datestamp, or "
+                    "replace it with --overwrite"
                 )
-        for variant, place in zip(self.variants(), places, strict=True):
+        for variant, logger_kwargs in runs:
             kwargs = copy.deepcopy(variant)
             if "env_name" in kwargs:
                 name = kwargs.pop("env_name")
                 kwargs["env_fn"] = MakeEnv(name) if isinstance(name, str) else name
-            thunk(**kwargs, logger_kwargs={**place, "overwrite": True} if overwrite else place)
+            thunk(**kwargs, logger_kwargs=logger_kwargs | ({"overwrite": True} if overwrite else {}))
             if after is not None:
-                after(place["output_dir"])
-        return [place["output_dir"] for place in places]
+                after(logger_kwargs["output_dir"])
+        return folders
 
-    def _places(self, data_dir: str | Path | None, datestamp: bool) -> list[dict[str, Any]]:
-        places = []
+    def _logger_kwargs(self, data_dir: str | Path | None, datestamp: bool) -> list[dict[str, Any]]:
+        found = []
         for variant in self.variants():
             name = self.variant_name(variant)
-            places.append(setup_logger_kwargs(name, variant.get("seed", 0), data_dir, datestamp))
-        seen: set[str] = set()
-        for place in places:
-            if place["output_dir"] in seen:
+            found.append(setup_logger_kwargs(name, variant.get("seed", 0), data_dir, datestamp))
+        folders = [kwargs["output_dir"] for kwargs in found]
+        for i, folder in enumerate(folders):
+            if folder in folders[:i]:
                 raise ConfigError(
-                    f"two variants would share the folder {place['output_dir']}: drop the value given twice, "
-                    "or name the flags apart with --flag[short]"
+                    f"two variants would share the folder {folder}: remove the repeated value, or give the "
+                    "flags distinct short names with --flag[short]"
                 )
-            seen.add(place["output_dir"])
-        return places
+        return found
 
 
 def default_shorthand(key: str) -> str:
-    """The first three letters or digits of each part of a key: `ac_kwargs:hidden_sizes` gives `ac-hid`."""
+    """The first three characters of each part of a key: `ac_kwargs:hidden_sizes` becomes `ac-hid`."""
     return "-".join("".join(c for c in part[:3] if c.isascii() and c.isalnum()) for part in key.split(":"))
 
 
 def value_name(value: Any) -> str:
-    """A value as a part of a folder's name: lower case letters, digits, dots and dashes."""
+    """A value as part of a folder name: lower-case letters, digits, dots, dashes and underscores."""
     if isinstance(value, (list, tuple)):
         return "-".join(map(value_name, value))
     text = getattr(value, "__name__", None) or str(value)
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in str(text).lower())
 
 
-def _nested(flat: Variant) -> Variant:
+def _unflatten(flat: Variant) -> Variant:
     """`{"a:b": 1}` as `{"a": {"b": 1}}`."""
     variant: Variant = {}
     for key, value in flat.items():
         *outer, last = key.split(":")
-        place = variant
+        target = variant
         for part in outer:
-            place = place.setdefault(part, {})
-        place[last] = copy.deepcopy(value)
+            target = target.setdefault(part, {})
+        target[last] = copy.deepcopy(value)
     return variant
 
 
-def _entry(variant: Variant, key: str) -> Any:
+def _get(variant: Variant, key: str) -> Any:
     for part in key.split(":"):
         variant = variant[part]
     return variant

@@ -1,4 +1,4 @@
-"""From a configuration to a finished run, for any backend: environments, logger, loop, and their closing."""
+"""Runs a training from its configuration, for any backend: opens environments and logger, trains, closes."""
 
 from __future__ import annotations
 
@@ -10,34 +10,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spinup.collect.collector import Collector, make_collectors
+from spinup.collect.collector import EnvCollector
+from spinup.collect.evaluation import EnvEvaluator
+from spinup.collect.make import make_collectors
 from spinup.config import SACConfig, nearest
 from spinup.envs.make import EnvFn
-from spinup.envs.rebuild import env_flag
+from spinup.envs.saved_spec import env_flag
 from spinup.envs.workers import EnvCrash
 from spinup.errors import ConfigError, EnvError, RunError
 from spinup.files import to_json
+from spinup.interfaces import Agent, Engine
 from spinup.loggers.epoch_logger import EpochLogger
-from spinup.runs.checkpointing import Keeper
-from spinup.runs.locks import locked
+from spinup.replay.buffer import ReplayBuffer
+from spinup.runs.checkpointing import Checkpointer
+from spinup.runs.locks import folder_lock
 from spinup.runs.resuming import needs_same_call, restore
-from spinup.runs.signals import Interrupted, Signals
-from spinup.training import Learner, Replay, Trainer
+from spinup.runs.signals import Interrupted, SignalHandler
+from spinup.training import Trainer
 
 # Of `logger_kwargs`: what config.json keeps, so that `spinup resume` logs as the run did.
 KEPT_LOGGING = ("output_fname", "tensorboard", "quiet")
 
 
 @dataclass(frozen=True)
-class Built:
-    """What a backend brings to a run.
+class Backend:
+    """What a framework brings to a run.
 
-    learner, replay: for the loop; model: what the caller gets back and callbacks see;
+    agent, engine, replay: for the loop; model: what the caller gets back and callbacks see;
     choices: what "auto" became (engine, device, threads), for config.json; notes: lines for the log.
     """
 
-    learner: Learner
-    replay: Replay
+    agent: Agent
+    engine: Engine
+    replay: ReplayBuffer
     model: Any
     choices: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -62,57 +67,66 @@ class Request:
 def launch(
     config: SACConfig,
     request: Request,
-    build: Callable[[Collector], Built],
-    around_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> Built:
-    """Open the environments, build the learner, train, and close what was opened, whatever happens.
+    build: Callable[[EnvCollector], Backend],
+    isolate_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Backend:
+    """Open the environments, build the agent, train, and close what was opened, whatever happens.
+
+    Args:
+        config: the hyperparameters.
+        request: the call.
+        build: makes agent, engine and replay buffer for the environments of a collector.
+        isolate_tests: a context in which tests run, which preserves global random generators.
 
     Raises:
         SpinupError: see `sac_pytorch`.
         KeyboardInterrupt, SystemExit: after a signal, with a checkpoint.
     """
     with ExitStack() as stack:
-        collector, tester = make_collectors(request.env_fn, config)
+        collector, test_collector = make_collectors(request.env_fn, config)
         stack.callback(collector.close)
-        stack.callback(tester.close)
-        built = build(collector)
+        stack.callback(test_collector.close)
+        backend = build(collector)
         logger = open_logger(request, stack)
-        signals = stack.enter_context(Signals())
-        settings = describe_run(config, request, built, collector)
-        keeper = Keeper(config, settings, logger, signals)
+        signals = stack.enter_context(SignalHandler())
+        settings = describe_run(config, request, backend, collector)
+        checkpointer = Checkpointer(config, settings, logger, signals)
         callback = request.callback
-        on_row = None if callback is None else _calling(callback, built.model)
         trainer = Trainer(
             config,
-            learner=built.learner,
-            replay=built.replay,
+            agent=backend.agent,
+            engine=backend.engine,
+            replay=backend.replay,
             collector=collector,
-            tester=tester,
+            evaluator=EnvEvaluator(test_collector, config.num_test_episodes),
+            actions=collector.actions,
             logger=logger,
-            callback=on_row,
-            around_tests=around_tests,
-            watch=keeper,
+            callback=None if callback is None else lambda row: callback(row, backend.model),
+            isolate_tests=isolate_tests,
+            monitor=checkpointer,
         )
         if request.resume:
-            restore(trainer, keeper)
+            restore(trainer, checkpointer)
         write_settings(logger, settings, request)
-        for note in built.notes:
+        for note in backend.notes:
             logger.log(note)
-        train(trainer, keeper, request)
-        return built
+        train(trainer, checkpointer, request)
+        return backend
 
 
 def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Request) -> None:
     """Write config.json, with how the run logs, and vars.json for the environment.
 
     Raises:
-        RunError: if the folder cannot be written to, now that nothing is lost yet.
+        RunError: if the folder cannot be written to.
     """
     logging = {k: v for k, v in request.logger_kwargs.items() if k in KEPT_LOGGING}
     try:
         logger.save_config({k: v for k, v in settings.items() if k != "env"} | {"logger_kwargs": logging})
     except OSError as error:
-        raise RunError(f"cannot write into {logger.output_dir} ({error.strerror}): free it first") from error
+        raise RunError(
+            f"cannot write into {logger.output_dir} ({error.strerror}): make it writable, or free disk space"
+        ) from error
     logger.save_state({"env": settings["env"]})
 
 
@@ -134,59 +148,59 @@ def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
     given["resume"] = request.resume
     folder = given.get("output_dir")
     if folder is not None:
-        stack.enter_context(locked(Path(folder)))
+        stack.enter_context(folder_lock(Path(folder)))
     logger = EpochLogger(**given)
     stack.callback(logger.close)
     if folder is None:
-        stack.enter_context(locked(Path(logger.output_dir)))
+        stack.enter_context(folder_lock(Path(logger.output_dir)))
     return logger
 
 
-def train(trainer: Trainer, keeper: Keeper, request: Request) -> None:
-    """Run to the end, or to a signal or a fault of an environment, and leave a checkpoint there."""
+def train(trainer: Trainer, checkpointer: Checkpointer, request: Request) -> None:
+    """Run to the end, a signal or a fault of an environment, and write a checkpoint there."""
     try:
         trainer.run()
-        keeper.finish(trainer)
+        checkpointer.finish(trainer)
     except Interrupted as stop:
-        saved = keeper.save(trainer)
-        how = _how_to_resume(keeper, saved, request)
+        saved = checkpointer.save(trainer)
+        how = _how_to_resume(checkpointer, saved, request)
         trainer.logger.log(f"{stop} at env step {trainer.n}; {how}", color="yellow")
-        raise stop.exit() from None
-    except EnvCrash as crash:  # in the first reset of all: there is nothing to go back to
-        raise EnvError(f"the environment {crash}: mend it, then start again") from crash
+        raise stop.exit_exception() from None
+    except EnvCrash as crash:  # in the first reset: there is no episode to replay
+        raise EnvError(f"the environment {crash}: fix the environment and rerun") from crash
     except EnvError:
-        keeper.save(trainer)
+        checkpointer.save(trainer)
         raise
 
 
-def _how_to_resume(keeper: Keeper, saved: bool, request: Request) -> str:
+def _how_to_resume(checkpointer: Checkpointer, saved: bool, request: Request) -> str:
     if not saved:
         return "no checkpoint was written"
     own_callback = "" if request.callback is None else "its callback is your own"
-    if why_not := needs_same_call(keeper.settings) or own_callback:
+    if why_not := needs_same_call(checkpointer.settings) or own_callback:
         return f"to continue, call again with resume=True ({why_not})"
-    return f"to continue: spinup resume {shlex.quote(keeper.logger.output_dir)}{env_flag(request.env_fn)}"
+    return (
+        f"to continue: spinup resume {shlex.quote(checkpointer.logger.output_dir)}{env_flag(request.env_fn)}"
+    )
 
 
-def _calling(callback: Callable[[dict[str, Any], Any], Any], model: Any) -> Callable[[dict[str, Any]], Any]:
-    return lambda row: callback(row, model)
-
-
-def describe_run(config: SACConfig, request: Request, built: Built, collector: Collector) -> dict[str, Any]:
+def describe_run(
+    config: SACConfig, request: Request, backend: Backend, collector: EnvCollector
+) -> dict[str, Any]:
     """The settings of a run as plain JSON, "auto" resolved: what config.json and checkpoints keep."""
     settings = {
         "algorithm": request.algorithm,
         **vars(config),
         "actor_critic": request.actor_critic,
         "ac_kwargs": request.ac_kwargs,
-        **built.choices,
+        **backend.choices,
         "env": describe_env(collector)["env"],
     }
     plain: dict[str, Any] = to_json(settings)
     return plain
 
 
-def describe_env(collector: Collector) -> dict[str, Any]:
+def describe_env(collector: EnvCollector) -> dict[str, Any]:
     """What vars.json keeps of the environment: id, keyword arguments and step limit, if a spec gives them."""
     spec = collector.vector.spec
     if spec is None:

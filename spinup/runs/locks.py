@@ -1,4 +1,4 @@
-"""One run per folder: a lock that the system releases when the process ends, however it ends."""
+"""A lock that admits one run per folder; the operating system releases it when the process ends."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from pathlib import Path
 from spinup.errors import RunError
 
 LOCK_FILE = ".lock"
-_held: set[Path] = set()  # by this process, which the system's lock does not exclude
+_held: set[Path] = set()  # by this process, against which the system's lock does not protect
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder, made if need be, for the block.
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Context manager that holds the lock of a folder, which is created if it does not exist.
 
     Raises:
-        RunError: if a run holds it, or it cannot be made.
+        RunError: a run holds the lock, or the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = (folder / LOCK_FILE).resolve()
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise RunError(f"cannot write into the folder {folder} ({error.strerror}): give another") from None
+        raise RunError(
+            f"cannot write into the folder {folder} ({error.strerror}): give another folder"
+        ) from None
     try:
         if path in _held or not _lock(handle):
             raise RunError(f"{folder} is in use by a run: wait for it, stop it, or give another folder")
@@ -54,10 +56,10 @@ else:
     import fcntl
 
     def _lock(handle: int) -> bool:
-        # A record lock: unlike flock's, it is not inherited by worker processes, which may live on.
+        # A record lock: unlike flock's, it is not inherited by worker processes, which may outlive this one.
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            # On a file system without locks, which says so, a run is better than none.
+            # A file system without locks reports another error; the run then goes on without one.
             return error.errno not in (errno.EACCES, errno.EAGAIN)
         return True

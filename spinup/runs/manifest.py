@@ -1,8 +1,7 @@
-"""What a checkpoint's files say, and whether they are whole. Nothing in them is ever run."""
+"""The manifest and the array files of a checkpoint: format and validation. No code is run from them."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -12,31 +11,36 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-Float = NDArray[np.float32]
-FORMAT, VERSION = "spinup checkpoint", 1
-MAX_MANIFEST = 64 * 2**20  # bytes
-NAME = re.compile(r"(?:manifest-(\d+)\.json|state-(\d+)\.safetensors|replay-(\d+)-\d+-\d+\.safetensors)")
+from spinup.errors import RunError
+from spinup.replay.transition import Transitions
+
+FORMAT, VERSION = "spinup checkpoint", 2
+MAX_MANIFEST_BYTES = 64 * 2**20
+FILE_NAME = re.compile(r"(?:manifest-(\d+)\.json|state-(\d+)\.safetensors|replay-(\d+)-\d+-\d+\.safetensors)")
 
 
 class Segment(NamedTuple):
-    """A file of replay rows."""
+    """A file with the replay rows numbered start to stop - 1."""
 
     start: int
     stop: int
     file: str
 
 
-class Damaged(Exception):
-    """A checkpoint that is not whole, or not ours; the message says what is wrong with it."""
+class CheckpointError(Exception):
+    """A checkpoint that is damaged, foreign, or does not fit the run; the message gives the reason."""
+
+
+class OldVersionError(CheckpointError):
+    """A checkpoint written by spinup 0.1.0."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint that was found whole."""
+    """One checkpoint."""
 
     number: int
     state: dict[str, Any]
@@ -46,87 +50,98 @@ class Checkpoint:
 
 
 def read_manifest(path: Path, number: int) -> Checkpoint:
-    """What a manifest says; its state still without arrays, its files unread.
+    """Read a manifest; arrays of the state are still placeholders, and no other file is read.
 
     Raises:
-        Damaged: it is not whole, not ours, or names files that cannot be ours.
+        OldVersionError: spinup 0.1.0 wrote it.
+        CheckpointError: it is damaged, has another format, or names files that cannot belong to a checkpoint.
     """
     try:
-        outer = json.loads(_bytes(path, MAX_MANIFEST))
+        outer = json.loads(_read_bytes(path, MAX_MANIFEST_BYTES))
         body = outer["body"]
-        if body["format"] != FORMAT or body["version"] != VERSION or body["number"] != number:
-            raise Damaged(f"{path.name} is of another kind or version")
-        if outer["sha256"] != checksum(canonical(body)):
-            raise Damaged(f"{path.name} does not match its checksum")
+        if body["format"] != FORMAT or body["version"] not in (1, VERSION) or body["number"] != number:
+            raise CheckpointError(f"{path.name} has another format, version or number")
+        if outer["sha256"] != checksum(canonical_json(body)):
+            raise CheckpointError(f"{path.name} does not match its checksum")
+        if body["version"] == 1:
+            raise OldVersionError(
+                "it was written by spinup 0.1.0, whose checkpoints this version does not read: finish the "
+                "run with spinup 0.1.0, or start a new run; its model.pt still loads"
+            )
         files = {str(name): [int(size), str(digest)] for name, (size, digest) in body["files"].items()}
         segments = [Segment(int(a), int(b), str(name)) for a, b, name in body["segments"]]
         state, settings = dict(body["state"]), dict(body["settings"])
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        raise Damaged(f"{path.name} is no manifest of ours") from None
-    if any(NAME.fullmatch(name) is None for name in files) or any(s.file not in files for s in segments):
-        raise Damaged(f"{path.name} names files that are not of a checkpoint")
+        raise CheckpointError(f"{path.name} is not a valid manifest") from None
+    if any(FILE_NAME.fullmatch(name) is None for name in files) or any(s.file not in files for s in segments):
+        raise CheckpointError(f"{path.name} names files that do not belong to a checkpoint")
     if any(a.stop != b.start for a, b in itertools.pairwise(segments)):
-        raise Damaged(f"{path.name} lacks replay rows")
+        raise CheckpointError(f"{path.name} has a gap in its replay rows")
     return Checkpoint(number, state, settings, segments, files)
 
 
 def newest_settings(folder: Path) -> dict[str, Any]:
-    """The settings in the newest manifest that is whole; empty without one. The other files are not read."""
-    for number in sorted({number_of(path.name) for path in folder.glob("manifest-*.json")}, reverse=True):
-        with contextlib.suppress(Damaged):
+    """The settings in the newest valid manifest, or an empty dict; array files are not read.
+
+    Raises:
+        RunError: spinup 0.1.0 wrote it.
+    """
+    numbers = {checkpoint_number(path.name) for path in folder.glob("manifest-*.json")}
+    for number in sorted(numbers, reverse=True):
+        try:
             return read_manifest(folder / f"manifest-{number}.json", number).settings
+        except OldVersionError as error:
+            raise RunError(f"{folder.parent} cannot be resumed from checkpoint {number}: {error}") from None
+        except CheckpointError:
+            continue
     return {}
 
 
 def read_arrays(folder: Path, name: str, files: dict[str, list[Any]]) -> dict[str, Any]:
-    """The arrays of a file that a manifest names.
+    """The arrays in a file that a manifest names.
 
     Raises:
-        Damaged: it is missing, no plain file, not what its checksum says, or no safetensors file.
+        CheckpointError: the file is missing, not a regular file, not as its checksum says, or not in
+            safetensors format.
     """
     size, digest = files.get(name, [0, ""])
-    data = _bytes(folder / name, size)
+    data = _read_bytes(folder / name, size)
     if len(data) != size or checksum(data) != digest:
-        raise Damaged(f"{name} does not match its checksum")
+        raise CheckpointError(f"{name} does not match its checksum")
     try:
         return dict(load(data))
     except (SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
-        raise Damaged(f"{name} is no safetensors file ({type(error).__name__})") from None
+        raise CheckpointError(f"{name} is not a safetensors file ({type(error).__name__})") from None
 
 
-def read_rows(folder: Path, segment: Segment, files: dict[str, list[Any]]) -> Float:
-    """The replay rows of a segment, (stop - start, width) float32.
+def read_segment(folder: Path, segment: Segment, files: dict[str, list[Any]]) -> Transitions:
+    """The replay rows of a segment: arrays (stop - start, *shape) by field.
 
     Raises:
-        Damaged: see `read_arrays`; or it holds something else.
+        CheckpointError: see `read_arrays`; or the number of rows is wrong.
     """
-    rows = read_arrays(folder, segment.file, files).get("rows")
-    if (
-        rows is None
-        or rows.ndim != 2
-        or len(rows) != segment.stop - segment.start
-        or rows.dtype != np.float32
-    ):
-        raise Damaged(f"{segment.file} does not hold the rows it is named after")
-    return np.asarray(rows)
+    fields = read_arrays(folder, segment.file, files)
+    if not fields or any(array.shape[:1] != (segment.stop - segment.start,) for array in fields.values()):
+        raise CheckpointError(f"{segment.file} does not hold the rows that its name gives")
+    return fields
 
 
-def _bytes(path: Path, limit: int) -> bytes:
-    """The content of a plain file of at most `limit` bytes."""
+def _read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes."""
     try:
         if path.is_symlink() or not path.is_file():
-            raise Damaged(f"{path.name} is {'missing' if not path.exists() else 'no plain file'}")
+            raise CheckpointError(f"{path.name} is {'not a regular file' if path.exists() else 'missing'}")
         if path.stat().st_size > limit:
-            raise Damaged(f"{path.name} is larger than it can be")
+            raise CheckpointError(f"{path.name} is larger than expected")
         return path.read_bytes()
     except OSError as error:
-        raise Damaged(f"{path.name} cannot be read ({error.strerror})") from None
+        raise CheckpointError(f"{path.name} cannot be read ({error.strerror})") from None
 
 
-def split(tree: Any, path: str, arrays: dict[str, Any]) -> Any:
-    """The tree with each array moved to `arrays`, under its path."""
+def extract_arrays(tree: Any, path: str, arrays: dict[str, Any]) -> Any:
+    """A copy of a state tree with each array replaced by its name in `arrays`, to which it is added."""
     if isinstance(tree, dict):
-        return {key: split(value, f"{path}/{key}", arrays) for key, value in tree.items()}
+        return {key: extract_arrays(value, f"{path}/{key}", arrays) for key, value in tree.items()}
     if isinstance(tree, (np.ndarray, np.generic)):
         name = f"{len(arrays)}{path}"
         arrays[name] = np.array(tree, order="C")
@@ -134,29 +149,29 @@ def split(tree: Any, path: str, arrays: dict[str, Any]) -> Any:
     return tree
 
 
-def join(tree: Any, arrays: dict[str, Any]) -> Any:
-    """What `split` took apart.
+def insert_arrays(tree: Any, arrays: dict[str, Any]) -> Any:
+    """The inverse of `extract_arrays`.
 
     Raises:
-        Damaged: an array is missing.
+        CheckpointError: an array is missing.
     """
     if not isinstance(tree, dict):
         return tree
     if set(tree) == {"$array"}:
         if tree["$array"] not in arrays:
-            raise Damaged(f"array {str(tree['$array'])[:80]!r} is missing")
+            raise CheckpointError(f"array {str(tree['$array'])[:80]!r} is missing")
         return arrays[tree["$array"]]
-    return {key: join(value, arrays) for key, value in tree.items()}
+    return {key: insert_arrays(value, arrays) for key, value in tree.items()}
 
 
-def number_of(name: str) -> int:
-    """The checkpoint's number in a file name, 0 in the name of a file that is not ours."""
-    match = NAME.fullmatch(name)
+def checkpoint_number(name: str) -> int:
+    """The checkpoint's number in a file name; 0 if the name is not that of a checkpoint file."""
+    match = FILE_NAME.fullmatch(name)
     return int(next(filter(None, match.groups()))) if match else 0
 
 
-def canonical(body: Any) -> bytes:
-    """The bytes that a manifest's checksum is of."""
+def canonical_json(body: Any) -> bytes:
+    """The bytes over which a manifest's checksum is computed."""
     return json.dumps(body, sort_keys=True).encode()
 
 

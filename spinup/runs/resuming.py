@@ -1,4 +1,4 @@
-"""Continuing a run: what must be the same, what may differ, and what is read back."""
+"""Resuming a run: which settings must be the same, which may differ, and restoring its state."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 from spinup.config import SACConfig, field_defaults
 from spinup.errors import ConfigError, RunError
-from spinup.runs.checkpointing import FOLDER, Keeper
-from spinup.runs.manifest import Damaged, newest_settings
+from spinup.runs.checkpointing import FOLDER, Checkpointer
+from spinup.runs.manifest import CheckpointError, newest_settings
 from spinup.training import Trainer
 
-# What changes when, where and how fast a run computes, but not what it learns from what.
+# Settings of when, where and how fast a run computes, which do not change what it learns.
 MAY_CHANGE = (
     "epochs", "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every",
     "checkpoint_minutes", "save_freq",
 )  # fmt: skip
 DEFAULT_ACTOR_CRITIC = "MLPActorCritic"
-# The names of those that `spinup resume` finds without a module of the user's; "" is the default of sac_tf1.
+# Actor-critics that `spinup resume` finds without the user's code; "" is the default of sac_tf1.
 OUR_ACTOR_CRITICS = ("", DEFAULT_ACTOR_CRITIC, "DiscreteMLPActorCritic", "MLPValueActorCritic")
 
 
-def as_before(config: SACConfig, logger_kwargs: dict[str, Any]) -> SACConfig:
-    """The configuration with what "auto" became when the run began, where the folder holds one."""
+def keep_choices(config: SACConfig, logger_kwargs: dict[str, Any]) -> SACConfig:
+    """The configuration with each "auto" replaced by what it became when the run in the folder began."""
     folder = logger_kwargs.get("output_dir")
     if folder is None:
         raise ConfigError("resume=True: give the folder of the run, logger_kwargs={'output_dir': ...}")
@@ -33,31 +33,40 @@ def as_before(config: SACConfig, logger_kwargs: dict[str, Any]) -> SACConfig:
     return dataclasses.replace(config, **{k: v for k, v in kept.items() if getattr(config, k) == "auto"})
 
 
-def restore(trainer: Trainer, keeper: Keeper) -> None:
-    """Bring a run just built to its newest whole checkpoint; one that has none starts from the beginning.
+def restore(trainer: Trainer, checkpointer: Checkpointer) -> None:
+    """Load the newest intact checkpoint into a run; one that has none starts from the beginning.
 
     Raises:
-        RunError: for a changed hyperparameter, or a run that has rows but no checkpoint.
+        RunError: for a changed hyperparameter, or if there are rows or damaged checkpoints but no intact one.
     """
     log = trainer.logger.log
-    checkpoint, lines = keeper.folder.read()
+    checkpoint, lines = checkpointer.folder.read()
     for line in lines:
         log(line, color="yellow")
     folder = trainer.logger.output_dir
     if checkpoint is None:
-        if trainer.logger.state_dict()["rows"]:
+        if lines or trainer.logger.state_dict()["rows"]:
+            reason = f" ({lines[0]})" if lines else ""
             raise RunError(
-                f"{folder} has rows but no whole checkpoint to continue from: give another folder "
+                f"{folder} has no intact checkpoint to continue from{reason}: give another folder "
                 "(or start over with --overwrite)"
             )
         log("no checkpoint to continue from: the run starts at the beginning", color="yellow")
         return
-    for line in changes(checkpoint.settings, keeper.settings):
+    for line in changes(checkpoint.settings, checkpointer.settings):
         log(line, color="yellow")
     try:
         trainer.load_state_dict(checkpoint.state)
-        keeper.folder.read_rows(checkpoint, trainer.replay)
-    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, Damaged) as error:
+        checkpointer.folder.restore_replay(checkpoint, trainer.replay)
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        IndexError,
+        AttributeError,
+        CheckpointError,
+    ) as error:
         if isinstance(error, RunError):
             raise
         text = str(error).strip().splitlines()
@@ -66,11 +75,11 @@ def restore(trainer: Trainer, keeper: Keeper) -> None:
             f"({type(error).__name__}: {text[0] if text else ''}): was its actor-critic or "
             "environment changed?"
         ) from error
-    if trainer.stopped and keeper.config.epochs > checkpoint.settings["epochs"]:
+    if trainer.stopped and checkpointer.config.epochs > checkpoint.settings["epochs"]:
         trainer.stopped = False
-    keeper.restored(trainer)
+    checkpointer.restored(trainer)
     log(f"continuing at env step {trainer.n}, epoch {trainer.epoch + 1}, from checkpoint {checkpoint.number}")
-    if trainer.epoch >= keeper.config.epochs:
+    if trainer.epoch >= checkpointer.config.epochs:
         log(f"epoch {trainer.epoch} is done already: to train on, give more epochs", color="yellow")
 
 
@@ -88,8 +97,8 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             continue
         if name not in MAY_CHANGE:
             raise ConfigError(
-                f"{name} was {before!r} and is now {now!r}: a run is resumed with what it began with; give "
-                "the old value, or start a new run"
+                f"{name} was {before!r} and is now {now!r}: a run is resumed with the settings it "
+                "began with; give the old value, or start a new run"
             )
         lines.append(f"{name} was {before!r} and is now {now!r}")
     return lines

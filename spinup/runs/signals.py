@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: noted at once, obeyed between two steps."""
+"""Signals that stop a run: recorded when they arrive, acted on between two steps."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C; kill and batch systems; Slu
 
 
 class Interrupted(Exception):
-    """A signal asked the run to stop.
+    """A signal stopped the run.
 
     Attributes:
-        signum: its number.
+        signum: number of the signal.
     """
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.signum = signum
 
-    def exit(self) -> BaseException:
-        """What the caller gets: KeyboardInterrupt for SIGINT, else SystemExit with 128 + the signal."""
+    def exit_exception(self) -> BaseException:
+        """What to raise to the caller: KeyboardInterrupt for SIGINT, else SystemExit(128 + signum)."""
         return KeyboardInterrupt() if self.signum == signal.SIGINT else SystemExit(128 + self.signum)
 
 
-class Signals:
-    """Takes SIGINT, SIGTERM and SIGUSR1 for a block, in the main thread; elsewhere it does nothing.
+class SignalHandler:
+    """Context manager that records SIGINT, SIGTERM and SIGUSR1; outside the main thread it does nothing.
 
-    A second SIGINT raises KeyboardInterrupt at once. A signal that is ignored stays so (nohup).
+    A second SIGINT raises KeyboardInterrupt at once. Signals that were ignored (nohup) stay ignored. The
+    previous handlers are restored at the end.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._before: dict[int, Any] = {}
-        self._owner = os.getpid()
+        self._previous: dict[int, Any] = {}
+        self._pid = os.getpid()
 
     def check(self) -> None:
-        """Stop here if a signal asked for it.
+        """Raise if a signal was received.
 
         Raises:
             Interrupted: if so.
@@ -47,21 +48,21 @@ class Signals:
         if self.received is not None:
             raise Interrupted(self.received)
 
-    def __enter__(self) -> Signals:
+    def __enter__(self) -> SignalHandler:
         if threading.current_thread() is threading.main_thread():
             for signum in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
                 if signal.getsignal(signum) not in (signal.SIG_IGN, None):
-                    self._before[signum] = signal.signal(signum, self._note)
+                    self._previous[signum] = signal.signal(signum, self._handle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for signum, handler in self._before.items():
+        for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._owner:  # a child process that inherited this handler
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:  # a forked child process inherited this handler
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         elif self.received is not None and signum == signal.SIGINT:

@@ -1,4 +1,4 @@
-"""Adam in graph operations, with epsilon where PyTorch puts it. Importing this imports TensorFlow."""
+"""Adam in graph operations, with epsilon as in PyTorch. Importing this imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 class Adam:
     """Adam (Kingma & Ba 2015, algorithm 1): p <- p - lr * m_hat / (sqrt(v_hat) + epsilon).
 
-    TensorFlow's own divides by sqrt(v) + epsilon before the bias correction of v, which on small
-    gradients is another step. With m_hat = m / (1 - beta1^t) and v_hat = v / (1 - beta2^t), the step is
+    TensorFlow's own Adam adds epsilon to sqrt(v) before the bias correction of v, which makes a different
+    step for small gradients. With m_hat = m / (1 - beta1^t) and v_hat = v / (1 - beta2^t), the step is
 
         lr * root / (1 - beta1^t) * m / (sqrt(v) + epsilon * root),   root = sqrt(1 - beta2^t),
 
-    which TensorFlow's fused kernel computes when it is given that rate and that epsilon. Both are worked
-    out in float64, since 1 - beta2^t loses half its digits in float32.
+    which TensorFlow's fused kernel computes if given that rate and that epsilon, and powers of 0. Both are
+    computed in float64, since 1 - beta2^t loses half its digits in float32.
 
     Args:
         name: scope of the moments and of the step count.
-        variables: what `minimise` changes.
+        variables: what `minimize` changes.
         lr: learning rate.
     """
 
@@ -32,7 +32,7 @@ class Adam:
             self.steps = tf.get_variable("steps", (), tf.float64, tf.zeros_initializer(), trainable=False)
             self.moments = [(self._zeros_like("m", p), self._zeros_like("v", p)) for p in variables]
 
-    def minimise(self, loss: Any) -> Any:
+    def minimize(self, loss: Any) -> Any:
         """An operation that takes one step on `variables` alone, down the gradient of `loss`."""
         gradients = tf.gradients(loss, self.variables, unconnected_gradients="zero")
         t = self.steps.assign_add(1.0).value()

@@ -1,9 +1,8 @@
-"""The page in graph operations: the equations of Soft Actor-Critic as pure functions on tensors.
+"""The equations of Soft Actor-Critic in graph operations, as pure functions on tensors.
 
-Symbols, the same in both backends: o, a, r, o2, d are a batch's observations (B, obs_dim), actions
-(B, act_dim), rewards (B,), next observations and terminal flags (B,) in {0, 1}; logp_a is log pi(a|o);
-xi is standard normal noise; q1, q2 are critic values (B,); backup is the regression target (B,).
-alpha is a 0-dim tensor. Equation numbers are those of docs/sac.md. Importing this imports TensorFlow.
+The names are those of the PyTorch version. B is the batch size; log_prob is log pi(a|s), (B,); xi is
+standard normal noise; q holds the values of N critics, (N, B). alpha is a 0-dim tensor. Equation numbers
+are those of docs/sac.md. Importing this imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ LOG_TWO = math.log(2.0)
 
 
 def squashed_gaussian(mu: Tensor, log_std: Tensor, xi: Tensor) -> tuple[Tensor, Tensor]:
-    """Equation 5: the reparameterised sample tanh(u), u = mu + sigma * xi, and its log-density.
+    """Equation 5: the reparameterized sample tanh(u), u = mu + sigma * xi, and its log-density.
 
     Args:
         mu: means of the Gaussian before squashing, (B, act_dim).
@@ -39,35 +38,46 @@ def squashed_gaussian(mu: Tensor, log_std: Tensor, xi: Tensor) -> tuple[Tensor, 
     return tf.tanh(u), tf.reduce_sum(log_normal - log_slope, axis=-1)
 
 
-def soft_value(q: Tensor, logp_a: Tensor, alpha: Tensor) -> Tensor:
-    """Equation 2, one sample: V(o) = Q(o, a) - alpha log pi(a|o), (B,)."""
-    return q - alpha * logp_a
+def soft_value(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
+    """Equation 2, one sample: V(s) = Q(s, a) - alpha log pi(a|s), (B,)."""
+    return q - alpha * log_prob
 
 
-def q_backup(r: Tensor, d: Tensor, v2: Tensor, gamma: float) -> Tensor:
-    """Equations 3 and 4: y = r + gamma (1 - d) V(o2), (B,); v2 is the soft value of o2, (B,)."""
-    return r + gamma * (1.0 - d) * v2
+def min_q(q: Tensor) -> Tensor:
+    """The smallest of the critics' values, (N, B) to (B,)."""
+    return tf.reduce_min(q, axis=0)
 
 
-def q_loss(q1: Tensor, q2: Tensor, backup: Tensor) -> Tensor:
-    """Equation 4: the two mean squared Bellman errors against one backup, summed; a 0-dim tensor."""
-    return tf.reduce_mean(tf.square(q1 - backup)) + tf.reduce_mean(tf.square(q2 - backup))
+def q_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
+    """Equations 3 and 4: y = r + discount V(s'), (B,).
+
+    Args:
+        reward: (B,); for n-step returns, the discounted sum of n rewards.
+        discount: gamma^n (1 - terminated), (B,).
+        next_value: the soft value of the observation after them, (B,).
+    """
+    return reward + discount * next_value
 
 
-def pi_loss(q1: Tensor, q2: Tensor, logp_a: Tensor, alpha: Tensor) -> Tensor:
-    """Equation 6: mean of alpha log pi(a|o) - min(Q1, Q2)(o, a), a drawn by equation 5; 0-dim."""
-    return -tf.reduce_mean(soft_value(tf.minimum(q1, q2), logp_a, alpha))
+def q_loss(q: Tensor, target: Tensor) -> Tensor:
+    """Equation 4: each critic's mean squared Bellman error against one target, summed over critics; 0-dim."""
+    return tf.reduce_sum(tf.reduce_mean(tf.square(q - target), axis=-1))
 
 
-def alpha_loss(log_alpha: Tensor, logp_a: Tensor, target_entropy: float) -> Tensor:
-    """Equation 8: mean of -alpha (log pi(a|o) + target entropy), alpha = exp(log_alpha); 0-dim.
+def actor_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
+    """Equation 6: mean of alpha log pi(a|s) - Q(s, a), a drawn by equation 5, q (B,); 0-dim."""
+    return -tf.reduce_mean(soft_value(q, log_prob, alpha))
+
+
+def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | float) -> Tensor:
+    """Equation 8: mean of -alpha (log pi(a|s) + target entropy), alpha = exp(log_alpha); 0-dim.
 
     The form of Haarnoja et al. (2018b), section 5, as in PyTorch; log pi is held constant.
     """
-    return -tf.reduce_mean(tf.exp(log_alpha) * (tf.stop_gradient(logp_a) + target_entropy))
+    return -tf.reduce_mean(tf.exp(log_alpha) * (tf.stop_gradient(log_prob) + target_entropy))
 
 
-def polyak_update(targets: list[Any], params: list[Any], polyak: float) -> Tensor:
+def polyak_update(targets: list[Any], params: list[Any], polyak: float) -> Any:
     """Equation 7, an operation: target <- polyak * target + (1 - polyak) * param, for each variable."""
     pairs = zip(targets, params, strict=True)
     return tf.group(*[target.assign_sub((1.0 - polyak) * (target - param)) for target, param in pairs])

@@ -1,6 +1,6 @@
 """The default networks as a graph function: a squashed Gaussian policy and two critics.
 
-TensorFlow is imported when a graph is built, so that `sac_tf1` can be named and described without it.
+TensorFlow is imported when a graph is built, so that the signature of `sac_tf1` is available without it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def mlp_actor_critic(
     action_space: Box,
     noise: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The documented default actor-critic; its variables lie in the scopes pi, q1 and q2.
+    """The documented default actor-critic; its variables are in the scopes pi, q1 and q2.
 
     Args:
         x: observations, (B, obs_dim).
@@ -42,7 +42,7 @@ def mlp_actor_critic(
         hidden_sizes: widths of the hidden layers of the policy and of each critic.
         activation: a function of tensors, or the name of one in tf.nn.
         state_dependent_std: whether log stds come from a head of the trunk (the documented policy) or are
-            one free vector, which the page reports not to work.
+            one free vector, which Spinning Up reports not to work.
         action_space: bounded Box; its bounds scale the actions.
         noise: standard normal noise, (B, act_dim); drawn in the graph if absent.
 

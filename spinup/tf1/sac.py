@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from gymnasium.spaces import Box
 
-from spinup.collect.collector import Collector
+from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, check_ac_kwargs, field_defaults
 from spinup.envs.make import EnvFn
 from spinup.errors import EnvError
 from spinup.loggers.tf_saver import import_tf
-from spinup.replay.storage import ReplayBuffer
-from spinup.runs.launch import Built, Request, launch
-from spinup.runs.resuming import as_before
+from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.samplers import make_sampler
+from spinup.replay.storage import HostStorage
+from spinup.runs.launch import Backend, Request, launch
+from spinup.runs.resuming import keep_choices
 from spinup.tf1.networks import mlp_actor_critic
 
 
@@ -47,6 +50,7 @@ def sac_tf1(
     env_timeout: float = 60.0,
     updates_per_step: float = 1.0,
     threads: int | str = "auto",
+    n_step: int = 1,
     callback: Callable[[dict[str, Any], Any], Any] | None = None,
     checkpoint_every: int | str = "epoch",
     checkpoint_minutes: float = 10.0,
@@ -54,8 +58,8 @@ def sac_tf1(
 ) -> str | None:
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it, on a TensorFlow graph.
 
-    It computes what `sac_pytorch` computes, on the CPU, and takes the same arguments but for engines,
-    devices and variants, of which it has one each.
+    It computes what `sac_pytorch` computes, on the CPU, and takes the same arguments except `engine`,
+    `device`, `variant`, `critics` and `target_critics`.
 
     Args:
         env_fn: a function that returns a new environment (Gymnasium >= 1.0), or an environment id.
@@ -71,10 +75,10 @@ def sac_tf1(
             q1, q2       (batch,)          values of x and a; flat, never (batch, 1)
             ===========  ================  =====================================================
 
-            It makes its variables by `tf.get_variable` in variable scopes named pi, q1 and q2, and is
-            called several times on the same ones. A function with a parameter `noise` is handed the
-            run's own standard normal noise, (batch, act_dim), or None where it shall draw; any other
-            draws in the graph, seeded, and then a resumed run continues with other draws.
+            It creates its variables by `tf.get_variable` in variable scopes named pi, q1 and q2, and is
+            called several times on the same ones. A function with a parameter `noise` receives the
+            run's own standard normal noise there, (batch, act_dim), or None if it must draw; any other
+            draws in the graph, seeded, and then a resumed run continues with different draws.
         ac_kwargs: keyword arguments for `actor_critic`.
         seed: seed of every random generator of the run.
         steps_per_epoch: env interactions per epoch.
@@ -100,56 +104,65 @@ def sac_tf1(
         updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
         threads: TensorFlow threads; "auto" is two where there are two cores. TensorFlow sizes the pool
             inside its kernels once per process, for the first session that any code opens.
+        n_step: longest window of rewards that a target sums before it bootstraps; see docs/variants.md.
         callback: called as `callback(row, learner)` after each epoch, where `learner.act(obs,
-            deterministic)` acts and `learner.session` is the session; returning False ends the run.
+            deterministic)` returns actions and `learner.session` is the session; returning False ends
+            the run.
         checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
         checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
         resume: continue the run that the folder in `logger_kwargs` holds, exactly where its last
             checkpoint was taken; a folder that holds none gets a new run. See docs/reliability.md.
 
     Returns:
-        The folder of the saved graph, for `restore_tf_graph`; None if `callback` ended the run before
-        the first save.
+        The folder of the saved graph, for `restore_tf_graph`; None if it could not be written.
 
     Raises:
         MissingExtraError: if TensorFlow is not installed.
         ConfigError: for a value, combination or graph function that cannot work.
         EnvError: for an environment that SAC cannot work with, or that returns what it must not.
         RunError: if the output folder holds a run already, is in use, or cannot be resumed.
-        TrainingDiverged: if a loss or a parameter is no number any more.
+        TrainingDiverged: if a loss or a parameter becomes NaN or infinite.
         KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with a checkpoint.
     """
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
     if resume:
-        config = as_before(config, logger_kwargs)
+        config = keep_choices(config, logger_kwargs)
     if actor_critic is mlp_actor_critic:
         check_ac_kwargs(ac_kwargs)
     ac_kwargs = copy.deepcopy(ac_kwargs)
     name = "" if actor_critic is mlp_actor_critic else _name(actor_critic)
     request = Request("sac_tf1", env_fn, ac_kwargs, dict(logger_kwargs), callback, name, resume)
     import_tf()
-    learners: list[Any] = []
+    from spinup.tf1.agent import GraphAgent
+    from spinup.tf1.engine import GraphEngine
 
-    def build(collector: Collector) -> Built:
-        learner = _make_learner(config, collector, actor_critic, ac_kwargs)
-        learners.append(learner)
-        replay = ReplayBuffer(collector.layout, min(config.replay_size, config.total_steps))
-        choices = {"device": "cpu", "threads": thread_count(config)}
-        return Built(
-            learner, replay, learner, choices, ("engine: TensorFlow graph, a block of updates per run",)
-        )
+    threads = thread_count(config)
 
-    try:
-        launch(config, request, build)
-        return _saved(learners[0], logger_kwargs)
-    finally:
-        for learner in learners:
-            learner.close()
+    with ExitStack() as stack:
+
+        def build(collector: EnvCollector) -> Backend:
+            spaces = collector.observation_space, collector.actions.space
+            if not isinstance(spaces[1], Box):
+                raise EnvError(
+                    f"action space {spaces[1]} is discrete, and sac_tf1 acts on a Box: sac_pytorch takes both"
+                )
+            obs_dim = spaces[0].shape[0]
+            agent = GraphAgent(actor_critic, obs_dim, spaces[1], ac_kwargs, config, threads=threads)
+            stack.callback(agent.close)
+            engine = GraphEngine(agent, config.batch_size, config.polyak)
+            sampler = make_sampler(config)
+            capacity = min(config.replay_size, config.total_steps)
+            storage = HostStorage([collector.fields[name] for name in sampler.stored_fields], capacity)
+            choices = {"device": "cpu", "threads": threads}
+            notes = ("engine: TensorFlow graph, a block of updates per run",)
+            return Backend(agent, engine, ReplayBuffer(storage, sampler), agent, choices, notes)
+
+        return _saved(launch(config, request, build).model, logger_kwargs)
 
 
 def thread_count(config: SACConfig) -> int:
-    """The number of TensorFlow threads: as asked, else two where the machine has them."""
+    """The number of TensorFlow threads: as configured, else two where the machine has two cores."""
     return config.threads if isinstance(config.threads, int) else min(2, os.cpu_count() or 1)
 
 
@@ -158,25 +171,9 @@ def _name(actor_critic: Any) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def _saved(learner: Any, logger_kwargs: dict[str, Any]) -> str | None:
-    """The folder of the saved graph; a run that was over already when it was resumed saved it before."""
-    if learner.saved is not None:
-        return str(learner.saved)
+def _saved(agent: Any, logger_kwargs: dict[str, Any]) -> str | None:
+    """The folder of the saved graph. A finished run that was resumed without more epochs saved it before."""
+    if agent.saved is not None:
+        return str(agent.saved)
     before = os.path.join(logger_kwargs.get("output_dir") or "", "tf1_save")
     return before if os.path.isdir(before) else None
-
-
-def _make_learner(
-    config: SACConfig, collector: Collector, actor_critic: Callable[..., Any], ac_kwargs: dict[str, Any]
-) -> Any:
-    from spinup.tf1.learner import GraphLearner
-
-    actions = collector.actions
-    if not isinstance(actions.space, Box):
-        raise EnvError(
-            f"action space {actions.space} is discrete, and sac_tf1 acts on a Box: sac_pytorch takes both"
-        )
-    target = -float(actions.dim) if isinstance(config.target_entropy, str) else config.target_entropy
-    return GraphLearner(
-        actor_critic, collector.layout, actions.space, ac_kwargs, config, target, threads=thread_count(config)
-    )

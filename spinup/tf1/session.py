@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 
 def open_session(seed: int, threads: int) -> Any:
-    """A session on a new graph with that seed, on the CPU and on threads of its own."""
+    """A session on a new graph with that seed, on the CPU and with its own threads."""
     graph = tf.Graph()
     with graph.as_default():
         tf.set_random_seed(seed)
@@ -29,7 +29,7 @@ def variables_by_name() -> dict[str, Any]:
 def load_variables(session: Any, variables: dict[str, Any], values: dict[str, Any]) -> None:
     """Set `variables` to the arrays of the same names in `values`.
 
-    The arrays go through the inputs of the initialisers, so that the graph gets no new operations.
+    The arrays are fed to the inputs of the initializers, so that the graph gets no new operations.
     """
     feed = {variable.initializer.inputs[1]: values[name] for name, variable in variables.items()}
     session.run([variable.initializer for variable in variables.values()], feed)

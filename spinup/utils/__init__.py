@@ -1,1 +1,1 @@
-"""Logging, launching, testing and plotting of runs."""
+"""The import paths that Spinning Up documents: logx, run_utils, test_policy and plot."""

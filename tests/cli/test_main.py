@@ -1,4 +1,4 @@
-"""The command line: what each word becomes, and one line for what cannot be."""
+"""The command line: parsed values, calls of the training functions, and one-line errors."""
 
 import inspect
 import string
@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 import spinup
-from spinup.cli import flags
+from spinup.cli.flags import flag_defaults, parse_flags
 from spinup.cli.main import main
 from spinup.cli.values import read_value
 from spinup.config import ENGINES, field_defaults
 from spinup.errors import ConfigError
 
 SAC = spinup.sac_pytorch
-DEFAULTS = flags.flag_defaults(SAC)
+DEFAULTS = flag_defaults(SAC)
 
 
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
-    """The keyword arguments of each call of sac_pytorch, which does nothing here."""
+    """The keyword arguments of each call of sac_pytorch, which is replaced by a recorder."""
     made = []
 
     def recorder(**kwargs):
@@ -37,7 +37,7 @@ def calls(monkeypatch, tmp_path):
 
 
 def refused(capsys, *words):
-    """The one line that a wrong command line gets."""
+    """The one-line error of an invalid command line."""
     assert main(words) == 2
     out, err = capsys.readouterr()
     assert "Traceback" not in out + err
@@ -48,15 +48,15 @@ def refused(capsys, *words):
 
 @pytest.fixture
 def checkpoints(calls, monkeypatch):
-    """Each call leaves a folder of checkpoints, as a run does."""
+    """Each call creates a checkpoint folder, as a run does."""
     recorder = spinup.sac_pytorch
 
-    def leaving(**kwargs):
+    def with_checkpoint(**kwargs):
         recorder(**kwargs)
         Path(kwargs["logger_kwargs"]["output_dir"], "checkpoint").mkdir(parents=True)
 
-    leaving.__signature__ = recorder.__signature__
-    monkeypatch.setattr(spinup, "sac_pytorch", leaving)
+    with_checkpoint.__signature__ = recorder.__signature__
+    monkeypatch.setattr(spinup, "sac_pytorch", with_checkpoint)
 
 
 @pytest.mark.usefixtures("checkpoints")
@@ -65,13 +65,13 @@ def test_the_documented_command(calls, capsys):
     assert main([*words.split(), "--gamma", "0.99"]) == 0
     assert [call["seed"] for call in calls] == [0, 10, 20]
     for call in calls:
-        place = {"output_dir": f"data/hc/hc_s{call['seed']}", "exp_name": "hc"}
+        logger_kwargs = {"output_dir": f"data/hc/hc_s{call['seed']}", "exp_name": "hc"}
         assert call == {
             "env_fn": "HalfCheetah-v5",
             "seed": call["seed"],
             "ac_kwargs": {"hidden_sizes": [256, 256], "activation": nn.ELU},
             "gamma": 0.99,
-            "logger_kwargs": place,
+            "logger_kwargs": logger_kwargs,
         }
     out = capsys.readouterr().out
     for command in (
@@ -82,14 +82,14 @@ def test_the_documented_command(calls, capsys):
         assert f"spinup {command}" in out
 
 
-def test_a_run_without_checkpoints_is_not_said_to_train_on(calls, capsys):
+def test_resume_is_not_suggested_without_checkpoints(calls, capsys):
     assert main(["sac", "--env", "Pendulum-v1", "--exp_name", "p"]) == 0
     out = capsys.readouterr().out
     assert "spinup plot data/p/p_s0" in out
     assert "spinup resume" not in out
 
 
-def test_grid_and_places(calls, tmp_path):
+def test_grid_and_output_flags(calls, tmp_path):
     words = [
         "--env",
         "Pendulum-v1",
@@ -108,7 +108,7 @@ def test_grid_and_places(calls, tmp_path):
     assert all(call["logger_kwargs"]["overwrite"] is True for call in calls)
 
 
-def test_one_value_is_named_if_it_has_a_shorthand(calls):
+def test_single_value_is_in_the_name_if_it_has_a_shorthand(calls):
     main(["sac", "--env", "Pendulum-v1", "--polyak[p]", "0.9", "--gamma", "0.9"])
     assert calls[0]["logger_kwargs"]["exp_name"] == "cmd_sac_pytorch_p0.9"
 
@@ -118,10 +118,11 @@ def test_datestamp(calls):
     assert calls[0]["logger_kwargs"]["output_dir"].startswith("data/20")
 
 
-# A value that each flag can take, other than its default.
+# A valid value of each flag, other than its default.
 OTHER = {
     "alpha": "auto_0.5", "target_entropy": -3, "engine": "eager", "device": "cpu", "env_workers": "async",
-    "threads": 3, "gamma": 0.5, "polyak": 0.5, "variant": "sac", "checkpoint_every": 1000,
+    "threads": 3, "gamma": 0.5, "polyak": 0.5, "variant": "sac_v1", "checkpoint_every": 1000,
+    "target_critics": 1,
 }  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def test_flags_follow_the_signature():
     assert {name for name in field_defaults() if name in parameters} <= set(DEFAULTS)
 
 
-def test_help_names_every_flag_with_its_line(capsys):
+def test_help_describes_every_flag(capsys):
     for words in ([], ["help"], ["-h"], ["--help"]):
         assert main(words) == 0
         assert "spinup sac --env HalfCheetah-v5" in capsys.readouterr().out
@@ -155,7 +156,7 @@ def test_help_names_every_flag_with_its_line(capsys):
         line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  --")
     }
     for name in [*DEFAULTS, "env", "exp_name", "data_dir", "datestamp", "overwrite", "hid", "act", "dt"]:
-        assert len(lines[f"--{name}"].split()) > 3, f"--{name} has no line of help"
+        assert len(lines[f"--{name}"].split()) > 3, f"--{name} has no description"
     assert "(default 4000)" in lines["--steps_per_epoch"]
     assert all(engine in lines["--engine"] for engine in ENGINES)
     assert "-act_dim, or 0.3 log n" in lines["--target_entropy"]
@@ -167,7 +168,7 @@ def test_help_names_every_flag_with_its_line(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("sca", "did you mean 'sac'"),
         ("sac", "--env HalfCheetah-v5"),
@@ -199,8 +200,8 @@ def test_help_names_every_flag_with_its_line(capsys):
         ("sac --env Pendulum-v1 HalfCheetah-v2", "give 'HalfCheetah-v5'"),
         ("sac --env Pendulum-v1 --seed 0 9223372036854775808", "< 2**63"),
         ("sac --env Pendulum-v1 --act torch.nn.relu", "torch.nn.ReLU"),
-        ("sac --env Pendulum-v1 --act torch.nn.Linear", "no activation"),
-        ("sac --env Pendulum-v1 --act os.system", "no activation"),
+        ("sac --env Pendulum-v1 --act torch.nn.Linear", "not a supported activation"),
+        ("sac --env Pendulum-v1 --act os.system", "not a supported activation"),
         ("sac --env Pendulum-v1 --ac_kwargs:hiden_sizes [1]", "--ac_kwargs:hidden_sizes"),
         ("sac --env Pendulum-v1 --gamma:x 1", "unknown flag --gamma:x"),
         ("sac --env Pendulum-v1 --logger_kwargs:output_dir x", "unknown flag"),
@@ -212,7 +213,7 @@ def test_help_names_every_flag_with_its_line(capsys):
         ("sac --env Pendulum-v1 --overwrite --resume", "leave one of them out"),
         ("sac --env Pendulum-v1 --seed 0 0", "share the folder"),
         ("sac --env Pendulum-v1 --gamma[a/b] 0.9", "shorthand"),
-        ("sac --env Pendulum-v1 --gamma[ 0.9", "is no flag"),
+        ("sac --env Pendulum-v1 --gamma[ 0.9", "is not a valid flag"),
         ("test_policy", "PATH"),
         ("test_policy nowhere", "nowhere does not exist"),
         ("test_policy nowhere --stocastic", "did you mean '--stochastic'"),
@@ -223,16 +224,17 @@ def test_help_names_every_flag_with_its_line(capsys):
         ("resume x --epochs soon", "invalid int value: 'soon'"),
     ],
 )
-def test_what_cannot_be_is_one_line(calls, capsys, words, said):
-    assert said in refused(capsys, *words.split())
+def test_invalid_input_is_one_line(calls, capsys, words, message):
+    assert message in refused(capsys, *words.split())
     assert calls == []
 
 
 def test_grid_is_checked_before_its_first_run(calls, capsys, tmp_path):
     (tmp_path / "data/x/x_s2").mkdir(parents=True)
     (tmp_path / "data/x/x_s2/progress.txt").touch()
-    said = refused(capsys, *["sac", "--env", "Pendulum-v1", "--exp_name", "x", "--seed", "1", "2"])
-    assert "x_s2 already holds a run" in said
+    words = "sac --env Pendulum-v1 --exp_name x --seed 1 2"
+    error = refused(capsys, *words.split())
+    assert "x_s2 already holds a run" in error
     assert calls == []
 
 
@@ -263,15 +265,15 @@ def test_values(word, value):
 
 
 @pytest.mark.parametrize("name", ["ELU", "nn.ELU", "torch.nn.ELU"])
-def test_activation_by_any_of_its_names(name):
-    assert flags.parse(["--act", name], SAC).params == {"ac_kwargs:activation": [nn.ELU]}
+def test_activation_with_and_without_its_module(name):
+    assert parse_flags(["--act", name], SAC).params == {"ac_kwargs:activation": [nn.ELU]}
 
 
-def test_words_of_another_backend_stay_words():
-    def sac_tf1(env_fn, actor_critic=None, ac_kwargs={}):  # noqa: B006 (as in the documented call)
+def test_activations_of_another_backend_stay_strings():
+    def sac_tf1(env_fn, actor_critic=None, ac_kwargs={}):  # noqa: B006 (the documented default)
         pass
 
-    assert flags.parse(["--act", "tf.nn.relu"], sac_tf1).params == {"ac_kwargs:activation": ["tf.nn.relu"]}
+    assert parse_flags(["--act", "tf.nn.relu"], sac_tf1).params == {"ac_kwargs:activation": ["tf.nn.relu"]}
 
 
 LITERALS = st.recursive(
@@ -282,13 +284,13 @@ LITERALS = st.recursive(
 
 
 @given(LITERALS)
-def test_every_literal_is_read_back(value):
+def test_literals_round_trip(value):
     assert read_value(repr(value)) == value
 
 
 @given(st.lists(LITERALS, min_size=1, max_size=4))
-def test_lists_of_values_stay_apart(values):
-    got = flags.parse(["--ac_kwargs:hidden_sizes", *map(repr, values)], SAC)
+def test_values_of_a_flag_stay_separate(values):
+    got = parse_flags(["--ac_kwargs:hidden_sizes", *map(repr, values)], SAC)
     assert got.params == {"ac_kwargs:hidden_sizes": values}
 
 
@@ -298,7 +300,7 @@ CODE = st.sampled_from(
 
 
 @given(st.text() | CODE)
-def test_no_word_is_ever_run(word):
+def test_no_word_is_evaluated(word):
     try:
         value = read_value(word)
     except ConfigError:
@@ -318,7 +320,7 @@ WORDS = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(st.lists(WORDS, max_size=6))
-def test_garbage_is_refused_in_one_line(calls, capsys, words):
+def test_random_words_are_refused_in_one_line(calls, capsys, words):
     calls.clear()
     code = main(["sac", *words])
     out, err = capsys.readouterr()
@@ -333,14 +335,14 @@ def test_garbage_is_refused_in_one_line(calls, capsys, words):
         lambda w: not {"-h", "--help", "help"} & set(w)
     )
 )
-def test_garbage_for_the_tools_is_refused_in_one_line(calls, capsys, words):
+def test_random_words_for_the_tools_are_refused_in_one_line(calls, capsys, words):
     for tool in ("test_policy", "resume", words[0]):
         code = main([tool, "nowhere", *words])
         assert code == 2
         assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_both_names_of_the_program():
+def test_python_m_spinup_run():
     done = subprocess.run(
         [sys.executable, "-m", "spinup.run", "sac", "--gama", "1"],
         capture_output=True,
@@ -352,21 +354,21 @@ def test_both_names_of_the_program():
 
 
 @pytest.mark.usefixtures("checkpoints")
-def test_environment_of_a_module_that_registers_it(calls, capsys, tmp_path, monkeypatch):
-    (tmp_path / "own_envs.py").write_text(
+def test_environment_id_with_a_module(calls, capsys, tmp_path, monkeypatch):
+    (tmp_path / "user_envs.py").write_text(
         "import gymnasium\n"
-        "gymnasium.register('Own-v0', 'gymnasium.envs.classic_control:PendulumEnv', max_episode_steps=5)\n"
+        "gymnasium.register('User-v0', 'gymnasium.envs.classic_control:PendulumEnv', max_episode_steps=5)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert main(["sac", "--env", "own_envs:Own-v0", "--exp_name", "o"]) == 0
-    assert calls[0]["env_fn"] == "own_envs:Own-v0"
+    assert main(["sac", "--env", "user_envs:User-v0", "--exp_name", "o"]) == 0
+    assert calls[0]["env_fn"] == "user_envs:User-v0"
     out = capsys.readouterr().out
-    assert "spinup test_policy data/o/o_s0 --env own_envs:Own-v0\n" in out
-    assert "spinup resume data/o/o_s0 --epochs 200 --env own_envs:Own-v0\n" in out
-    assert "no_such_module" in refused(capsys, "sac", "--env", "no_such_module:Own-v0")
+    assert "spinup test_policy data/o/o_s0 --env user_envs:User-v0\n" in out
+    assert "spinup resume data/o/o_s0 --epochs 200 --env user_envs:User-v0\n" in out
+    assert "no_such_module" in refused(capsys, "sac", "--env", "no_such_module:User-v0")
 
 
-def test_a_whole_run(tmp_path, capsys, monkeypatch):
+def test_train_then_test_policy_then_plot(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = "sac --env Pendulum-v1 --exp_name p --epochs 2 --steps_per_epoch 60 --max_ep_len 20 --hid [8]"
     words += " --start_steps 20 --update_after 40 --update_every 10 --num_test_episodes 1 --replay_size 1e3"

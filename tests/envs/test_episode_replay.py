@@ -1,4 +1,4 @@
-"""What outlives an episode in a wrapper, and what only looks like it."""
+"""Statistics that wrappers keep across episodes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from spinup.envs.episode_replay import read_statistics, write_statistics
 
 
 class Table:
-    """Columns with the method names of a pandas DataFrame."""
+    """Has the methods of a pandas DataFrame that share their names with running moments."""
 
     def mean(self) -> float:
-        """Their mean."""
+        """A mean, computed when called."""
         return 0.0
 
     def var(self) -> float:
-        """Their variance."""
+        """A variance, computed when called."""
         return 1.0
 
     def count(self) -> int:
-        """Their length."""
+        """A length, computed when called."""
         return 2
 
 
-def test_a_table_of_data_is_no_running_mean() -> None:
+def test_a_data_frame_is_not_taken_for_running_moments() -> None:
     env: Any = gym.wrappers.NormalizeObservation(Diary())
     env.unwrapped.df = table = Table()
     env.reset()

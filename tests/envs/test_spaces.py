@@ -1,4 +1,4 @@
-"""Spaces: what is flattened, how actions are drawn and handed over, what is refused in one line."""
+"""Spaces: flattening, sampling and conversion of actions, and one-line errors for unsupported spaces."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_observation_spaces_become_flat_float32(space: Any, size: int) -> None:
         (Box(-1, 1, (0,)), "is empty"),
     ],
 )
-def test_observation_spaces_refused(space: Any, words: str) -> None:
+def test_unsupported_observation_spaces_raise(space: Any, words: str) -> None:
     with pytest.raises(EnvError, match=rf"^observation space [^\n]*{words}[^\n]*$"):
         flat_observation_space(space)
 
@@ -62,7 +62,7 @@ def test_observation_spaces_refused(space: Any, words: str) -> None:
         (Text(3), "not supported"),
     ],
 )
-def test_action_spaces_refused(space: Any, words: str) -> None:
+def test_unsupported_action_spaces_raise(space: Any, words: str) -> None:
     with pytest.raises(EnvError, match=rf"^action space [^\n]*{words}[^\n]*$"):
         action_spec(space)
 
@@ -101,7 +101,7 @@ def test_actions_take_the_shape_dtype_and_bounds_of_the_env() -> None:
     assert actions[1, 1, 0] == 2.0
 
 
-def test_a_single_number_as_action() -> None:
+def test_a_scalar_action_space() -> None:
     spec = action_spec(Box(-2, 3, ()))
     assert spec.to_env(np.array([[0.5], [4.0]], np.float32)).tolist() == [0.5, 3.0]
 
@@ -117,17 +117,17 @@ def test_a_single_number_as_action() -> None:
         (Discrete(3, start=5), [[-1], [2], [7]], [[0], [2], [2]]),
     ],
 )
-def test_actions_are_moved_within_the_space_in_a_copy(space: Any, given: Any, wanted: Any) -> None:
+def test_actions_are_clipped_to_the_space_in_a_copy(space: Any, given: Any, wanted: Any) -> None:
     actions = np.array(given, np.float32)
     actions.flags.writeable = False
-    moved = action_spec(space).within(actions)
-    assert moved.tolist() == wanted
-    assert moved.dtype == np.float32
-    assert moved.flags.writeable
+    clipped = action_spec(space).within(actions)
+    assert clipped.tolist() == wanted
+    assert clipped.dtype == np.float32
+    assert clipped.flags.writeable
     assert actions.tolist() == given
 
 
-def test_discrete_actions_count_from_zero_inside_and_from_start_outside() -> None:
+def test_discrete_actions_are_stored_from_zero_and_passed_to_the_env_from_start() -> None:
     spec = action_spec(Discrete(3, start=5))
     actions = spec.sample(np.random.default_rng(0), 100)
     assert set(actions.ravel().tolist()) == {0.0, 1.0, 2.0}

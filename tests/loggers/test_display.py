@@ -1,4 +1,4 @@
-"""What a run shows."""
+"""Console output: tables, the choice of display, and the live display."""
 
 import io
 import sys
@@ -7,7 +7,14 @@ import threading
 import pytest
 from rich.console import Console
 
-from spinup.loggers.display import LiveDisplay, PlainDisplay, SilentDisplay, clock, make_display, plain_table
+from spinup.loggers.display import (
+    LiveDisplay,
+    PlainDisplay,
+    SilentDisplay,
+    format_duration,
+    make_display,
+    plain_table,
+)
 from spinup.loggers.epoch_logger import EpochLogger
 
 
@@ -17,7 +24,7 @@ def test_plain_table_is_aligned():
     assert "| AverageEpRet | -1234.6 |" in lines
 
 
-def test_choice_of_display(monkeypatch):
+def test_make_display(monkeypatch):
     assert isinstance(make_display(quiet=True), SilentDisplay)
     assert isinstance(make_display(), PlainDisplay)
     monkeypatch.setattr(sys, "stdout", None)
@@ -38,7 +45,7 @@ def terminal():
     return Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
 
 
-def test_live_display_shows_all_and_restores_the_cursor():
+def test_live_display_shows_everything_and_restores_the_cursor():
     console = terminal()
     display = LiveDisplay(console)
     display.line("started", "green")
@@ -54,7 +61,7 @@ def test_live_display_shows_all_and_restores_the_cursor():
     assert text.count("\x1b[?25h") == text.count("\x1b[?25l") == 1
 
 
-def test_live_display_off_the_main_thread():
+def test_live_display_outside_the_main_thread():
     failures = []
 
     def work():
@@ -72,10 +79,10 @@ def test_live_display_off_the_main_thread():
     assert failures == []
 
 
-def test_display_that_never_started_closes():
+def test_close_before_start():
     LiveDisplay(terminal()).close()
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.9, "0:00:59"), (3725, "1:02:05")])
-def test_clock(seconds, text):
-    assert clock(seconds) == text
+def test_format_duration(seconds, text):
+    assert format_duration(seconds) == text

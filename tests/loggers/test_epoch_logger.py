@@ -1,4 +1,4 @@
-"""EpochLogger: columns, files, refusals, failures of the disk, exact continuation."""
+"""EpochLogger: columns, files, existing folders, write errors, and exact continuation."""
 
 import errno
 import json
@@ -60,7 +60,7 @@ def test_epoch_without_values_logs_nan(tmp_path):
     assert table[3] == ["2", *["nan"] * 5]
 
 
-def test_each_epoch_starts_its_own_statistics(tmp_path):
+def test_statistics_are_reset_every_epoch(tmp_path):
     logger = make(tmp_path)
     logger.store(EpRet=100.0, EpLen=1)
     write_row(logger, 0)
@@ -70,7 +70,7 @@ def test_each_epoch_starts_its_own_statistics(tmp_path):
     assert all(math.isnan(v) for v in logger.get_stats("never"))
 
 
-def test_values_cannot_break_the_table(tmp_path):
+def test_tabs_and_newlines_in_values_are_replaced(tmp_path):
     logger = make(tmp_path)
     logger.log_tabular("Note", "two\twords\nand more")
     logger.log_tabular("Tensor", torch.tensor([2.5]))
@@ -90,13 +90,13 @@ def test_columns_are_those_of_the_first_row(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["progress.txt", "config.json"])
-def test_a_folder_that_holds_a_run_is_refused(tmp_path, name):
-    (tmp_path / name).write_text("precious")
+def test_folder_with_a_run_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("content")
     with pytest.raises(RunError, match=r"--datestamp.*--overwrite") as caught:
         make(tmp_path)
     assert "resume" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert (tmp_path / name).read_text() == "precious"
+    assert (tmp_path / name).read_text() == "content"
 
 
 def test_overwrite_removes_the_run_and_nothing_else(tmp_path):
@@ -116,7 +116,7 @@ def test_overwrite_removes_the_run_and_nothing_else(tmp_path):
     assert (outside / "kept").exists()
 
 
-def test_overwrite_leaves_nothing_that_a_run_writes(tmp_path):
+def test_overwrite_removes_everything_that_a_run_writes(tmp_path):
     train(tmp_path, epochs=1, logger_kwargs={"output_dir": str(tmp_path), "quiet": True})
     for name in ("tf1_save", "tf1_save_best", "tf1_save3", ".tf1_save.tmp", ".tf1_save_best.old"):
         (tmp_path / name).mkdir()
@@ -126,47 +126,47 @@ def test_overwrite_leaves_nothing_that_a_run_writes(tmp_path):
     assert os.listdir(tmp_path) == [LOCK_FILE]
 
 
-def test_overwrite_and_resume_exclude_each_other(tmp_path):
+def test_overwrite_and_resume_are_mutually_exclusive(tmp_path):
     write_row(make(tmp_path), 0)
     with pytest.raises(ConfigError, match="leave one of them out"):
         make(tmp_path, overwrite=True, resume=True)
     assert len(rows(tmp_path)) == 2
 
 
-def test_fresh_folders_never_meet(tmp_path, monkeypatch):
+def test_new_folders_are_distinct(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = [make(None).output_dir for _ in range(3)]
     assert len(set(folders)) == 3
     assert all(os.path.dirname(folder) == str(tmp_path / "data") for folder in folders)
 
 
-def test_folder_that_cannot_be_made(tmp_path):
+def test_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot make the folder"):
+    with pytest.raises(RunError, match="cannot create the folder"):
         make(tmp_path / "file" / "run")
 
 
 class FullDisk:
-    """os.write that stops after `room` bytes, as a full disk does."""
+    """os.write that fails after `free` bytes, as on a full disk."""
 
-    def __init__(self, room):
-        self.room = room
+    def __init__(self, free):
+        self.free = free
         self.write = os.write
 
     def __call__(self, handle, data):
-        if self.room == 0:
+        if self.free == 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        data = data[: self.room]
-        self.room -= len(data)
+        data = data[: self.free]
+        self.free -= len(data)
         return self.write(handle, data)
 
 
-@pytest.mark.parametrize("room", [0, 1, 5])
-def test_full_disk_keeps_rows_whole_and_in_order(tmp_path, monkeypatch, capsys, room):
+@pytest.mark.parametrize("free", [0, 1, 5])
+def test_full_disk_keeps_rows_complete_and_in_order(tmp_path, monkeypatch, capsys, free):
     logger = make(tmp_path, quiet=False)
     write_row(logger, 0)
     with monkeypatch.context() as patched:
-        patched.setattr(files.os, "write", FullDisk(room))
+        patched.setattr(files.os, "write", FullDisk(free))
         write_row(logger, 1)
         write_row(logger, 2)
         assert [row[0] for row in rows(tmp_path)] == ["Epoch", "0"]
@@ -191,7 +191,7 @@ def test_full_disk_from_the_first_row(tmp_path, monkeypatch):
     assert [row[0] for row in rows(tmp_path)] == ["Epoch", "0", "1"]
 
 
-def test_full_disk_in_save_state_keeps_the_save_before(tmp_path, monkeypatch, capsys):
+def test_full_disk_in_save_state_keeps_the_previous_save(tmp_path, monkeypatch, capsys):
     logger = make(tmp_path, quiet=False)
     logger.setup_pytorch_saver(torch.zeros(1))
     logger.save_state({"n": 1})
@@ -211,33 +211,35 @@ def test_full_disk_in_save_state_keeps_the_save_before(tmp_path, monkeypatch, ca
     assert os.listdir(tmp_path / "pyt_save") == ["model.pt"]
 
 
-def test_state_continues_to_the_byte(tmp_path):
+def test_continuation_is_byte_identical(tmp_path):
     def feed(logger, epoch):
         logger.store(EpRet=epoch + 0.1, EpLen=epoch)
         logger.store(EpRet=[epoch / 3, 1.0], EpLen=[2, 3])
 
-    whole = make(tmp_path / "whole")
+    reference = make(tmp_path / "reference")
     for epoch in range(4):
-        feed(whole, epoch)
-        write_row(whole, epoch)
+        feed(reference, epoch)
+        write_row(reference, epoch)
 
-    logger = make(tmp_path / "cut")
+    logger = make(tmp_path / "resumed")
     for epoch in range(2):
         feed(logger, epoch)
         write_row(logger, epoch)
     logger.store(EpRet=2.1, EpLen=2)
     state = json.loads(json.dumps(logger.state_dict()))
-    write_row(logger, 77)  # written after the checkpoint, so it must go
-    resumed = make(tmp_path / "cut", resume=True)
+    write_row(logger, 77)  # after the checkpoint, so resuming must remove it
+    resumed = make(tmp_path / "resumed", resume=True)
     resumed.load_state_dict(state)
     resumed.store(EpRet=[2 / 3, 1.0], EpLen=[2, 3])
     write_row(resumed, 2)
     feed(resumed, 3)
     write_row(resumed, 3)
-    assert (tmp_path / "cut/progress.txt").read_bytes() == (tmp_path / "whole/progress.txt").read_bytes()
+    assert (tmp_path / "resumed/progress.txt").read_bytes() == (
+        tmp_path / "reference/progress.txt"
+    ).read_bytes()
 
 
-def test_resume_without_state_drops_only_the_broken_end(tmp_path):
+def test_resume_without_state_drops_only_an_incomplete_row(tmp_path):
     write_row(make(tmp_path), 0)
     with (tmp_path / "progress.txt").open("a") as file:
         file.write("1\t0.")
@@ -245,7 +247,7 @@ def test_resume_without_state_drops_only_the_broken_end(tmp_path):
     assert [row[0] for row in rows(tmp_path)] == ["Epoch", "0", "1"]
 
 
-def test_config_is_readable_json(tmp_path):
+def test_config_is_json(tmp_path):
     logger = make(tmp_path, exp_name="hc")
     logger.save_config({"act": torch.nn.ReLU, "hid": (1, 2), "x": math.nan, "a": np.arange(2), "f": len})
     config = json.loads((tmp_path / "config.json").read_text())
@@ -255,7 +257,7 @@ def test_config_is_readable_json(tmp_path):
     assert (config["hid"], config["x"], config["a"], config["f"]) == ([1, 2], "nan", [0, 1], "builtins.len")
 
 
-def test_classes_of_arrays_are_named_as_other_classes():
+def test_to_json_of_numpy_values_and_classes():
     assert files.to_json([np.longdouble(0.5), np.clongdouble(1j)]) == [0.5, "1j"]
     assert files.to_json(np.ones(2, np.longdouble)) == [1.0, 1.0]
     assert files.to_json([np.float32, torch.Tensor]) == ["numpy.float32", "torch.Tensor"]
@@ -263,14 +265,14 @@ def test_classes_of_arrays_are_named_as_other_classes():
         files.to_json(np.float32, strict=True)
 
 
-def test_save_state_names_what_json_cannot_hold(tmp_path, capsys):
+def test_save_state_reports_skipped_entries(tmp_path, capsys):
     logger = make(tmp_path, quiet=False)
     logger.save_state({"n": 1, "net": torch.nn.Linear(1, 1), "t": torch.ones(2)}, 5)
     assert json.loads((tmp_path / "vars5.json").read_text()) == {"n": 1, "t": [1.0, 1.0]}
     assert "net" in capsys.readouterr().out
 
 
-def test_pytorch_saver_names(tmp_path):
+def test_pytorch_saver_file_names(tmp_path):
     logger = make(tmp_path)
     logger.setup_pytorch_saver({"w": torch.arange(3)})
     for itr in (None, 7, "best"):
@@ -279,7 +281,7 @@ def test_pytorch_saver_names(tmp_path):
     loaded = torch.load(tmp_path / "pyt_save" / "model_best.pt", weights_only=True)
     assert loaded["w"].tolist() == [0, 1, 2]
     contents = {path.read_bytes() for path in (tmp_path / "pyt_save").iterdir()}
-    assert len(contents) == 1, "the same model must give the same bytes, whatever the file's name"
+    assert len(contents) == 1, "the bytes must not depend on the file name"
 
 
 def read_events(path):
@@ -307,14 +309,14 @@ def test_events_across_a_resume(tmp_path):
     assert read_events(tmp_path)["Loss"] == [(10, 1.0), (20, 2.0), (30, 3.0)]
 
 
-def test_events_count_rows_without_interactions(tmp_path):
+def test_event_steps_are_rows_without_interactions(tmp_path):
     logger = make(tmp_path, tensorboard=True)
     write_row(logger, 0)
     write_row(logger, 1)
     assert [step for step, _ in read_events(tmp_path)["Epoch"]] == [1, 2]
 
 
-def test_rows_and_saves_import_nothing_heavy(tmp_path):
+def test_imports_are_light(tmp_path):
     script = (
         "import sys\n"
         "from spinup.loggers.epoch_logger import EpochLogger\n"

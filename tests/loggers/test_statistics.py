@@ -1,4 +1,4 @@
-"""RunningStats against NumPy on whole arrays."""
+"""RunningStats against NumPy."""
 
 import json
 import math
@@ -35,13 +35,13 @@ def test_matches_numpy(chunks):
     assert (stats.min, stats.max) == (x.min(), x.max())
 
 
-def test_spread_survives_a_large_offset():
+def test_std_is_accurate_with_a_large_offset():
     values = 1e9 + np.array([0.0, 1.0, 2.0, 3.0])
     stats = merged([[v] for v in values])
     assert stats.std == pytest.approx(math.sqrt(1.25), rel=1e-6)
 
 
-def test_std_is_of_the_population():
+def test_std_is_the_population_std():
     assert merged([[1.0], [3.0]]).std == 1.0
 
 
@@ -55,23 +55,23 @@ def test_scalars_and_arrays_of_any_shape():
 
 
 @given(CHUNKS, CHUNKS)
-def test_state_restores_to_the_bit(before, after):
-    whole = merged(before)
-    restored = RunningStats.from_state(json.loads(json.dumps(whole.state(), allow_nan=False)))
+def test_state_restores_bit_identically(before, after):
+    reference = merged(before)
+    restored = RunningStats.from_state(json.loads(json.dumps(reference.state(), allow_nan=False)))
     for chunk in after:
-        whole.add(chunk)
+        reference.add(chunk)
         restored.add(chunk)
-    assert whole.state() == restored.state()
+    assert reference.state() == restored.state()
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_values_that_are_not_finite_show_and_do_not_raise(bad):
+def test_nonfinite_values_propagate_without_an_error(bad):
     stats = merged([[1.0, 2.0], [bad], [3.0, bad]])
     assert not math.isfinite(stats.mean)
     assert not math.isfinite(stats.std)
 
 
-def test_nan_is_never_hidden_by_the_range():
+def test_min_and_max_propagate_nan():
     for chunks in ([[math.nan], [1.0]], [[1.0], [math.nan]]):
         stats = merged(chunks)
         assert math.isnan(stats.min)

@@ -1,4 +1,4 @@
-"""SavedModels read back: what a foreign one asks for is not done, and what a harmless one holds is there."""
+"""restore_tf_graph: malicious SavedModels execute nothing, harmless ones are restored completely."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from spinup.errors import RunError
-from spinup.loggers.epoch_logger import restore_tf_graph
-from spinup.loggers.tf_restore import _allowed
+from spinup.loggers.tf_restore import _allowed_operations, restore_tf_graph
 from spinup.loggers.tf_saver import TFSaver
 
 tf2 = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
@@ -27,13 +26,13 @@ Build = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def graph() -> Iterator[None]:
-    """A graph of the test's own to build in."""
+    """A new default graph for each test."""
     with tf.Graph().as_default():
         yield
 
 
 def save(folder: Path, build: Build, *given: Any, value: float = 2.0, resource: bool = True) -> Any:
-    """Save a graph whose mu is `build(x @ w, *given)`, with `value` everywhere in w; returns it."""
+    """Save a graph whose mu is `build(x @ w, *given)`, with w filled with `value`; returns the graph."""
     with tf.Graph().as_default() as graph, tf.Session() as session:
         x = tf.placeholder(tf.float32, (None, 3), name="x")
         w = tf.get_variable("w", (3, 2), initializer=tf.zeros_initializer(), use_resource=resource)
@@ -45,7 +44,7 @@ def save(folder: Path, build: Build, *given: Any, value: float = 2.0, resource: 
 
 
 def edit(folder: Path, change: Callable[[Any], None]) -> None:
-    """Change the meta graph of a SavedModel on the disk."""
+    """Change the MetaGraphDef of a SavedModel on disk."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     file = folder / "saved_model.pb"
@@ -55,38 +54,38 @@ def edit(folder: Path, change: Callable[[Any], None]) -> None:
 
 
 def restored(folder: Path) -> Any:
-    """mu for OBS of a SavedModel that is restored into a graph of its own."""
+    """mu for OBS of a SavedModel, restored into a new graph."""
     with tf.Graph().as_default(), tf.Session() as session:
         tensors = restore_tf_graph(session, folder)
         return session.run(tensors["mu"], {tensors["x"]: OBS})
 
 
-def loaded(folder: Path) -> None:
-    """The same by TensorFlow's own loader, which does what the file says."""
+def load_unsafely(folder: Path) -> None:
+    """Load with TensorFlow's own loader, which executes what the file says, and run mu."""
     with tf.Graph().as_default(), tf.Session() as session, contextlib.suppress(tf.errors.OpError):
         tf.saved_model.loader.load(session, ["serve"], str(folder))
         session.run("mu:0", {"x:0": OBS})
 
 
 def write(trace: str) -> Any:
-    """An operation that leaves a file behind."""
+    """An operation that writes the file `trace`."""
     return tf.raw_ops.WriteFile(filename=trace, contents="was here", name="evil")
 
 
 def beside(h: Any, trace: str) -> Any:
-    """mu, and a node that nothing needs; edits make something of it."""
+    """mu, and a node it does not depend on, which edits of the file make use of."""
     write(trace)
     return h
 
 
 def by_control(h: Any, trace: str) -> Any:
-    """mu waits for the file."""
+    """mu has a control dependency on the write."""
     with tf.control_dependencies([write(trace)]):
         return tf.identity(h)
 
 
 def by_function(h: Any, trace: str) -> Any:
-    """mu is computed by a function of the library that calls another, which writes the file."""
+    """mu is computed by a library function that calls another, which writes the file."""
 
     @tf2.function(autograph=False)
     def inner(h: Any) -> Any:
@@ -97,7 +96,7 @@ def by_function(h: Any, trace: str) -> Any:
 
 
 def by_loop(h: Any, trace: str) -> Any:
-    """mu is computed by a loop, whose body is a function of the library."""
+    """mu is computed by a loop whose body, a library function, writes the file."""
 
     def body(i: Any, h: Any) -> Any:
         with tf.control_dependencies([write(trace)]):
@@ -109,7 +108,7 @@ def by_loop(h: Any, trace: str) -> Any:
 
 
 def by_python(h: Any, trace: str) -> Any:
-    """mu is computed by Python."""
+    """mu is computed by a Python function, which writes the file."""
 
     def call(h: Any) -> Any:
         Path(trace).write_text("was here")
@@ -119,49 +118,49 @@ def by_python(h: Any, trace: str) -> Any:
 
 
 def by_printing(h: Any, trace: str) -> Any:
-    """mu waits for a line that is printed, to a file."""
+    """mu has a control dependency on a print operation, which prints to the file."""
     with tf.control_dependencies([tf.raw_ops.PrintV2(input="was here", output_stream=f"file://{trace}")]):
         return tf.identity(h)
 
 
 def by_debugging(h: Any, trace: str) -> Any:
-    """mu goes through an operation for the debugger, which keeps it."""
+    """mu passes through a debugger operation, which dumps it to the file."""
     return tf.raw_ops.DebugIdentity(input=h, debug_urls=[f"file://{trace}"], tensor_name="mu:0")
 
 
 def by_initial_value(h: Any, trace: str) -> Any:
-    """A variable's initial value is one that waits for the file; its initialiser is what sets it."""
+    """A variable's initial value has a control dependency on the write."""
     with tf.control_dependencies([write(trace)]):
         first = tf.zeros(())
     return h + tf.Variable(first, use_resource=True)
 
 
 def main_op(meta: Any) -> None:
-    """Have the file written at loading."""
+    """Write the file at loading."""
     meta.collection_def["saved_model_main_op"].node_list.value.append("evil")
 
 
 def init_signature(meta: Any) -> None:
-    """The same, as TensorFlow 2 writes it."""
+    """Write the file at loading, by the signature of TensorFlow 2."""
     meta.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name = "evil"
 
 
 def restore_op(meta: Any) -> None:
-    """Have it written in place of restoring."""
+    """Write the file by the restore operation."""
     meta.saver_def.restore_op_name = "evil"
 
 
 def filename(meta: Any) -> None:
-    """Have it written by the node that names the checkpoint, as a control dependency."""
+    """Write the file by a control dependency of the restore operation."""
     (node,) = (n for n in meta.graph_def.node if n.name == meta.saver_def.restore_op_name)
     node.input.append("^evil")
 
 
 def nothing(meta: Any) -> None:
-    """Leave it as it is."""
+    """No edit."""
 
 
-MALICE = {
+MALICIOUS = {
     "main op": (beside, main_op, None),
     "init op": (beside, init_signature, None),
     "restore op": (beside, restore_op, None),
@@ -175,43 +174,43 @@ MALICE = {
 }
 
 
-def swept(folder: Path) -> bool:
-    """Whether there was anything in a folder, which is empty afterwards."""
+def clear(folder: Path) -> bool:
+    """Empty a folder; returns whether there was anything in it."""
     found = any(folder.iterdir())
     shutil.rmtree(folder)
     folder.mkdir()
     return found
 
 
-@pytest.mark.parametrize("case", MALICE)
-def test_what_leaves_a_trace_elsewhere_leaves_none_here(tmp_path: Path, case: str) -> None:
-    build, change, operation = MALICE[case]
+@pytest.mark.parametrize("case", MALICIOUS)
+def test_malicious_graphs_write_no_file(tmp_path: Path, case: str) -> None:
+    build, change, operation = MALICIOUS[case]
     traces = tmp_path / "traces"
     traces.mkdir()
     graph = save(tmp_path / "model", build, str(traces / "one"))
     edit(tmp_path / "model", change)
-    swept(traces)  # saving may leave some
-    loaded(tmp_path / "model")
-    assert swept(traces), "the test itself: it would not have been seen"
+    clear(traces)  # saving may write some
+    load_unsafely(tmp_path / "model")
+    assert clear(traces), "the unsafe loader must write the file, or this test proves nothing"
     if operation is None:
         np.testing.assert_array_equal(restored(tmp_path / "model"), [[6, 6]])
     else:
         refused(tmp_path / "model", f"the operation '{operation}'")
-    assert not swept(traces)
-    del graph  # until here, as it is what keeps Python's functions
+    assert not clear(traces)
+    del graph  # keeps the Python function alive until here
 
 
 def refused(folder: Path, words: str) -> None:
-    """Assert that a SavedModel is refused in one line that holds these words, before its graph is built."""
+    """Assert that a SavedModel is refused with these words, in one line, before its graph is built."""
     with tf.Session() as session, pytest.raises(RunError, match=re.escape(words)) as caught:
         restore_tf_graph(session, folder)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{folder} is not restored")
-    assert "load it yourself with tf.saved_model.load" in str(caught.value)
+    assert "load it with tf.saved_model.load" in str(caught.value)
     assert not tf.get_default_graph().get_operations()
 
 
-def test_an_initial_value_is_part_of_what_is_read(tmp_path: Path) -> None:
+def test_initial_values_are_checked(tmp_path: Path) -> None:
     save(tmp_path / "model", by_initial_value, str(tmp_path / "trace"))
     (tmp_path / "trace").unlink()
     refused(tmp_path / "model", "the operation 'WriteFile'")
@@ -219,34 +218,34 @@ def test_an_initial_value_is_part_of_what_is_read(tmp_path: Path) -> None:
 
 
 def calls(h: Any) -> Any:
-    """mu by a function that calls another."""
+    """mu is computed by a function that calls another."""
     inner = tf2.function(lambda h: h + 1.0, autograph=False)
     return tf2.function(lambda h: inner(h) * 1.0, autograph=False)(h)
 
 
 def call_an_operation(meta: Any) -> None:
-    """Give the name of an operation where that of a function is due."""
+    """Replace the name of a function by that of an operation."""
     (node,) = (n for n in meta.graph_def.node if "PartitionedCall" in n.op)
     node.attr["f"].func.name = "WriteFile"
 
 
-def call_by_a_detour(meta: Any) -> None:
-    """Have the function called get the name as an attribute."""
+def call_by_attribute(meta: Any) -> None:
+    """Pass the name of the operation to the called function as an attribute."""
     (node,) = (n for n in meta.graph_def.node if "PartitionedCall" in n.op)
     node.attr["f"].func.attr["F"].func.name = "WriteFile"
     inner = [n for f in meta.graph_def.library.function for n in f.node_def if "PartitionedCall" in n.op]
     inner[0].attr["f"].placeholder = "F"
 
 
-def call_by_default(meta: Any) -> None:
-    """Have it as the default of an attribute."""
+def call_by_attribute_default(meta: Any) -> None:
+    """Make the name of the operation the default of an attribute."""
     inner = [f for f in meta.graph_def.library.function if any("PartitionedCall" in n.op for n in f.node_def)]
     default = inner[0].signature.attr.add(name="F", type="func")
     default.default_value.func.name = "WriteFile"
 
 
-def refer(meta: Any) -> None:
-    """Put a reference to a variable of the session in the place of a constant."""
+def use_handle(meta: Any) -> None:
+    """Replace a constant by a handle of one of the session's variables."""
     constants = [n for f in meta.graph_def.library.function for n in f.node_def if n.op == "Const"]
     constants[0].attr["dtype"].type = tf.resource.as_datatype_enum
     tensor = constants[0].attr["value"].tensor
@@ -258,31 +257,31 @@ def refer(meta: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (call_an_operation, "a call of 'WriteFile', which is no function of its own"),
-        (call_by_a_detour, "a call of 'WriteFile', which is no function of its own"),
-        (call_by_default, "a call of 'WriteFile', which is no function of its own"),
-        (refer, "a constant that refers to something outside"),
+        (call_an_operation, "a call of 'WriteFile', which is not a function of the file"),
+        (call_by_attribute, "a call of 'WriteFile', which is not a function of the file"),
+        (call_by_attribute_default, "a call of 'WriteFile', which is not a function of the file"),
+        (use_handle, "a constant that refers to a resource outside the graph"),
     ],
 )
-def test_detours_are_refused(tmp_path: Path, change: Callable[[Any], None], words: str) -> None:
+def test_indirect_calls_are_refused(tmp_path: Path, change: Callable[[Any], None], words: str) -> None:
     save(tmp_path / "model", calls)
     np.testing.assert_array_equal(restored(tmp_path / "model"), [[7, 7]])
     edit(tmp_path / "model", change)
     refused(tmp_path / "model", words)
 
 
-def test_operations_that_are_allowed_take_no_names_of_what_is_outside() -> None:
+def test_allowed_operations_have_no_parameter_that_names_a_file_or_host() -> None:
     outside = re.compile("file|path|dir|address|token|url|command|host|pattern|stream|memory_region")
-    for name in _allowed():
+    for name in _allowed_operations():
         parameters = set(inspect.signature(getattr(tf.raw_ops, name)).parameters)
         assert not [p for p in parameters if outside.search(p)], name
-    assert {"MatMul", "While", "VarHandleOp", "RandomStandardNormal"} <= _allowed()
+    assert {"MatMul", "While", "VarHandleOp", "RandomStandardNormal"} <= _allowed_operations()
     for name in ("Abort", "RemoteCall", "SymbolicGradient", "Print", "Batch", "Send", "Timestamp"):
-        assert name not in _allowed(), name
+        assert name not in _allowed_operations(), name
 
 
 def many_kinds(h: Any) -> Any:
-    """What a graph of a user may hold: loops with arrays in them, branches, checks, draws; adds 3 in all."""
+    """Loops with arrays, branches, assertions, partitions, convolutions, random numbers; adds 3 in all."""
     table = tf.get_variable("table", initializer=np.ones(2, np.float32))
     rows = tf.TensorArray(tf.float32, 3)
     _, rows = tf.while_loop(
@@ -298,16 +297,16 @@ def many_kinds(h: Any) -> Any:
     cut = tf.get_variable(
         "cut", (4,), partitioner=tf.fixed_size_partitioner(2), initializer=tf.ones_initializer()
     )
-    quiet = tf.clip_by_value(tf.random.normal((1, 2)), 0.0, 0.0) + tf.linalg.norm(tf.zeros((1, 2)))
-    return flat + added + quiet + tf.reduce_sum(cut) - 4.0
+    zero = tf.clip_by_value(tf.random.normal((1, 2)), 0.0, 0.0) + tf.linalg.norm(tf.zeros((1, 2)))
+    return flat + added + zero + tf.reduce_sum(cut) - 4.0
 
 
 @pytest.mark.parametrize("resource", [True, False])
 @pytest.mark.parametrize("functions", [True, False])
-def test_what_computes_is_restored(
+def test_harmless_graphs_are_restored(
     tmp_path: Path, resource: bool, functions: bool, request: pytest.FixtureRequest
 ) -> None:
-    if not functions:  # loops and branches as TensorFlow 1 wrote them
+    if not functions:  # TensorFlow 1's control flow
         tf.disable_control_flow_v2()
         request.addfinalizer(tf.enable_control_flow_v2)
     if not resource:
@@ -328,36 +327,36 @@ def test_what_computes_is_restored(
 
 
 @pytest.mark.parametrize("resource", [True, False])
-def test_several_in_one_graph_keep_to_themselves(tmp_path: Path, resource: bool) -> None:
+def test_models_in_one_graph_are_independent(tmp_path: Path, resource: bool) -> None:
     for value in (1.0, 2.0, 3.0):
         save(tmp_path / str(value), many_kinds, value=value, resource=resource)
-    mine = tf.get_variable("cut/part_0", initializer=7.0, use_resource=resource)
+    caller = tf.get_variable("cut/part_0", initializer=7.0, use_resource=resource)
     with tf.Session() as session:
-        session.run(mine.initializer)
+        session.run(caller.initializer)
         models = [restore_tf_graph(session, tmp_path / name) for name in ("1.0", "2.0", "3.0")]
         feed = {model["x"]: OBS for model in models}
         values = session.run([model["mu"] for model in models], feed)
         np.testing.assert_array_equal(np.concatenate(values)[:, 0], [6, 9, 12])
-        assert session.run(mine) == 7.0
+        assert session.run(caller) == 7.0
     assert models[0]["mu"].name == "restored/mu:0"
 
 
-def test_a_variable_with_the_callers_shared_name_is_another(tmp_path: Path) -> None:
+def test_shared_name_of_the_callers_variable_is_not_shared(tmp_path: Path) -> None:
     def rename(meta: Any) -> None:
         (node,) = (n for n in meta.graph_def.node if n.op == "VarHandleOp")
-        node.attr["shared_name"].s = b"mine"
+        node.attr["shared_name"].s = b"caller"
 
     save(tmp_path / "model", lambda h: h)
     edit(tmp_path / "model", rename)
-    mine = tf.get_variable("mine", (3, 2), initializer=tf.zeros_initializer())
+    caller = tf.get_variable("caller", (3, 2), initializer=tf.zeros_initializer())
     with tf.Session() as session, tf.name_scope("callers"):
-        session.run(mine.initializer)
+        session.run(caller.initializer)
         tensors = restore_tf_graph(session, tmp_path / "model")
         np.testing.assert_array_equal(session.run(tensors["mu"], {tensors["x"]: OBS}), [[6, 6]])
-        assert not session.run(mine).any()
+        assert not session.run(caller).any()
 
 
-def test_what_came_after_the_saver_is_left_out(tmp_path: Path) -> None:
+def test_operations_made_after_the_saver_are_left_out(tmp_path: Path) -> None:
     x = tf.placeholder(tf.float32, (None, 3), name="x")
     mu = tf.matmul(x, tf.get_variable("w", (3, 2)), name="mu")
     with tf.Session() as session:
@@ -370,7 +369,7 @@ def test_what_came_after_the_saver_is_left_out(tmp_path: Path) -> None:
     np.testing.assert_array_equal(restored(tmp_path / "model"), wanted)
 
 
-def test_a_harmless_edit_loads(tmp_path: Path) -> None:
+def test_harmless_edit_is_restored(tmp_path: Path) -> None:
     def negate(meta: Any) -> None:
         (node,) = (n for n in meta.graph_def.node if n.name == "mu")
         node.op = "Neg"
@@ -380,27 +379,27 @@ def test_a_harmless_edit_loads(tmp_path: Path) -> None:
     np.testing.assert_array_equal(restored(tmp_path / "model"), [[-6, -6]])
 
 
-def test_a_variable_without_a_value_is_named(tmp_path: Path) -> None:
+def test_missing_variable_is_named(tmp_path: Path) -> None:
     save(tmp_path / "other", lambda h: h)
     save(tmp_path / "model", many_kinds)
     shutil.rmtree(tmp_path / "model/variables")
     (tmp_path / "other/variables").rename(tmp_path / "model/variables")
-    with pytest.raises(RunError, match=r"is no graph that can be restored \(.*(table|cut)"):
+    with pytest.raises(RunError, match=r"cannot be restored as a graph \(.*(table|cut)"):
         restored(tmp_path / "model")
 
 
 def names_are(value: Any) -> Callable[[Path], Any]:
-    """A damage of model_info.json."""
+    """Damage: replaces the content of model_info.json."""
     return lambda folder: (folder / "model_info.json").write_text(json.dumps(value))
 
 
 def cut_to(name: str, size: int) -> Callable[[Path], Any]:
-    """A file that lost its end."""
+    """Damage: truncates a file."""
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:size])
 
 
 def garble_variables(meta: Any) -> None:
-    """Put what is no message in the place of the variables' names."""
+    """Replace the variables by bytes that are not a message."""
     for key in ("variables", "trainable_variables"):
         meta.collection_def[key].bytes_list.value[:] = [b"\xff\xff"]
 
@@ -426,9 +425,9 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_one_line(tmp_path: Path, damage: str) -> None:
+def test_damaged_files_are_one_line(tmp_path: Path, damage: str) -> None:
     save(tmp_path / "model", lambda h: h)
     DAMAGE[damage](tmp_path / "model")
-    with tf.Session() as session, pytest.raises(RunError, match="is no graph that can be restored") as caught:
+    with tf.Session() as session, pytest.raises(RunError, match="cannot be restored as a graph") as caught:
         restore_tf_graph(session, tmp_path / "model")
     assert "\n" not in str(caught.value)

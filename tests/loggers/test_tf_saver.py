@@ -1,4 +1,4 @@
-"""TensorFlow graphs saved and read back, each in a process of its own."""
+"""Saves TensorFlow graphs and restores them, in a separate process."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ import sys
 import numpy as np
 import tensorflow.compat.v1 as tf
 from spinup.errors import RunError
-from spinup.loggers.epoch_logger import EpochLogger, restore_tf_graph
+from spinup.utils.logx import EpochLogger, restore_tf_graph
 
 tf.disable_eager_execution()
 with tf.Graph().as_default():
@@ -43,12 +43,12 @@ for name in (sys.argv[1], sys.argv[1] + "/nowhere"):
         raise AssertionError(name)
     except RunError as error:
         assert "model_info.json is missing" in str(error)
-print("ALL WELL")
+print("PASSED")
 """
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed")
-def test_graph_saved_and_restored(tmp_path):
+def test_save_and_restore(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "run")],
         capture_output=True,
@@ -56,12 +56,12 @@ def test_graph_saved_and_restored(tmp_path):
         check=False,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    assert done.stdout.endswith("ALL WELL\n"), done.stderr
+    assert done.stdout.endswith("PASSED\n"), done.stderr
     names = sorted(os.listdir(tmp_path / "run"))
     assert names == ["tf1_save", "tf1_save3", "vars.json", "vars3.json"]
 
 
-def test_without_tensorflow_one_line_says_what_to_install(monkeypatch):
+def test_without_tensorflow_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'spinup\[tf\]'"):
         tf_saver.import_tf()

@@ -1,4 +1,4 @@
-"""Saved policies in their environments."""
+"""Saved policies: loading, running, rendering, and damaged files."""
 
 import json
 import sys
@@ -10,16 +10,17 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
 import spinup
+from spinup.cli.test_policy import main
 from spinup.errors import ConfigError, EnvError, RunError
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.playback import viewer
-from spinup.playback.episodes import load_policy_and_env, main, run_policy
+from spinup.playback.episodes import load_policy_and_env, run_policy
 
 
 class Room(gym.Env):
-    """Nested observations, actions of two dimensions, five steps, frames."""
+    """Nested observations, actions of shape (2, 1), episodes of five steps, and frames."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (as gymnasium has it)
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (as in gymnasium)
     observation_space = Dict({"place": Box(-1, 1, (2, 2)), "door": Discrete(3)})
     action_space = Box(np.array([[0.0], [-3.0]]), np.array([[1.0], [-1.0]]), dtype=np.float64)
 
@@ -53,7 +54,7 @@ def room():
 
 @pytest.fixture
 def run_dir(tmp_path, room):
-    """A folder as training leaves it."""
+    """The folder of a finished run."""
     from spinup.pytorch.model_file import save_model
 
     low, high = np.array([[0, -3], [1, -1]], dtype=np.float32)
@@ -74,7 +75,7 @@ def run_dir(tmp_path, room):
     return tmp_path / "room_s0"
 
 
-def test_mean_action_by_default_in_the_saved_environment(run_dir):
+def test_default_is_the_mean_action_in_the_saved_environment(run_dir):
     env, get_action = load_policy_and_env(run_dir)
     assert env.unwrapped.size == 2.0
     observation, _ = env.reset(seed=0)
@@ -89,7 +90,7 @@ def test_mean_action_by_default_in_the_saved_environment(run_dir):
     assert not np.array_equal(sample(observation), sample(observation))
 
 
-def test_run_policy_returns_what_it_played(run_dir, capsys):
+def test_run_policy_returns_returns_and_lengths(run_dir, capsys):
     env, get_action = load_policy_and_env(run_dir)
     returns, lengths = run_policy(env, get_action, num_episodes=3, render=False, seed=1)
     assert lengths.tolist() == [5, 5, 5]
@@ -100,7 +101,7 @@ def test_run_policy_returns_what_it_played(run_dir, capsys):
     assert "AverageEpRet" in capsys.readouterr().out
 
 
-def test_environment_from_a_file_imports_nothing(run_dir, tmp_path, monkeypatch):
+def test_module_named_in_a_file_is_not_imported(run_dir, tmp_path, monkeypatch):
     (tmp_path / "trap_module.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     (run_dir / "vars.json").write_text(json.dumps({"env": {"id": "trap_module:Room-v0", "kwargs": {}}}))
@@ -113,7 +114,7 @@ def test_environment_from_a_file_imports_nothing(run_dir, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("limit", "steps"), [({"max_episode_steps": 3}, 3), ({"max_episode_steps": None}, 5), ({}, 4)]
 )
-def test_the_environment_is_as_it_was_made(run_dir, tmp_path, monkeypatch, name, limit, steps):
+def test_saved_kwargs_and_step_limit_are_kept(run_dir, tmp_path, monkeypatch, name, limit, steps):
     (tmp_path / "room_module.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     gym.registry["Room-v0"].max_episode_steps = 4
@@ -124,7 +125,7 @@ def test_the_environment_is_as_it_was_made(run_dir, tmp_path, monkeypatch, name,
     assert run_policy(env, get_action, num_episodes=1, render=False)[1].tolist() == [steps]
 
 
-def test_an_id_that_is_not_registered_here_has_a_remedy(run_dir):
+def test_unregistered_id_names_the_remedy(run_dir):
     (run_dir / "vars.json").write_text(json.dumps({"env": {"id": "Gone-v0", "kwargs": {}}}))
     with pytest.raises(
         EnvError, match=r"^[^\n]*'Gone-v0' of .* is not registered here.*--env module:Gone-v0"
@@ -133,7 +134,7 @@ def test_an_id_that_is_not_registered_here_has_a_remedy(run_dir):
 
 
 @pytest.mark.parametrize("content", ["{}", '{"env": null}', '{"env": {"id": 3}}', '{"env": "Room-v0"}'])
-def test_run_that_names_no_environment(run_dir, content):
+def test_run_without_a_saved_environment(run_dir, content):
     (run_dir / "vars.json").write_text(content)
     with pytest.raises(EnvError, match="--env"):
         load_policy_and_env(run_dir)
@@ -142,7 +143,7 @@ def test_run_that_names_no_environment(run_dir, content):
         assert env.action_space.contains(get_action(env.reset(seed=0)[0]))
 
 
-def test_wrapped_environment_is_not_silently_unwrapped(run_dir):
+def test_wrapped_environment_is_refused(run_dir):
     saved = {"id": "Room-v0", "kwargs": {"size": 2.0}, "wrappers": ["RescaleAction"]}
     (run_dir / "vars.json").write_text(json.dumps({"env": saved}))
     with pytest.raises(EnvError, match="wrapped in RescaleAction"):
@@ -151,25 +152,25 @@ def test_wrapped_environment_is_not_silently_unwrapped(run_dir):
     assert env.unwrapped.size == 2.0
 
 
-def test_environment_that_does_not_fit(run_dir):
+def test_environment_of_other_sizes_is_refused(run_dir):
     with pytest.raises(EnvError, match="Pendulum-v1, with 3 observations and 1 actions"):
         load_policy_and_env(run_dir, env="Pendulum-v1")
     with pytest.raises(EnvError, match="did you mean 'Pendulum-v1'"):
         load_policy_and_env(run_dir, env="Pendulun-v1")
 
 
-def test_saves_are_picked_by_name(run_dir):
+def test_itr_selects_a_save(run_dir):
     load_policy_and_env(run_dir, "best")
     (run_dir / "pyt_save" / "model.pt").rename(run_dir / "pyt_save" / "model9.pt")
     (run_dir / "pyt_save" / "model_best.pt").rename(run_dir / "pyt_save" / "model10.pt")
     load_policy_and_env(run_dir, 9)
-    (run_dir / "pyt_save" / "model9.pt").write_bytes(b"not the last")
+    (run_dir / "pyt_save" / "model9.pt").write_bytes(b"not the latest")
     load_policy_and_env(run_dir, "last")
-    with pytest.raises(RunError, match=r"there is model10\.pt, model9\.pt"):
+    with pytest.raises(RunError, match=r"saved models are model10\.pt, model9\.pt"):
         load_policy_and_env(run_dir, "best")
 
 
-def test_wrong_paths(run_dir, tmp_path):
+def test_wrong_path_names_the_closest(run_dir, tmp_path):
     with pytest.raises(RunError, match=r"did you mean '.*room_s0'"):
         load_policy_and_env(tmp_path / "room_s1")
     with pytest.raises(RunError, match=r"did you mean .*room_s0"):
@@ -196,12 +197,12 @@ def test_damaged_and_malicious_models(run_dir, damage, capsys):
     assert "ran code" not in capsys.readouterr().out
 
 
-# imageio's own reader of .mp4 leaves its pipes to the garbage collector.
+# imageio's .mp4 reader leaves its pipes to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
 def test_video(run_dir, tmp_path, suffix):
     imageio = pytest.importorskip("imageio.v3")
-    video = tmp_path / f"film{suffix}"
+    video = tmp_path / f"video{suffix}"
     assert main([str(run_dir), "--video", str(video), "-n", "2"]) == 0
     frames = imageio.imread(video, index=None) if suffix == ".gif" else imageio.imread(video)
     assert frames.shape[:3] == (8, 32, 32)  # two episodes of max_ep_len = 3 steps, from config.json
@@ -209,23 +210,23 @@ def test_video(run_dir, tmp_path, suffix):
     np.testing.assert_allclose(means, [0, 40, 80, 120] * 2, atol=6)
 
 
-def test_video_that_cannot_be(run_dir, tmp_path):
+def test_invalid_video_path(run_dir, tmp_path):
     with pytest.raises(ConfigError, match=r"\.mp4 or \.gif"):
-        main([str(run_dir), "--video", str(tmp_path / "film.avi")])
+        main([str(run_dir), "--video", str(tmp_path / "video.avi")])
     with pytest.raises(ConfigError, match="does not exist"):
-        main([str(run_dir), "--video", str(tmp_path / "no" / "film.gif")])
+        main([str(run_dir), "--video", str(tmp_path / "no" / "video.gif")])
 
 
-def test_frames_that_fail_are_one_line(run_dir, tmp_path, monkeypatch):
+def test_rendering_error_is_one_line(run_dir, tmp_path, monkeypatch):
     def fail(self):
         raise AttributeError("no\nGL")
 
     monkeypatch.setattr(Room, "render", fail)
     with pytest.raises(EnvError, match=r"rendering fails here \(no GL\).*MUJOCO_GL"):
-        main([str(run_dir), "--video", str(tmp_path / "film.gif")])
+        main([str(run_dir), "--video", str(tmp_path / "video.gif")])
 
 
-def test_no_display_is_said_once_and_played_anyway(run_dir, monkeypatch, capsys):
+def test_without_display_it_runs_after_one_message(run_dir, monkeypatch, capsys):
     monkeypatch.setattr(viewer, "has_display", lambda: False)
     assert main([str(run_dir), "-n", "1"]) == 0
     assert capsys.readouterr().out.count("no display") == 1
@@ -233,7 +234,7 @@ def test_no_display_is_said_once_and_played_anyway(run_dir, monkeypatch, capsys)
     assert "no display" not in capsys.readouterr().out
 
 
-def test_flags_that_contradict(run_dir):
-    for words in (["-d", "--stochastic"], ["-n", "0"], ["-l", "-1"], ["-n", "x"], ["--vidoe", "f.gif"]):
+def test_invalid_flags(run_dir):
+    for words in (["-d", "--stochastic"], ["-n", "0"], ["-l", "-1"], ["-n", "x"], ["--vidoe", "v.gif"]):
         with pytest.raises(ConfigError):
             main([str(run_dir), *words])

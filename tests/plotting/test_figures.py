@@ -1,4 +1,4 @@
-"""Curves and their pictures."""
+"""Learning curves: aggregation, selection of runs, and figures."""
 
 import json
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinup.errors import ConfigError, RunError
-from spinup.plotting import figures as plot
-from spinup.plotting.curves import aggregate, column, find_runs, read_table, smoothed
+from spinup.plotting import figures
+from spinup.plotting.curves import aggregate, column, find_runs, moving_average, read_table
 from spinup.plotting.figures import make_plots
 
 
@@ -21,14 +21,14 @@ def write_run(folder, values, name="hc", col="AverageTestEpRet", step=10):
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.integers(1, 25))
-def test_smoothing_is_the_mean_of_the_rows_around(y, width):
-    got = smoothed(np.array(y), width)
+def test_moving_average_is_the_mean_of_the_window(y, width):
+    got = moving_average(np.array(y), width)
     for i in range(len(y)):
-        around = [y[j] for j in range(len(y)) if i - (width - 1) // 2 <= j <= i + width // 2]
-        assert got[i] == pytest.approx(np.mean(around))
+        window = [y[j] for j in range(len(y)) if i - (width - 1) // 2 <= j <= i + width // 2]
+        assert got[i] == pytest.approx(np.mean(window))
 
 
-def test_seeds_of_one_length():
+def test_runs_of_equal_length():
     x = np.array([1.0, 2.0, 3.0])
     series = [(x, x), (x, 3 * x), (x, 5 * x)]
     curve = aggregate("a", series, "mean")
@@ -38,7 +38,7 @@ def test_seeds_of_one_length():
         np.testing.assert_allclose(aggregate("a", series, name).y, factor * x)
 
 
-def test_seeds_of_other_lengths_and_steps():
+def test_runs_of_different_lengths_and_steps():
     long = (np.array([0.0, 10.0, 20.0]), np.array([0.0, 10.0, 20.0]))
     short = (np.array([5.0, 10.0]), np.array([7.0, 12.0]))
     curve = aggregate("a", [long, short], "mean")
@@ -47,11 +47,11 @@ def test_seeds_of_other_lengths_and_steps():
     np.testing.assert_allclose(curve.spread, [0, 1, 1, 0])
 
 
-def test_one_seed_has_no_spread():
+def test_one_run_has_no_spread():
     assert aggregate("a", [(np.arange(3.0), np.arange(3.0))], "mean").spread is None
 
 
-def test_read_table_leaves_out_a_broken_row(tmp_path):
+def test_read_table_skips_an_incomplete_row(tmp_path):
     path = tmp_path / "progress.txt"
     path.write_text("a\tb\n1\t2.5\n3\tnan\n4\tword\n5\n6\t7")
     table = read_table(path)
@@ -59,7 +59,7 @@ def test_read_table_leaves_out_a_broken_row(tmp_path):
     np.testing.assert_array_equal(table["b"], [2.5, np.nan, np.nan])
 
 
-def test_find_runs_groups_selects_and_names(tmp_path):
+def test_find_runs_selects_and_names(tmp_path):
     write_run(tmp_path / "hc" / "hc_s0", [1])
     write_run(tmp_path / "hc" / "hc_s1", [2])
     write_run(tmp_path / "hop" / "hop_s0", [3], name="hop")
@@ -81,7 +81,7 @@ def test_performance(tmp_path):
         column(runs[0], "LosQ")
 
 
-def test_pictures(tmp_path, capsys):
+def test_image_files(tmp_path, capsys):
     write_run(tmp_path / "r" / "a_s0", [1, float("nan"), 3])
     write_run(tmp_path / "r" / "a_s1", [2, 3, 4, 5])
     one = make_plots([tmp_path / "r"], save=tmp_path / "one.png", smooth=3, count=True)
@@ -91,12 +91,12 @@ def test_pictures(tmp_path, capsys):
     assert "<svg" in two[1].read_text()
 
 
-def test_count_keeps_runs_of_the_same_names_apart(tmp_path, monkeypatch):
+def test_count_distinguishes_runs_of_the_same_name(tmp_path, monkeypatch):
     for parent, seed in (("old", 0), ("new", 0), ("new", 1)):
         write_run(tmp_path / parent / f"hc_s{seed}", [1, 2])
     drawn = []
     monkeypatch.setattr(
-        plot,
+        figures,
         "aggregate",
         lambda name, series, est: drawn.append((name, len(series))) or aggregate(name, series, est),
     )
@@ -105,7 +105,7 @@ def test_count_keeps_runs_of_the_same_names_apart(tmp_path, monkeypatch):
     assert drawn == [(name, 1) for name in paths]
 
 
-def test_what_cannot_be_plotted(tmp_path, monkeypatch):
+def test_errors(tmp_path, monkeypatch):
     write_run(tmp_path / "run", [float("nan")])
     save = tmp_path / "x.png"
     with pytest.raises(RunError, match="no run has a row"):

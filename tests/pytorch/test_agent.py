@@ -1,4 +1,4 @@
-"""One update: against a plain second implementation, by finite differences, and piece by piece."""
+"""One update: against an independent implementation, by finite differences, and piece by piece."""
 
 from __future__ import annotations
 
@@ -10,47 +10,55 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from helpers import LAYOUT, FourCalls, SharedByAll, SharedCritics, make, parameters, random_block, small_ac
+from helpers import (
+    Batches,
+    FourCalls,
+    SharedByAll,
+    SharedCritics,
+    make,
+    parameters,
+    random_batches,
+    small_ac,
+)
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from spinup.pytorch.agent import SoftQ, split
-from spinup.pytorch.validation import unique_parameters
-from spinup.replay.storage import Block
+from spinup.pytorch.agent import unique_parameters
+from spinup.pytorch.engines.eager import unstacked
 
 SPACES = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
 
 
-def reference(ac: Any, block: Block, alpha: float, learn: bool, steps: int) -> dict[str, Any]:
-    """SAC written out once more, with nothing from the package but the networks."""
+def reference(ac: Any, batches: Batches, alpha: float, learn: bool, steps: int) -> dict[str, Any]:
+    """SAC written out again, with nothing from the package but the networks."""
     targets = copy.deepcopy(ac)
     log_alpha = torch.tensor(math.log(alpha), requires_grad=True)
-    q_optimiser = torch.optim.Adam([*ac.q1.parameters(), *ac.q2.parameters()], lr=1e-3)
-    pi_optimiser = torch.optim.Adam(ac.pi.parameters(), lr=1e-3)
-    alpha_optimiser = torch.optim.Adam([log_alpha], lr=1e-3)
+    q_optimizer = torch.optim.Adam([*ac.q1.parameters(), *ac.q2.parameters()], lr=1e-3)
+    pi_optimizer = torch.optim.Adam(ac.pi.parameters(), lr=1e-3)
+    alpha_optimizer = torch.optim.Adam([log_alpha], lr=1e-3)
     out: dict[str, Any] = {"LossQ": [], "LossPi": [], "Alpha": [], "Entropy": []}
     for k in range(steps):
-        rows, noise = torch.from_numpy(block.rows[k]), torch.from_numpy(block.noise[k])
-        o2, o, a, r, d = rows[:, :3], rows[:, 3:6], rows[:, 6:8], rows[:, 8], rows[:, 9]
+        names = ("obs", "action", "reward", "discount", "next_obs", "noise")
+        o, a, r, discount, o2, noise = (torch.from_numpy(batches[name][k]) for name in names)
         out["Alpha"].append(log_alpha.exp().item())
         with torch.no_grad():
             a2, logp2 = draw(ac.pi, o2, noise[0])
             q_next = torch.min(targets.q1(o2, a2), targets.q2(o2, a2))
-            y = r + 0.99 * (1 - d) * (q_next - log_alpha.exp() * logp2)
+            y = r + discount * (q_next - log_alpha.exp() * logp2)
         q_loss = mse_loss(ac.q1(o, a), y) + mse_loss(ac.q2(o, a), y)
-        q_optimiser.zero_grad()
+        q_optimizer.zero_grad()
         q_loss.backward()
-        q_optimiser.step()
+        q_optimizer.step()
         a_new, logp = draw(ac.pi, o, noise[1])
         q_new = torch.min(ac.q1(o, a_new), ac.q2(o, a_new))
         pi_loss = (log_alpha.exp().detach() * logp - q_new).mean()
-        pi_optimiser.zero_grad()
+        pi_optimizer.zero_grad()
         pi_loss.backward()
-        pi_optimiser.step()
+        pi_optimizer.step()
         if learn:
-            alpha_optimiser.zero_grad()
+            alpha_optimizer.zero_grad()
             (-log_alpha.exp() * (logp.detach() - 2.0)).mean().backward()  # target entropy -2
-            alpha_optimiser.step()
+            alpha_optimizer.step()
         with torch.no_grad():
             for p, q in zip(targets.parameters(), ac.parameters(), strict=True):
                 p.copy_(0.995 * p + 0.005 * q)
@@ -59,7 +67,7 @@ def reference(ac: Any, block: Block, alpha: float, learn: bool, steps: int) -> d
     return {
         **out,
         "ac": parameters(ac),
-        "targets": torch.cat([parameters(targets.q1), parameters(targets.q2)]),
+        "target": torch.cat([parameters(targets.q1), parameters(targets.q2)]),
     }
 
 
@@ -73,32 +81,32 @@ def draw(pi: Any, o: Tensor, xi: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def targets_of(learner: Any) -> Tensor:
-    """The target critics' parameters, from the state that every engine gives."""
-    values = learner.state_dict()["targets"]
+    """The target critics' parameters, from the agent's state."""
+    values = learner.state_dict()["target"]
     return torch.cat([torch.as_tensor(np.array(v)).flatten() for v in values.values()])
 
 
 @pytest.mark.parametrize("alpha", [0.2, "auto_0.5"])
-def test_updates_equal_a_plain_second_implementation(engine: str, alpha: Any) -> None:
-    ac, block, steps = small_ac(seed=1), random_block(count=8, batch=16), 8
+def test_updates_equal_an_independent_implementation(engine: str, alpha: Any) -> None:
+    ac, batches, steps = small_ac(seed=1), random_batches(count=8, batch=16), 8
     start = 0.5 if isinstance(alpha, str) else alpha
-    wanted = reference(copy.deepcopy(ac), block, start, isinstance(alpha, str), steps)
+    wanted = reference(copy.deepcopy(ac), batches, start, isinstance(alpha, str), steps)
     learner = make(ac, engine, alpha=alpha, batch_size=16)
-    metrics = learner.update(block)
+    metrics = learner.update(batches)
     for key in ("LossQ", "LossPi", "Alpha", "Entropy"):
         assert metrics[key] == pytest.approx(wanted[key], rel=1e-4, abs=1e-5), key
     assert metrics["Q1Vals"].shape == metrics["Q2Vals"].shape == metrics["LogPi"].shape == (8, 16)
     assert torch.allclose(parameters(ac), wanted["ac"], atol=2e-5)
-    assert torch.allclose(targets_of(learner), wanted["targets"], atol=2e-5)
+    assert torch.allclose(targets_of(learner), wanted["target"], atol=2e-5)
 
 
-def test_one_block_equals_the_same_batches_one_by_one(engine: str) -> None:
+def test_an_update_on_several_batches_equals_one_update_each(engine: str) -> None:
     whole, single = small_ac(), small_ac()
-    block = random_block(count=4)
-    make(whole, engine).update(block)
+    batches = random_batches(count=4)
+    make(whole, engine).update(batches)
     learner = make(single, engine)
     for k in range(4):
-        learner.update(Block(LAYOUT, block.rows[k : k + 1], block.noise[k : k + 1]))
+        learner.update({name: values[k : k + 1] for name, values in batches.items()})
     assert torch.equal(parameters(whole), parameters(single))
 
 
@@ -107,7 +115,7 @@ def test_targets_move_by_polyak_from_a_copy_of_the_critics(engine: str) -> None:
     before = torch.cat([parameters(ac.q1), parameters(ac.q2)])
     learner = make(ac, engine, polyak=0.9)
     assert torch.equal(targets_of(learner), before)
-    learner.update(random_block())
+    learner.update(random_batches())
     after = torch.cat([parameters(ac.q1), parameters(ac.q2)])
     assert not torch.equal(after, before)
     assert torch.allclose(targets_of(learner), 0.9 * before + 0.1 * after, atol=1e-7)
@@ -116,12 +124,12 @@ def test_targets_move_by_polyak_from_a_copy_of_the_critics(engine: str) -> None:
 def test_state_continues_exactly(engine: str) -> None:
     first, second = small_ac(seed=0), small_ac(seed=9)
     learner, other = make(first, engine, alpha="auto"), make(second, engine, alpha="auto")
-    learner.update(random_block(count=3))
+    learner.update(random_batches(count=3))
     obs = np.ones((2, 3), np.float32)
     learner.act(obs, False)
     other.load_state_dict(copy.deepcopy(learner.state_dict()))
     assert np.array_equal(learner.act(obs, False), other.act(obs, False))
-    metrics = [one.update(random_block(count=3, seed=5)) for one in (learner, other)]
+    metrics = [one.update(random_batches(count=3, seed=5)) for one in (learner, other)]
     for key in metrics[0]:
         assert np.array_equal(metrics[0][key], metrics[1][key], equal_nan=True), key
     assert torch.equal(parameters(first), parameters(second))
@@ -129,10 +137,10 @@ def test_state_continues_exactly(engine: str) -> None:
 
 
 def test_metrics_name_alpha_entropy_and_target(engine: str) -> None:
-    metrics = make(small_ac(), engine, alpha="auto", target_entropy=-1.5).update(random_block(count=2))
+    metrics = make(small_ac(), engine, alpha="auto", target_entropy=-1.5).update(random_batches(count=2))
     assert metrics["TargetEntropy"].tolist() == [-1.5, -1.5]
     assert metrics["Entropy"] == pytest.approx(-metrics["LogPi"].mean(-1), abs=1e-6)
-    fixed = make(small_ac(), engine).update(random_block(count=2))
+    fixed = make(small_ac(), engine).update(random_batches(count=2))
     assert fixed["Alpha"] == pytest.approx([0.2, 0.2])
     assert np.isnan(fixed["TargetEntropy"]).all()
 
@@ -152,27 +160,27 @@ def finite_differences(loss: Any, params: list[nn.Parameter], h: float = 1e-6) -
     return torch.tensor(found, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("step", ["critic", "policy"])
+@pytest.mark.parametrize("step", ["critic", "actor"])
 def test_whole_update_gradients_are_those_of_finite_differences(step: str) -> None:
-    ac = small_ac(activation=nn.Tanh, hidden_sizes=(4, 4)).double()
-    objective, alpha = SoftQ(ac, 0.99), torch.tensor(0.2, dtype=torch.float64)
-    block = random_block(dtype=np.float64)
-    batch = split(torch.from_numpy(block.rows[0]), torch.from_numpy(block.noise[0]), LAYOUT)
-    value = objective.critic_loss if step == "critic" else objective.policy_loss
-    params = objective.critic_params if step == "critic" else objective.pi_params
-    gradient = torch.autograd.grad(value(batch, alpha)[0], params)
-    numeric = finite_differences(lambda: value(batch, alpha)[0].item(), params)
+    learner = make(small_ac(activation=nn.Tanh, hidden_sizes=(4, 4)).double())
+    agent, objective, alpha = learner.agent, learner.engine.objective, torch.tensor(0.2, dtype=torch.float64)
+    (batch,) = unstacked(agent.to_tensors(random_batches(dtype=np.float64)))
+    value = objective.critic_loss if step == "critic" else objective.actor_loss
+    params = agent.critic_params if step == "critic" else agent.actor_params
+    gradient = torch.autograd.grad(value(agent.networks, batch, alpha)[0], params)
+    numeric = finite_differences(lambda: value(agent.networks, batch, alpha)[0].item(), params)
     assert torch.allclose(torch.cat([g.flatten() for g in gradient]), numeric, atol=1e-7, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [FourCalls, SharedCritics, SharedByAll])
-def test_each_parameter_has_one_optimiser(kind: Any) -> None:
+def test_each_parameter_has_one_optimizer(kind: Any) -> None:
     ac = kind(*SPACES)
-    objective = SoftQ(ac, 0.99)
-    owned = [id(p) for p in objective.critic_params + objective.pi_params]
-    assert len(owned) == len(set(owned))
-    assert set(owned) == {id(p) for p in ac.parameters()}
-    assert {id(p) for p in objective.critic_params} == {id(p) for p in unique_parameters(ac.q1, ac.q2)}
+    critic, actor, alpha = make(ac).agent.optimizers
+    assert alpha is None
+    critic_params, actor_params = ({id(p) for p in o.param_groups[0]["params"]} for o in (critic, actor))
+    assert not critic_params & actor_params
+    assert critic_params | actor_params == {id(p) for p in ac.parameters()}
+    assert critic_params == {id(p) for p in unique_parameters(ac.q1, ac.q2)}
 
 
 @pytest.mark.parametrize("kind", [FourCalls, SharedCritics, SharedByAll])
@@ -181,7 +189,7 @@ def test_users_modules_are_updated_once_per_step(kind: Any) -> None:
     ac = kind(*SPACES)
     before = [p.detach().clone() for p in ac.parameters()]
     learner = make(ac)
-    learner.update(random_block())
+    learner.update(random_batches())
     for old, new in zip(before, ac.parameters(), strict=True):
         moved = (new.detach() - old).abs().max().item()
         assert 0.0005 < moved < 0.00101  # Adam's first step is lr; a second step would pass it
@@ -193,8 +201,8 @@ def test_targets_of_shared_critics_stay_shared_and_move_once() -> None:
     ac = SharedCritics(*SPACES)
     before = ac.q1.encoder.weight.detach().clone()
     learner = make(ac, polyak=0.5)
-    learner.update(random_block())
-    q1, q2 = learner.objective.targets
+    learner.update(random_batches())
+    q1, q2 = learner.agent.networks.target
     assert q1.encoder.weight is q2.encoder.weight
     assert torch.allclose(q1.encoder.weight, (before + ac.q1.encoder.weight.detach()) / 2, atol=1e-7)
 
@@ -204,6 +212,24 @@ def test_frozen_parameters_of_a_user_stay_frozen() -> None:
     ac.pi.encoder.requires_grad_(False)
     ac.q1.encoder.requires_grad_(False)
     before = parameters(ac.pi.encoder), parameters(ac.q1.encoder)
-    make(ac).update(random_block(count=3))
+    make(ac).update(random_batches(count=3))
     assert torch.equal(parameters(ac.pi.encoder), before[0])
     assert torch.equal(parameters(ac.q1.encoder), before[1])
+
+
+def test_a_policy_receives_noise_only_if_it_takes_it() -> None:
+    obs, noise = torch.zeros(4, 3), torch.zeros(4, 2)
+    ac, user = small_ac(), FourCalls(*SPACES)
+    actor = make(ac).agent.networks.actor
+    assert torch.equal(actor(obs, noise)[0], ac.pi.mean_action(obs))
+    actor = make(user).agent.networks.actor
+    assert not torch.equal(actor(obs, noise)[0], torch.tanh(user.pi.mean(obs)))
+
+
+def test_unique_parameters() -> None:
+    ac = SharedByAll(*SPACES)
+    critics = unique_parameters(ac.q1, ac.q2)
+    assert len(critics) == 2 + 2 + 2  # the encoder once, two heads
+    assert len(unique_parameters(ac.pi, but_not=critics)) == 2
+    ac.q1.head.requires_grad_(False)
+    assert len(unique_parameters(ac.q1, ac.q2)) == 4

@@ -1,4 +1,4 @@
-"""The page's equations: hand-computed numbers, numerical gradients, and the density by integration."""
+"""Equations 2 to 8: hand-computed values, numerical gradients, and the density by integration."""
 
 from __future__ import annotations
 
@@ -41,19 +41,42 @@ def test_soft_value_by_hand() -> None:
     assert losses.soft_value(t(3, 3), t(-2, 2), scalar(0.5)).tolist() == [4, 2]
 
 
-def test_backup_by_hand() -> None:
+def test_q_target_by_hand() -> None:
     # 1 + 0.9 * 10 = 10 while the episode goes on; 1 where it terminates
-    assert losses.q_backup(t(1, 1), t(0, 1), t(10, 10), 0.9).tolist() == [10, 1]
+    assert losses.q_target(t(1, 1), t(0.9, 0), t(10, 10)).tolist() == [10, 1]
+
+
+def test_min_q_by_hand() -> None:
+    q = torch.stack([t(1, 5), t(2, 3), t(0, 9)])
+    assert losses.min_q(q).tolist() == [0, 3]
+    assert losses.min_q(q, torch.tensor([0, 1])).tolist() == [1, 3]
+    assert losses.min_q(q, torch.tensor([2])).tolist() == [0, 9]
+    per_action = torch.stack([torch.stack([t(1, 5), t(2, 3)]), torch.stack([t(4, 0), t(1, 4)])])
+    assert losses.min_q(per_action).tolist() == [[1, 0], [1, 3]]
 
 
 def test_q_loss_by_hand() -> None:
     # ((1-2)^2 + (2-2)^2) / 2 + ((0-2)^2 + (4-2)^2) / 2 = 0.5 + 4
-    assert losses.q_loss(t(1, 2), t(0, 4), t(2, 2)).item() == 4.5
+    q = torch.stack([t(1, 2), t(0, 4)])
+    assert losses.q_loss(q, t(2, 2)).item() == 4.5
+    # weights 1 and 0.5: (1 + 0) / 2 + (4 + 0.5 * 4) / 2 = 0.5 + 3
+    assert losses.q_loss(q, t(2, 2), t(1, 0.5)).item() == 3.5
+    assert losses.q_loss(torch.stack([t(1, 2), t(0, 4), t(2, 3)]), t(2, 2)).item() == 5
 
 
-def test_pi_loss_by_hand() -> None:
-    # (0.5 * (-1) - min(1, 2) + 0.5 * 1 - min(5, 3)) / 2 = (-1.5 - 2.5) / 2
-    assert losses.pi_loss(t(1, 5), t(2, 3), t(-1, 1), scalar(0.5)).item() == -2
+def test_actor_loss_by_hand() -> None:
+    # (0.5 * (-1) - 1 + 0.5 * 1 - 3) / 2 = (-1.5 - 2.5) / 2
+    assert losses.actor_loss(t(1, 3), t(-1, 1), scalar(0.5)).item() == -2
+
+
+def test_losses_of_several_batches_are_those_of_each() -> None:
+    """Reductions are over the last axis, which an engine uses to log n steps at once."""
+    q, target = numbers(2, 3, 4, seed=0), numbers(3, 4, seed=1)
+    logp, alpha = numbers(3, 4, seed=2), numbers(3, 1, seed=3)
+    each = [losses.q_loss(q[:, k], target[k]).item() for k in range(3)]
+    assert losses.q_loss(q, target).tolist() == pytest.approx(each)
+    each = [losses.actor_loss(target[k], logp[k], alpha[k, 0]).item() for k in range(3)]
+    assert losses.actor_loss(target, logp, alpha).tolist() == pytest.approx(each)
 
 
 def test_alpha_loss_and_its_gradient_by_hand() -> None:
@@ -83,7 +106,7 @@ def test_polyak_by_hand_and_at_its_ends() -> None:
         assert target.item() == wanted
 
 
-def test_polyak_needs_no_private_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polyak_without_the_private_call_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     params = [torch.linspace(-1, 1, 7), torch.ones(2, 3)]
     targets = [[torch.full_like(p, 0.3) for p in params] for _ in range(2)]
     losses.polyak_update(targets[0], params, 0.995)
@@ -94,7 +117,7 @@ def test_polyak_needs_no_private_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def numbers(*shape: int, seed: int) -> Tensor:
-    """Standard normal float64 values that gradients are wanted for."""
+    """Standard normal float64 values that require gradients."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_()
 
@@ -104,9 +127,12 @@ def numbers(*shape: int, seed: int) -> Tensor:
     [
         (losses.squashed_gaussian, [numbers(4, 2, seed=i) for i in range(3)]),
         (losses.soft_value, [numbers(4, seed=0), numbers(4, seed=1), numbers(seed=2)]),
-        (lambda r, d, v: losses.q_backup(r, d, v, 0.99), [numbers(4, seed=i) for i in range(3)]),
-        (losses.q_loss, [numbers(4, seed=i) for i in range(3)]),
-        (losses.pi_loss, [*(numbers(4, seed=i) for i in range(3)), numbers(seed=3)]),
+        (losses.q_target, [numbers(4, seed=i) for i in range(3)]),
+        (losses.min_q, [numbers(3, 4, seed=0)]),
+        (lambda q: losses.min_q(q, torch.tensor([0, 2])), [numbers(3, 4, seed=0)]),
+        (losses.q_loss, [numbers(2, 4, seed=0), numbers(4, seed=1)]),
+        (losses.q_loss, [numbers(3, 4, seed=0), numbers(4, seed=1), numbers(4, seed=2)]),
+        (losses.actor_loss, [numbers(4, seed=0), numbers(4, seed=1), numbers(seed=3)]),
         (lambda la: losses.alpha_loss(la, numbers(4, seed=1), -2.0), [numbers(seed=2)]),
     ],
 )
@@ -140,7 +166,7 @@ def test_density_integrates_to_one_over_the_actions(mu: float, std: float) -> No
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("u", [-1000.0, -88.0, -50.0, -20.0, -9.0, 0.0, 9.0, 20.0, 50.0, 88.0, 1000.0])
-def test_density_and_gradient_are_exact_far_out(u: float, dtype: Any) -> None:
+def test_density_and_gradient_are_exact_for_large_u(u: float, dtype: Any) -> None:
     mu = torch.tensor([[u]], dtype=dtype, requires_grad=True)
     zero = torch.zeros_like(mu)
     a, logp = losses.squashed_gaussian(mu, zero, zero)

@@ -1,4 +1,4 @@
-"""sac_pytorch from end to end: repeatable, harmless to its caller, for anybody's networks."""
+"""sac_pytorch from end to end: reproducible, without side effects, for users' own networks too."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def test_one_seed_gives_the_same_bits_and_another_does_not(run: Any, engine: str
 
 
 @pytest.mark.parametrize("kind", USERS)
-def test_users_modules_train_and_repeat(run: Any, kind: Any) -> None:
+def test_users_modules_train_reproducibly(run: Any, kind: Any) -> None:
     (a, rows), (b, _) = (run(actor_critic=kind) for _ in range(2))
     assert type(a) is kind
     assert torch.equal(parameters(a), parameters(b))
     assert math.isfinite(float(rows[-1]["LossQ"]))
 
 
-def test_a_subclass_stays_itself(run: Any) -> None:
-    class Mine(MLPActorCritic):
+def test_a_subclass_is_trained_as_itself(run: Any) -> None:
+    class Subclass(MLPActorCritic):
         """A user's subclass."""
 
-    assert type(run(actor_critic=Mine)[0]) is Mine
+    assert type(run(actor_critic=Subclass)[0]) is Subclass
 
 
 @pytest.mark.parametrize("kind", [MLPActorCritic, FourCalls])
-def test_evaluation_leaves_training_as_it_was(run: Any, engine: str, kind: Any) -> None:
+def test_evaluation_does_not_change_training(run: Any, engine: str, kind: Any) -> None:
     changes = {} if kind is MLPActorCritic else {"actor_critic": kind}
     engine = engine if kind is MLPActorCritic else "eager"
     none, some = (run(num_test_episodes=n, engine=engine, **changes) for n in (0, 3))
@@ -66,7 +66,7 @@ def test_evaluation_leaves_training_as_it_was(run: Any, engine: str, kind: Any) 
 
 
 def process_state() -> list[Any]:
-    """All that a run might leave behind in the process."""
+    """The settings and generators of this process that a run might change."""
     denormal = bool((torch.tensor(1e-39) * 0.5).item() != 0.0)
     generators = [torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())]  # noqa: NPY002
     return [
@@ -79,7 +79,7 @@ def process_state() -> list[Any]:
 
 
 @pytest.mark.parametrize(("key", "hint"), [("output_dirr", r", did you mean 'output_dir'\?"), ("wandb", "")])
-def test_an_argument_that_the_logger_does_not_take_is_named(tmp_path: Path, key: str, hint: str) -> None:
+def test_an_unknown_argument_of_the_logger_is_named(tmp_path: Path, key: str, hint: str) -> None:
     line = rf"^logger_kwargs: EpochLogger takes no '{key}'{hint}; it takes output_dir, [^\n]*$"
     with pytest.raises(ConfigError, match=line):
         sac_pytorch(Point, **SMALL, logger_kwargs={"output_dir": str(tmp_path / "run"), key: "x"})
@@ -96,13 +96,13 @@ class Raises(Point):
 
 
 @pytest.mark.parametrize("kind", [MLPActorCritic, FourCalls])
-def test_the_process_is_left_as_found(run: Any, kind: Any) -> None:
+def test_a_run_restores_the_state_of_the_process(run: Any, kind: Any) -> None:
     before = process_state()
     run(threads=2, **({} if kind is MLPActorCritic else {"actor_critic": kind}))
     assert process_state() == before
 
 
-def test_the_process_is_left_as_found_by_a_run_that_raises(run: Any) -> None:
+def test_a_run_that_raises_restores_the_state_of_the_process(run: Any) -> None:
     before = process_state()
     with pytest.raises(Exception, match="mid-run"):
         run(Raises, threads=2)
@@ -112,7 +112,7 @@ def test_the_process_is_left_as_found_by_a_run_that_raises(run: Any) -> None:
     assert process_state() == before
 
 
-def test_the_global_seed_of_the_caller_does_not_matter(run: Any) -> None:
+def test_results_do_not_depend_on_the_callers_global_generators(run: Any) -> None:
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -122,7 +122,7 @@ def test_the_global_seed_of_the_caller_does_not_matter(run: Any) -> None:
     assert torch.equal(*found)
 
 
-def test_arguments_stay_as_they_were(tmp_path: Path) -> None:
+def test_arguments_are_not_modified(tmp_path: Path) -> None:
     ac_kwargs = {"hidden_sizes": [8, 8]}
     logger_kwargs = {"output_dir": str(tmp_path / "a"), "quiet": True}
     kept = copy.deepcopy((ac_kwargs, logger_kwargs))
@@ -146,7 +146,7 @@ def test_files_of_a_run(run: Any, tmp_path: Path) -> None:
     assert [row["TotalEnvInteracts"] for row in rows] == ["100", "200"]
 
 
-def test_a_folder_with_a_run_is_refused_and_kept(run: Any, tmp_path: Path) -> None:
+def test_a_folder_that_holds_a_run_is_refused_and_unchanged(run: Any, tmp_path: Path) -> None:
     run()
     before = (tmp_path / "run0" / "progress.txt").read_text()
     with pytest.raises(RunError, match=r"^[^\n]*already holds a run[^\n]*$"):
@@ -154,7 +154,7 @@ def test_a_folder_with_a_run_is_refused_and_kept(run: Any, tmp_path: Path) -> No
     assert (tmp_path / "run0" / "progress.txt").read_text() == before
 
 
-def test_refusals_at_the_door_leave_no_folder(run: Any, tmp_path: Path) -> None:
+def test_invalid_settings_leave_no_folder(run: Any, tmp_path: Path) -> None:
     for error, changes in (
         (ConfigError, {"gamma": 2}),
         (ConfigError, {"ac_kwargs": {"hiden_sizes": (8,)}}),
@@ -166,8 +166,8 @@ def test_refusals_at_the_door_leave_no_folder(run: Any, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-class Poisoned(Point):
-    """Rewards with a NaN in the fifth episode."""
+class NanReward(Point):
+    """The reward is NaN in the tenth episode."""
 
     def reset(self, **kwargs: Any) -> Any:
         self.episodes = getattr(self, "episodes", 0) + 1
@@ -178,14 +178,14 @@ class Poisoned(Point):
         return obs, math.nan if self.episodes == 10 else r, *rest
 
 
-def test_a_bad_value_mid_run_stops_it_and_keeps_what_was_written(run: Any, tmp_path: Path) -> None:
+def test_an_invalid_value_stops_the_run_and_keeps_what_was_written(run: Any, tmp_path: Path) -> None:
     with pytest.raises(EnvError, match=r"^environment 0 returned the reward nan[^\n]*$"):
-        run(Poisoned)
+        run(NanReward)
     assert len(read_rows(tmp_path / "run0")) == 1
     assert isinstance(torch.load(tmp_path / "run0" / "pyt_save" / "model.pt"), MLPActorCritic)
 
 
-def test_callback_sees_rows_and_the_model_and_stops_the_run(run: Any) -> None:
+def test_callback_receives_rows_and_the_model_and_stops_the_run(run: Any) -> None:
     seen = []
 
     def callback(row: dict[str, Any], ac: Any) -> bool:
@@ -231,7 +231,7 @@ def test_structured_observations_train(run: Any, space: Any, num_envs: int) -> N
         def step(self, action: Any) -> Any:
             return self.observation_space.sample(), *super().step(action)[1:]
 
-    rows = run(Env, num_envs=num_envs)[1]
+    rows = run(Env, num_envs=num_envs, engine="eager")[1]
     assert math.isfinite(float(rows[-1]["LossQ"]))
 
 

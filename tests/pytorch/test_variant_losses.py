@@ -31,8 +31,8 @@ def test_expected_soft_value_by_hand() -> None:
     torch.testing.assert_close(got, torch.tensor([first, second], dtype=DOUBLE))
 
 
-def test_the_exact_sum_is_the_mean_of_the_sampled_value() -> None:
-    """Equation 9 is the expectation of equation 2: averaging over many draws comes to the same."""
+def test_expected_soft_value_is_the_mean_of_sampled_soft_values() -> None:
+    """Equation 9 is the expectation of equation 2."""
     generator = torch.Generator().manual_seed(0)
     actions = torch.multinomial(PROBS, 200_000, replacement=True, generator=generator)
     q, logp = torch.minimum(Q1, Q2), PROBS.log()
@@ -42,39 +42,38 @@ def test_the_exact_sum_is_the_mean_of_the_sampled_value() -> None:
     )
 
 
-def test_discrete_pi_loss_by_hand() -> None:
-    got = losses.discrete_pi_loss(Q1, Q2, PROBS, PROBS.log(), ALPHA)
+def test_discrete_actor_loss_by_hand() -> None:
+    got = losses.discrete_actor_loss(torch.minimum(Q1, Q2), PROBS, PROBS.log(), ALPHA)
     values = losses.expected_soft_value(torch.minimum(Q1, Q2), PROBS, PROBS.log(), ALPHA)
     torch.testing.assert_close(got, -(values[0] + values[1]) / 2)
     assert got.shape == ()
 
 
-def test_discrete_pi_loss_is_least_at_the_softmax_of_q_over_alpha() -> None:
-    """For fixed Q the best policy is exp(Q / alpha), normalised (Haarnoja et al. 2018a, equation 4)."""
+def test_discrete_actor_loss_is_minimal_at_the_softmax_of_q_over_alpha() -> None:
+    """For fixed Q the optimal policy is exp(Q / alpha), normalized (Haarnoja et al. 2018a, equation 4)."""
     logits = (Q1 / ALPHA).requires_grad_()
     logp = torch.log_softmax(logits, -1)
-    (gradient,) = torch.autograd.grad(losses.discrete_pi_loss(Q1, Q1, logp.exp(), logp, ALPHA), logits)
+    (gradient,) = torch.autograd.grad(losses.discrete_actor_loss(Q1, logp.exp(), logp, ALPHA), logits)
     torch.testing.assert_close(gradient, torch.zeros_like(gradient))
 
 
-def test_gradients_of_the_discrete_policy_loss() -> None:
+def test_gradients_of_the_discrete_actor_loss() -> None:
     def loss(logits: Tensor) -> Tensor:
         logp = torch.log_softmax(logits, -1)
-        return losses.discrete_pi_loss(Q1, Q2, logp.exp(), logp, ALPHA)
+        return losses.discrete_actor_loss(torch.minimum(Q1, Q2), logp.exp(), logp, ALPHA)
 
     logits = torch.randn(2, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(1)).requires_grad_()
     assert torch.autograd.gradcheck(loss, (logits,))
 
 
-def test_an_action_of_probability_zero_counts_for_nothing() -> None:
+def test_an_action_of_probability_zero_contributes_nothing() -> None:
     """0 log 0 = 0, in value and in gradient, so that a policy may rule actions out."""
     logits = torch.tensor([[1.0, 0.5, -torch.inf]], dtype=DOUBLE, requires_grad=True)
     logp = torch.log_softmax(logits, -1)
-    value = losses.discrete_pi_loss(Q1[:1], Q2[:1], logp.exp(), logp, ALPHA)
+    q = torch.minimum(Q1, Q2)[:1]
+    value = losses.discrete_actor_loss(q, logp.exp(), logp, ALPHA)
     two = torch.log_softmax(torch.tensor([[1.0, 0.5]], dtype=DOUBLE), -1)
-    torch.testing.assert_close(
-        value.detach(), losses.discrete_pi_loss(Q1[:1, :2], Q2[:1, :2], two.exp(), two, ALPHA)
-    )
+    torch.testing.assert_close(value.detach(), losses.discrete_actor_loss(q[:, :2], two.exp(), two, ALPHA))
     (gradient,) = torch.autograd.grad(value, logits)
     assert torch.isfinite(gradient).all()
     assert gradient[0, 2] == 0.0
@@ -84,6 +83,8 @@ def test_an_action_of_probability_zero_counts_for_nothing() -> None:
 def test_value_loss_by_hand() -> None:
     v, target = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.0, 1.0, 0.5])
     assert losses.value_loss(v, target).item() == pytest.approx((1 + 9 + 0) / 3)
+    weight = torch.tensor([3.0, 1.0, 1.0])
+    assert losses.value_loss(v, target, weight).item() == pytest.approx((3 + 9 + 0) / 3)
 
 
 def test_gradients_of_the_value_loss() -> None:

@@ -23,7 +23,7 @@ from spinup.cli.main import main
 from spinup.collect.collector import TRAIN_STREAM, Collector
 from spinup.collect.crash_recovery import MAX_RESTARTS, restart
 from spinup.envs.make import make_vector
-from spinup.envs.rebuild import MakeEnv
+from spinup.envs.saved_spec import MakeEnv
 from spinup.envs.workers import EnvCrash
 from spinup.errors import ConfigError, EnvError, RunError
 from spinup.loggers.epoch_logger import EpochLogger
@@ -442,8 +442,8 @@ def test_a_parameter_that_is_no_number_never_reaches_a_checkpoint(tmp_path: Path
 HOLD = """
 import sys, time
 from pathlib import Path
-from spinup.runs.locks import locked
-with locked(Path({folder!r})):
+from spinup.runs.locks import folder_lock
+with folder_lock(Path({folder!r})):
     print("held", flush=True)
     time.sleep(1000)
 """

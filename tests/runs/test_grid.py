@@ -10,12 +10,12 @@ import pytest
 from helpers import SMALL
 
 from spinup import sac_pytorch
-from spinup.envs.rebuild import MakeEnv
+from spinup.envs.saved_spec import MakeEnv
 from spinup.errors import ConfigError, RunError
 from spinup.runs.grid import ExperimentGrid, default_shorthand, setup_logger_kwargs
 
 
-def test_place_of_a_run():
+def test_folder_of_a_run():
     assert setup_logger_kwargs("hc", 3) == {"output_dir": "data/hc/hc_s3", "exp_name": "hc"}
     assert setup_logger_kwargs("hc", data_dir="/d")["output_dir"] == "/d/hc"
     dated = setup_logger_kwargs("hc", 0, "d", datestamp=True)["output_dir"]
@@ -23,8 +23,8 @@ def test_place_of_a_run():
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp/x", "a\\b", None, "\0"])
-def test_names_that_would_leave_the_folder(name):
-    with pytest.raises(ConfigError, match="exp_name"):
+def test_invalid_experiment_names(name):
+    with pytest.raises(ConfigError, match=r"^exp_name=.* is not a valid folder name"):
         setup_logger_kwargs(name)
 
 
@@ -75,7 +75,7 @@ def run(grid, tmp_path, **kwargs):
     return calls, folders
 
 
-def test_run_calls_each_variant_with_its_place(tmp_path):
+def test_run_calls_each_variant_with_its_logger_kwargs(tmp_path):
     hid = [64, 64]
     grid = ExperimentGrid("x")
     grid.add("env_name", "Pendulum-v1")
@@ -85,14 +85,14 @@ def test_run_calls_each_variant_with_its_place(tmp_path):
     calls, folders = run(grid, tmp_path, after=ended.append)
     assert folders == ended == [str(tmp_path / "x" / f"x_s{seed}") for seed in (0, 7)]
     for call, seed, folder in zip(calls, (0, 7), folders, strict=True):
-        place = {"output_dir": folder, "exp_name": "x"}
-        kwargs = {"ac_kwargs": {"hidden_sizes": [64, 64]}, "seed": seed, "logger_kwargs": place}
+        logger_kwargs = {"output_dir": folder, "exp_name": "x"}
+        kwargs = {"ac_kwargs": {"hidden_sizes": [64, 64]}, "seed": seed, "logger_kwargs": logger_kwargs}
         assert call == {"env_fn": MakeEnv("Pendulum-v1"), **kwargs}
     assert hid == [64, 64]
     assert grid.variants()[0]["ac_kwargs"] == {"hidden_sizes": [64, 64]}
 
 
-def test_env_name_becomes_a_function_for_old_thunks(tmp_path):
+def test_env_name_becomes_env_fn(tmp_path):
     grid = ExperimentGrid("x")
     grid.add("env_name", "Pendulum-v1")
     (call,), _ = run(grid, tmp_path)
@@ -146,5 +146,5 @@ def test_mistakes_in_a_grid(tmp_path):
         grid.add("lr", 2)
     with pytest.raises(ConfigError, match="gamma has no value"):
         grid.add("gamma", [])
-    with pytest.raises(ConfigError, match="num_cpu"):
+    with pytest.raises(ConfigError, match="num_cpu=4: must be 1"):
         grid.run(lambda **_: None, num_cpu=4)

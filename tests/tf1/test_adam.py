@@ -1,4 +1,4 @@
-"""Adam in the graph: PyTorch's place for epsilon, and its bias corrections."""
+"""Adam in the graph: epsilon and bias corrections as in PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def graph_steps(gradients: Any, dtype: str) -> list[float]:
     with tf.Graph().as_default(), tf.Session() as session:
         w = tf.get_variable("w", (1,), dtype, tf.zeros_initializer(), use_resource=True)
         gradient = tf.placeholder(dtype, ())
-        step = Adam("adam", [w], LR).minimise(gradient * w[0])
+        step = Adam("adam", [w], LR).minimize(gradient * w[0])
         session.run(tf.global_variables_initializer())
         values = []
         for value in gradients:
@@ -32,10 +32,10 @@ def graph_steps(gradients: Any, dtype: str) -> list[float]:
 def torch_steps(gradients: Any) -> list[float]:
     """The same in torch, in float64."""
     w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    optimiser, values = torch.optim.Adam([w], lr=LR), []
+    optimizer, values = torch.optim.Adam([w], lr=LR), []
     for value in gradients:
         w.grad = torch.full_like(w, value)
-        optimiser.step()
+        optimizer.step()
         values.append(w.item())
     return values
 
@@ -61,7 +61,7 @@ def test_only_its_variables_move() -> None:
         w = tf.get_variable("w", (), tf.float32, tf.ones_initializer(), use_resource=True)
         other = tf.get_variable("other", (), tf.float32, tf.ones_initializer(), use_resource=True)
         unused = tf.get_variable("unused", (), tf.float32, tf.ones_initializer(), use_resource=True)
-        step = Adam("adam", [w, unused], LR).minimise(w * other)
+        step = Adam("adam", [w, unused], LR).minimize(w * other)
         session.run(tf.global_variables_initializer())
         session.run(step)
         assert session.run(w) == pytest.approx(1 - LR)

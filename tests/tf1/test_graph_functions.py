@@ -1,4 +1,4 @@
-"""Graph functions at the door: the documented networks, users' own, and what is refused."""
+"""Graph functions: the default networks, users' own, and the checks of both."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import LAYOUT, graph_learner
+from graphs import GraphLearner
 from gymnasium.spaces import Box
-from helpers import random_block
+from helpers import random_batches
 
 from spinup.errors import ConfigError
 from spinup.tf1.networks import ACTIVATIONS, LOG_STD_MAX, mlp_actor_critic
@@ -20,7 +20,7 @@ tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed").com
 
 
 def users(x: Any, a: Any, action_space: Any, width: int = 8, fault: str = "") -> Any:
-    """A user's function that knows nothing of ours and draws in the graph; `fault` puts a mistake in."""
+    """A user's function that uses nothing of the package and draws in the graph; `fault` is a mistake in it."""
     act_dim = a.shape.as_list()[-1]
 
     def linear(h: Any, size: int, name: str) -> Any:
@@ -48,9 +48,9 @@ def users(x: Any, a: Any, action_space: Any, width: int = 8, fault: str = "") ->
 
 def test_a_users_function_trains_and_repeats() -> None:
     def trained(seed: int) -> Any:
-        learner = graph_learner(actor_critic=users, kwargs={"width": 6}, seed=seed)
+        learner = GraphLearner(actor_critic=users, kwargs={"width": 6}, seed=seed)
         before = learner.state_dict()["variables"]
-        metrics = [learner.update(random_block(LAYOUT, 10, seed=k)) for k in range(2)]
+        metrics = [learner.update(random_batches(count=10, seed=k)) for k in range(2)]
         after = learner.state_dict()["variables"]
         changed = {name for name, value in after.items() if np.any(value != before[name])}
         assert {"main/pi/mean", "main/q1/hidden", "main/q2/value", "target/q1/value"} <= changed
@@ -70,10 +70,10 @@ def test_the_example_of_the_documents_trains_and_resumes_exactly() -> None:
     example = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[0]
     namespace: dict[str, Any] = {}
     exec(example, namespace)
-    learners = [graph_learner(actor_critic=namespace["my_actor_critic"], kwargs={"width": 6}) for _ in "ab"]
-    learners[0].update(random_block(LAYOUT, 3))
+    learners = [GraphLearner(actor_critic=namespace["my_actor_critic"], kwargs={"width": 6}) for _ in "ab"]
+    learners[0].update(random_batches(count=3))
     learners[1].load_state_dict(learners[0].state_dict())
-    first, other = (learner.update(random_block(LAYOUT, 3, seed=1)) for learner in learners)
+    first, other = (learner.update(random_batches(count=3, seed=1)) for learner in learners)
     for key, value in first.items():
         assert np.isfinite(value).all() == (key != "TargetEntropy")
         np.testing.assert_array_equal(value, other[key], err_msg=key)
@@ -84,31 +84,34 @@ def test_the_example_of_the_documents_trains_and_resumes_exactly() -> None:
     [
         ("q shape", r"users: q1 has shape \(1, 1\) for a batch of 1, and must have \(1,\); flatten"),
         ("squeeze", r"users: q1 has shape \(\) for a batch of 1, and must have \(1,\); flatten"),
-        ("scope", "users makes no variables in the scope 'pi': wrap"),
-        ("outside", "users makes main/encoder/scale:0 outside pi, q1 and q2"),
-        ("new variables", r"users makes .*tf.get_variable"),
+        ("scope", "users creates no variables in the scope 'pi': wrap"),
+        (
+            "outside",
+            "users creates main/encoder/scale:0 outside the scopes pi, q1 and q2, where .*: create it in one",
+        ),
+        ("new variables", r"users creates variables at each call, such as .*: use tf.get_variable"),
         ("no gradient", "users: pi has no gradient"),
         ("four", "users must return the five tensors mu, pi, logp_pi, q1, q2"),
     ],
 )
 def test_faults_are_named_in_one_line(fault: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
-        graph_learner(actor_critic=users, kwargs={"fault": fault})
+        GraphLearner(actor_critic=users, kwargs={"fault": fault})
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
-        ({"noise": 1}, "ac_kwargs has 'noise': leave it out"),
-        ({"action_space": 1}, "ac_kwargs has 'action_space': leave it out"),
+        ({"noise": 1}, "ac_kwargs has 'noise': leave it out, the run sets it"),
+        ({"action_space": 1}, "ac_kwargs has 'action_space': leave it out, the run sets it"),
         ({"activation": "torch.nn.ELU"}, "activation='torch.nn.ELU' is not one of .*, did you mean 'elu'"),
         ({"hidden": (8,)}, "mlp_actor_critic failed: TypeError: .*hidden"),
     ],
 )
 def test_wrong_arguments_are_named_in_one_line(kwargs: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
-        graph_learner(kwargs=kwargs)
+        GraphLearner(kwargs=kwargs)
     assert "\n" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""sac_tf1 from outside: the signature, whole runs, the command line, and life without TensorFlow."""
+"""sac_tf1: the signature, whole runs, the command line, and the behavior without TensorFlow."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_the_signature_is_that_of_sac_pytorch() -> None:
         assert one.default == other.default or one.name == "actor_critic"
     extra = {p.name: (p.default, p.kind) for p in ours[19:]}
     also = {p.name: (p.default, p.kind) for p in theirs[19:]}
-    assert set(also) - set(extra) == {"engine", "device", "variant"} & set(also)
+    assert set(also) - set(extra) == {"engine", "device", "variant", "critics", "target_critics"}
     assert all(also[name] == value for name, value in extra.items())
     with pytest.raises(TypeError, match="engine"):
-        spinup.sac_tf1(Point, engine="fused")
+        spinup.sac_tf1(Point, engine="native")
 
 
 @needs_tf
@@ -92,14 +92,14 @@ def outcome(folder: Path) -> tuple[Any, bytes]:
 
 
 @needs_tf
-@pytest.mark.parametrize("alpha", [0.2, "auto"])
-def test_a_run_stopped_and_resumed_is_the_run_that_never_stopped(tmp_path: Path, alpha: Any) -> None:
-    train(tmp_path / "whole", epochs=3, alpha=alpha)
-    train(tmp_path / "first", epochs=1, alpha=alpha)
-    path, rows = train(tmp_path / "first", epochs=3, alpha=alpha, resume=True)
+@pytest.mark.parametrize("given", [{}, {"alpha": "auto"}, {"n_step": 3, "num_envs": 2}])
+def test_a_run_stopped_and_resumed_is_the_run_that_never_stopped(tmp_path: Path, given: Any) -> None:
+    train(tmp_path / "whole", epochs=3, **given)
+    train(tmp_path / "first", epochs=1, **given)
+    path, rows = train(tmp_path / "first", epochs=3, **given, resume=True)
     assert path == str(tmp_path / "first/tf1_save")
     assert outcome(tmp_path / "first") == outcome(tmp_path / "whole")
-    path, rows = train(tmp_path / "first", epochs=3, alpha=alpha, resume=True)
+    path, rows = train(tmp_path / "first", epochs=3, **given, resume=True)
     assert (path, len(rows)) == (str(tmp_path / "first/tf1_save"), 3)
 
 
@@ -141,7 +141,7 @@ def test_the_command_line_trains_and_tests_by_mu(
     np.testing.assert_array_equal(act(np.ones(3, np.float32)), mu[0])
     assert main(["sac_tf1", "--env", "Pendulum-v1", "--act", "torch.nn.ELU"]) == 2
     assert "did you mean 'elu'" in capfd.readouterr().err
-    assert main(["sac_tf1", "--env", "Pendulum-v1", "--engine", "fused"]) == 2
+    assert main(["sac_tf1", "--env", "Pendulum-v1", "--engine", "native"]) == 2
     assert "unknown flag --engine" in capfd.readouterr().err
 
 

@@ -1,57 +1,84 @@
-"""The compile engine: torch.compile around the whole of `EagerLearner.step`, for any actor-critic.
+"""The compile engine: torch.compile applied to the whole of `gradient_step`.
 
-One graph holds the losses, their gradients, Adam, alpha and polyak averaging: a graph break is refused, as
-what falls out of a graph is where a compiled update silently becomes something else.
+One graph holds the losses, their gradients, Adam, alpha and polyak averaging. A graph break is an error,
+since code outside a graph is where a compiled update can silently compute something else.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spinup.config import SACConfig
 from spinup.errors import ConfigError
-from spinup.pytorch.agent import EagerLearner, Float, LearnedAlpha, Objective, Save, split
-from spinup.pytorch.engines.wrapped import WrappedLearner, adopt_state
-from spinup.pytorch.state_arrays import Optimiser
-from spinup.replay.storage import Block
+from spinup.interfaces import Metrics
+from spinup.pytorch.agent import Agent, Optimizers
+from spinup.pytorch.engines.eager import gradient_step, unstacked
+from spinup.pytorch.engines.engine import Engine, Supported, unsupported_by
+from spinup.pytorch.networks.actor_critic import (
+    DiscreteMLPActorCritic,
+    MLPActorCritic,
+    MLPValueActorCritic,
+)
+from spinup.pytorch.variants.discrete import DiscreteSACObjective
+from spinup.pytorch.variants.objective import Batch, Objective
+from spinup.pytorch.variants.sac import SACObjective
+from spinup.pytorch.variants.sac_v1 import SACv1Objective
+from spinup.replay.transition import Batches
 
 _TRACE_AUTOGRAD = "trace_autograd_ops"  # lets torch.autograd.grad be part of a graph
+# What holds for any engine that runs `gradient_step` by other means than Python.
+TRACED_NETWORKS = (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic)
+TRACED_OBJECTIVES = (SACObjective, DiscreteSACObjective, SACv1Objective)
+TRACED_FIELDS = frozenset(
+    {"obs", "action", "reward", "discount", "next_obs", "weight", "noise", "critic_subset"}
+)
+TRACED_OPTIONS = frozenset({"critics", "target_critics", "lr", "polyak", "alpha", "target_entropy"})
 
 
-class CompiledLearner(WrappedLearner):
-    """A learner whose update is compiled at its first call, which takes about half a minute."""
+@final
+class CompileEngine(Engine):
+    """The compiled update; its first call takes about half a minute."""
 
-    def __init__(
-        self, ac: nn.Module, objective: Objective, config: SACConfig, target_entropy: float, save: Save
-    ) -> None:
-        self.eager = eager = EagerLearner(ac, objective, config, target_entropy, save)
-        self._adams = [TraceableAdam(eager.pi_optimiser), TraceableAdam(eager.critic_optimiser)]
-        eager.pi_optimiser, eager.critic_optimiser = self._adams
-        if isinstance(eager.temperature, LearnedAlpha):
-            self._adams.append(TraceableAdam(eager.temperature.optimiser))
-            eager.temperature.optimiser = self._adams[-1]
-        # A user's policy that draws from torch's generator shall draw what it draws uncompiled.
-        options: dict[str, Any] = {"fallback_random": True}
-        self._step = torch.compile(eager.step, fullgraph=True, dynamic=False, options=options)
+    name: ClassVar[str] = "compile"
+    description: ClassVar[str] = "torch.compile; the first update takes half a minute"
+    supported: ClassVar[Supported] = Supported(
+        TRACED_NETWORKS,
+        TRACED_OBJECTIVES,
+        TRACED_FIELDS,
+        TRACED_OPTIONS,
+        ("cpu", "cuda"),
+        traces_modules=True,
+    )
 
-    def adopt(self) -> None:
-        for optimiser in self._adams:
-            optimiser.adopt()
+    def __init__(self, objective: Objective) -> None:
+        super().__init__(objective)
+        self._agent: Agent | None = None
+        self._step: Callable[[Batch], dict[str, Tensor]]
 
-    def update(self, block: Block) -> dict[str, Float]:
-        """One gradient step per batch; metrics of all n, brought to the host once."""
-        like = self.eager.objective.critic_params[0]
-        rows, noise = (torch.as_tensor(x).to(like.device, like.dtype) for x in (block.rows, block.noise))
+    @classmethod
+    def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
+        if reason := unsupported_by(cls.supported, cls.name, agent, objective, fields):
+            return reason
+        if _TRACE_AUTOGRAD not in torch._dynamo.config.get_config_copy():
+            return f"torch {torch.__version__} cannot compile a gradient into a graph"
+        compilers = [os.environ.get("CXX"), "g++", "clang++", "cl"]
+        if not any(shutil.which(name) for name in compilers if name):
+            return "no C++ compiler is installed"
+        return None
+
+    def update(self, agent: Agent, batches: Batches) -> Metrics:
+        if self._agent is not agent:
+            self._agent, self._step = agent, self._compile(agent)
         steps: list[dict[str, Tensor]] = []
         try:
             with torch._dynamo.config.patch({_TRACE_AUTOGRAD: True}):
-                for r, x in zip(rows, noise, strict=True):
-                    steps.append(self._step(split(r, x, block.layout)))
+                for batch in unstacked(agent.to_tensors(batches)):
+                    steps.append(self._step(batch))
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = " ".join(str(error).split("\n")[:2]).strip()
             raise ConfigError(
@@ -59,45 +86,38 @@ class CompiledLearner(WrappedLearner):
             ) from error
         return {key: torch.stack([m[key] for m in steps]).cpu().numpy() for key in steps[0]}
 
+    def _compile(self, agent: Agent) -> Callable[[Batch], dict[str, Tensor]]:
+        objective = self.objective
+        optimizers = Optimizers(*(o and TraceableAdam(o) for o in agent.optimizers))
+
+        def step(batch: Batch) -> dict[str, Tensor]:
+            return gradient_step(agent, objective, batch, optimizers)
+
+        # A user's policy that draws from torch's generator must draw what it draws uncompiled.
+        options: dict[str, Any] = {"fallback_random": True}
+        return torch.compile(step, fullgraph=True, dynamic=False, options=options)
+
 
 class TraceableAdam:
-    """The steps of a torch.optim.Adam, whose own `step` breaks graphs, written out for the compiler to fuse.
+    """The step of a torch.optim.Adam on that optimizer's own state, in operations that the compiler fuses.
 
-    The state stays in the optimiser given, in tensors that stay in place. Steps are counted in float64,
-    since the bias corrections 1 - beta^t lose half of float32's digits in the first steps. All state is
-    held in vectors, never in 0-dim tensors: torch 2.13 compiles a 0-dim float64 input into a number and
-    drops what is written to it.
+    torch's own `step` breaks graphs. The bias corrections 1 - beta^t are computed in float64, since in
+    float32 they lose half of their digits in the first steps. All state is passed as vectors: torch 2.13
+    may compile a 0-dim input into a constant and drop what is written to it.
     """
 
-    def __init__(self, optimiser: Optimiser) -> None:
-        self._optimiser = optimiser
-        (group,) = optimiser.param_groups
+    def __init__(self, optimizer: torch.optim.Adam) -> None:
+        (group,) = optimizer.param_groups
         self._params, self._lr, (self._beta1, self._beta2) = group["params"], group["lr"], group["betas"]
         self._eps = group["eps"]
-        self._first = [p.detach().new_zeros(p.numel()) for p in self._params]
-        self._second = [p.detach().new_zeros(p.numel()) for p in self._params]
-        self._steps = [p.detach().new_zeros(1, dtype=torch.float64) for p in self._params]
-        self.adopt()
-
-    @property
-    def state(self) -> Any:
-        """Moments and step counts by parameter."""
-        return self._optimiser.state
-
-    @property
-    def param_groups(self) -> Any:
-        """Parameters and their settings."""
-        return self._optimiser.param_groups
-
-    def adopt(self) -> None:
-        """Take over the state that was loaded."""
-        for p, m, v, t in zip(self._params, self._first, self._second, self._steps, strict=True):
-            ours = {"step": t.view(()), "exp_avg": m.view(p.shape), "exp_avg_sq": v.view(p.shape)}
-            adopt_state(self._optimiser, p, ours)
+        states = [optimizer.state[p] for p in self._params]
+        self._first = [state["exp_avg"].view(-1) for state in states]
+        self._second = [state["exp_avg_sq"].view(-1) for state in states]
+        self._steps = [state["step"].view(1) for state in states]
 
     @torch.no_grad()
     def step(self) -> None:
-        """One step (Kingma & Ba 2015, algorithm 1); a parameter without a gradient stays as it is."""
+        """One step (Kingma & Ba 2015, algorithm 1); a parameter without a gradient is left unchanged."""
         for p, m, v, t in zip(self._params, self._first, self._second, self._steps, strict=True):
             if p.grad is None:
                 continue
@@ -105,24 +125,7 @@ class TraceableAdam:
             t.add_(1.0)
             m.lerp_(g, 1.0 - self._beta1)
             v.mul_(self._beta2).addcmul_(g, g, value=1.0 - self._beta2)
-            spread = v.sqrt() / (1.0 - self._beta2**t).sqrt().to(v.dtype) + self._eps
-            rate = (self._lr / (1.0 - self._beta1**t)).to(m.dtype)
+            steps = t.double()
+            spread = v.sqrt() / (1.0 - self._beta2**steps).sqrt().to(v.dtype) + self._eps
+            rate = (self._lr / (1.0 - self._beta1**steps)).to(m.dtype)
             p.sub_((rate * m / spread).view(p.shape))
-
-    def state_dict(self) -> dict[str, Any]:
-        """As torch.optim.Optimizer."""
-        return self._optimiser.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch.optim.Optimizer; call `adopt` after it."""
-        self._optimiser.load_state_dict(state_dict)
-
-
-def why_not_compiled(ac: nn.Module, objective: Objective) -> str | None:
-    """What the compile engine lacks here, in a few words; None where it applies."""
-    if _TRACE_AUTOGRAD not in torch._dynamo.config.get_config_copy():
-        return f"torch {torch.__version__} cannot compile a gradient into a graph"
-    compilers = [os.environ.get("CXX"), "g++", "clang++", "cl"]
-    if not any(shutil.which(name) for name in compilers if name):
-        return "no C++ compiler is installed"
-    return None

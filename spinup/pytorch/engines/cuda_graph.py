@@ -1,34 +1,40 @@
-"""The cuda_graph engine: a block of updates captured once as a CUDA graph, then replayed.
+"""The cuda_graph engine: a block of gradient steps captured once as a CUDA graph, then replayed.
 
 On a GPU the kernels of one update take less time than Python needs to launch them. A graph launches all
-kernels of a block at once, from and into buffers that stay in place. What is captured is the fused
-engine's arithmetic where it covers the networks, else the eager learner's.
+kernels of a block at once, from and into buffers that stay in place. What is captured is `gradient_step`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spinup.config import SACConfig
 from spinup.errors import ConfigError
-from spinup.pytorch.agent import EagerLearner, Float, Objective, Save
-from spinup.pytorch.engines.fused import FusedLearner, why_not_formulas
-from spinup.pytorch.engines.wrapped import WrappedLearner, adopt_state, optimisers
+from spinup.interfaces import Metrics
+from spinup.pytorch.agent import Agent
+from spinup.pytorch.engines.compile import (
+    TRACED_FIELDS,
+    TRACED_NETWORKS,
+    TRACED_OBJECTIVES,
+    TRACED_OPTIONS,
+)
+from spinup.pytorch.engines.eager import gradient_steps
+from spinup.pytorch.engines.engine import Engine, Supported, unsupported_by
 from spinup.pytorch.torch_settings import preserved_generators
-from spinup.replay.storage import Block, Layout
+from spinup.pytorch.variants.objective import Objective
+from spinup.replay.transition import Batches
 
-LONGEST = 50  # gradient steps in one graph; a longer block replays it several times
+MAX_STEPS = 50  # gradient steps in one graph; a longer block replays it several times
 
 
 class Capturer(Protocol):
-    """How a piece of work becomes something to replay."""
+    """How work on fixed buffers becomes something that can be replayed."""
 
     def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
-        """Run `work` once, such that libraries have set themselves up; returns its result."""
+        """Run `work` once, so that libraries initialize themselves; returns its result."""
         ...
 
     def capture(self, work: Callable[[], object]) -> Callable[[], object]:
@@ -57,66 +63,45 @@ class CudaCapturer:
 
 
 class Captured(NamedTuple):
-    """A graph and its buffers: inputs to fill, what to call, the metrics packed into one vector."""
+    """A graph and its buffers: inputs to fill, what to call, the metrics packed into one array."""
 
-    rows: Tensor
-    noise: Tensor
+    inputs: dict[str, Tensor]
     replay: Callable[[], object]
     packed: Tensor
 
 
-class CudaGraphLearner(WrappedLearner):
-    """A learner whose blocks run as CUDA graphs, with one synchronisation each.
+@final
+class CudaGraphEngine(Engine):
+    """Blocks of updates as CUDA graphs, with one synchronization each.
 
     Args:
-        ac, objective, config, target_entropy, save: those of EagerLearner.
+        objective: the losses.
         capturer: how graphs are made.
     """
 
-    def __init__(
-        self,
-        ac: nn.Module,
-        objective: Objective,
-        config: SACConfig,
-        target_entropy: float,
-        save: Save,
-        capturer: Capturer | None = None,
-    ) -> None:
-        arguments = (ac, objective, config, target_entropy, save)
-        self._inner: FusedLearner | EagerLearner
-        if why_not_formulas(ac, objective) is None:
-            self._inner = FusedLearner(*arguments)  # type: ignore[arg-type]
-            self.eager = self._inner.eager
-        else:
-            self._inner = self.eager = EagerLearner(*arguments)
+    name: ClassVar[str] = "cuda_graph"
+    description: ClassVar[str] = "blocks of updates as CUDA graphs"
+    supported: ClassVar[Supported] = Supported(
+        TRACED_NETWORKS, TRACED_OBJECTIVES, TRACED_FIELDS, TRACED_OPTIONS, ("cuda",), traces_modules=True
+    )
+
+    def __init__(self, objective: Objective, capturer: Capturer | None = None) -> None:
+        super().__init__(objective)
         self._capturer = capturer or CudaCapturer()
+        self._agent: Agent | None = None
+        self._graphs: dict[torch.Size, Captured] = {}
         self._shapes: dict[str, tuple[torch.dtype, torch.Size]] = {}
-        self.adopt()
 
-    def adopt(self) -> None:
-        """Forget the graphs, which hold the addresses of the state before it was loaded."""
-        self._graphs: dict[tuple[int, ...], Captured] = {}
-        if isinstance(self._inner, FusedLearner):
-            self._inner.adopt()
-            return
-        for optimiser in optimisers(self.eager):
-            for group in optimiser.param_groups:
-                group["capturable"] = group["params"][0].is_cuda
-                for p in group["params"]:
-                    zeros = {
-                        key: torch.zeros_like(p, requires_grad=False) for key in ("exp_avg", "exp_avg_sq")
-                    }
-                    step = torch.zeros((), dtype=torch.float32, device=p.device)
-                    adopt_state(optimiser, p, {"step": step, **zeros})
+    @classmethod
+    def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
+        return unsupported_by(cls.supported, cls.name, agent, objective, fields)
 
-    def update(self, block: Block) -> dict[str, Float]:
-        """One gradient step per batch; all metrics come to the host in one copy."""
-        like = self.eager.objective.critic_params[0]
-        rows, noise = (torch.as_tensor(x).to(like.device, like.dtype) for x in (block.rows, block.noise))
-        packed = [
-            self._replay(r, x, block.layout)
-            for r, x in zip(torch.split(rows, LONGEST), torch.split(noise, LONGEST), strict=True)
-        ]
+    def update(self, agent: Agent, batches: Batches) -> Metrics:
+        if self._agent is not agent:
+            self._agent, self._graphs = agent, {}
+        tensors = agent.to_tensors(batches)
+        chunks = zip(*(torch.split(values, MAX_STEPS) for values in tensors.values()), strict=True)
+        packed = [self._replay(agent, dict(zip(tensors, chunk, strict=True))) for chunk in chunks]
         host = torch.cat(packed, 1).cpu()
         columns = torch.split(host, [shape.numel() for _, shape in self._shapes.values()])
         return {
@@ -124,51 +109,39 @@ class CudaGraphLearner(WrappedLearner):
             for part, (key, (dtype, shape)) in zip(columns, self._shapes.items(), strict=True)
         }
 
-    def _replay(self, rows: Tensor, noise: Tensor, layout: Layout) -> Tensor:
+    def _replay(self, agent: Agent, batches: dict[str, Tensor]) -> Tensor:
         """The metrics of some batches, packed: one column per gradient step."""
-        if rows.shape not in self._graphs:
-            self._graphs[rows.shape] = self._capture(rows, noise, layout)
-        graph = self._graphs[rows.shape]
-        graph.rows.copy_(rows)
-        graph.noise.copy_(noise)
+        shape = batches["action"].shape
+        if shape not in self._graphs:
+            self._graphs[shape] = self._capture(agent, batches)
+        graph = self._graphs[shape]
+        for name, buffer in graph.inputs.items():
+            buffer.copy_(batches[name])
         graph.replay()
         return graph.packed.clone()
 
-    def _capture(self, rows: Tensor, noise: Tensor, layout: Layout) -> Captured:
-        rows, noise = rows.clone(), noise.clone()
-        mutable = self._mutable()
-        before = [tensor.clone() for tensor in mutable]
+    def _capture(self, agent: Agent, batches: dict[str, Tensor]) -> Captured:
+        inputs = {name: values.clone() for name, values in batches.items()}
+        before = [(tensor, tensor.clone()) for tensor in agent.state_tensors()]
+
+        def work() -> Tensor:
+            return self._pack(agent, gradient_steps(agent, self.objective, inputs))
+
         try:
             with preserved_generators():
-                packed = self._capturer.warm_up(lambda: self._pack(self._inner.run(rows, noise, layout)))
-            for tensor, value in zip(mutable, before, strict=True):
+                packed = self._capturer.warm_up(work)
+            for tensor, value in before:
                 tensor.copy_(value)
-            replay = self._capturer.capture(
-                lambda: packed.copy_(self._pack(self._inner.run(rows, noise, layout)))
-            )
+            replay = self._capturer.capture(lambda: packed.copy_(work()))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(
                 f"engine='cuda_graph' cannot capture this actor-critic ({reason}): give engine='eager'"
             ) from error
-        return Captured(rows, noise, replay, packed)
+        return Captured(inputs, replay, packed)
 
-    def _pack(self, metrics: dict[str, Tensor]) -> Tensor:
+    def _pack(self, agent: Agent, metrics: dict[str, Tensor]) -> Tensor:
         """All metrics of n steps in one array (values, n)."""
         self._shapes = {key: (value.dtype, value.shape[1:]) for key, value in metrics.items()}
-        like = self.eager.objective.critic_params[0]
-        return torch.cat([value.to(like.dtype).reshape(len(value), -1).T for value in metrics.values()])
-
-    def _mutable(self) -> list[Tensor]:
-        """Every tensor that an update changes."""
-        tensors = [*self.eager.ac.state_dict().values(), *self.eager.objective.targets.state_dict().values()]
-        for optimiser in optimisers(self.eager):
-            tensors += [p.data for group in optimiser.param_groups for p in group["params"]]
-            tensors += [tensor for state in optimiser.state.values() for tensor in state.values()]
-        return tensors
-
-
-def why_not_cuda_graph(ac: nn.Module, objective: Objective) -> str | None:
-    """What the cuda_graph engine lacks here, in a few words; None where it applies."""
-    device = objective.critic_params[0].device
-    return None if device.type == "cuda" else f"the device is {device}, not cuda"
+        flat = [value.to(agent.like.dtype).reshape(len(value), -1).T for value in metrics.values()]
+        return torch.cat(flat)

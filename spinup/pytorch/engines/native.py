@@ -1,150 +1,225 @@
-"""The native engine: the fused engine's update as machine code, compiled for the sizes of the run.
+"""The native engine: the update of the default networks as machine code, compiled for the run's sizes.
 
-csrc/update.cpp computes what `FusedLearner.step` computes, on the same memory, a whole block in one call.
-Torch's products of a hundred rows run far below what a core can do, and between them lie a hundred small
-operations; here sizes are constants, products end in what follows them, and two threads share each step.
+csrc/ computes the gradients of the losses in closed form, a whole block of updates per call, on the agent's
+own tensors. It uses torch only for tensor storage.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
-from spinup.config import SACConfig
-from spinup.pytorch.agent import Float, Objective, Save, SoftQ
-from spinup.pytorch.engines.fused import ExplicitAlpha, FusedLearner, why_not_fused
-from spinup.pytorch.engines.fused_math import AdamGroup
-from spinup.pytorch.engines.fused_memory import block_metrics, linear_layers
-from spinup.pytorch.engines.native_build import build, why_no_compiler
-from spinup.pytorch.engines.wrapped import WrappedLearner
-from spinup.pytorch.networks.actor_critic import LOG_STD_MAX, LOG_STD_MIN, MLPActorCritic
-from spinup.replay.storage import Block
+from spinup.interfaces import Metrics
+from spinup.pytorch import losses
+from spinup.pytorch.agent import Agent
+from spinup.pytorch.engines.engine import Engine, Supported, unsupported_by
+from spinup.pytorch.engines.native_build import build, missing_compiler
+from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.networks.actors import LOG_STD_MAX, LOG_STD_MIN, SquashedGaussianActor
+from spinup.pytorch.networks.mlp import MLPQFunction
+from spinup.pytorch.variants.objective import Objective
+from spinup.pytorch.variants.sac import SACObjective
+from spinup.replay.transition import Batches
 
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
-_ARRAYS = (
-    *("rows", "noise", "center", "half", "low", "high", "fixed_alpha"),
-    *("pi", "pi_m", "pi_v", "q", "q_m", "q_v", "target", "log_alpha", "alpha_m", "alpha_v"),
-    *("pi_steps", "q_steps", "alpha_steps", "logp", "q_out", "error", "q_pi", "alpha", "room"),
-)
-_NUMBERS = ("lr", "gamma", "polyak", "target_entropy", "log_std_min", "log_std_max")
+_BATCH = ("obs", "action", "reward", "discount", "next_obs", "noise")
+# Fields of the struct `Arguments` in csrc/step.h; a test compares their names and offsets.
+_BOUNDS = ("center", "half_range", "low", "high")
+_TABLES = ("pi", "pi_m", "pi_v", "q", "q_m", "q_v", "target")
+_ALPHA = ("fixed_alpha", "log_alpha", "alpha_m", "alpha_v")
+_OUTPUTS = ("log_prob", "q_out", "target_out", "q_pi", "alpha")
+_NUMBERS = (
+    "lr", "polyak", "target_entropy", "log_std_min", "log_std_max", "pi_steps", "q_steps", "alpha_steps",
+)  # fmt: skip
 
 
 class Arguments(ctypes.Structure):
     """The struct of that name in csrc/step.h, field by field."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in _ARRAYS),
+        *((name, ctypes.c_void_p) for name in (*_BATCH, *_BOUNDS, *_TABLES, *_ALPHA, *_OUTPUTS, "workspace")),
         *((name, ctypes.c_double) for name in _NUMBERS),
         *((name, ctypes.c_long) for name in ("n", "threads")),
     ]
 
 
 class Kernel(NamedTuple):
-    """Machine code for one batch size, and room for its intermediate values."""
+    """Machine code for one set of sizes, and memory for its intermediate values."""
 
     update: Any
-    room: Tensor
+    workspace: Tensor
 
 
-class NativeLearner(WrappedLearner):
-    """The default actor-critic's update on the CPU. Arguments are those of EagerLearner.
+@final
+class NativeEngine(Engine):
+    """MLPActorCritic with ReLU on the CPU. The first run with given sizes compiles for some seconds."""
 
-    The first one of its sizes on a machine takes some seconds to compile.
+    name: ClassVar[str] = "native"
+    description: ClassVar[str] = "machine code compiled for these sizes"
+    supported: ClassVar[Supported] = Supported(
+        (MLPActorCritic,),
+        (SACObjective,),
+        frozenset(_BATCH),
+        frozenset({"lr", "polyak", "alpha", "target_entropy"}),
+        ("cpu",),
+    )
 
-    Raises:
-        ConfigError: if it cannot be compiled.
-    """
+    def __init__(self, objective: Objective) -> None:
+        super().__init__(objective)
+        self._kernels: dict[Any, Kernel] = {}
 
-    def __init__(
-        self, ac: MLPActorCritic, objective: SoftQ, config: SACConfig, target_entropy: float, save: Save
-    ) -> None:
-        self.fused = FusedLearner(ac, objective, config, target_entropy, save)
-        self.eager = self.fused.eager
-        self._ac, self._config, self._target_entropy = ac, config, target_entropy
-        self._kernels = dict[int, Kernel]()
-        self._kernel(config.batch_size)  # what cannot be compiled is refused now
+    @classmethod
+    def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
+        return (
+            unsupported_by(cls.supported, cls.name, agent, objective, fields)
+            or _unsupported_layers(agent.ac)
+            or missing_compiler()
+        )
 
-    def adopt(self) -> None:
-        self.fused.adopt()
+    def prepare(self, agent: Agent, batch_size: int) -> None:
+        self._kernel(agent, batch_size)
 
-    def update(self, block: Block) -> dict[str, Float]:
-        """One gradient step per batch, all in one call; metrics of all n."""
-        like = self.fused.critic_group.params
-        rows, noise = (torch.as_tensor(x).to(like.dtype).contiguous() for x in (block.rows, block.noise))
-        n, batch = rows.shape[:2]
-        kernel = self._kernel(batch)
-        logp, q_pi, alpha = like.new_empty(n, batch), like.new_empty(n, batch), like.new_empty(n)
-        q, error = like.new_empty(n, 2, batch), like.new_empty(n, 2, batch)
-        logged = {"logp": logp, "q_out": q, "error": error, "q_pi": q_pi, "alpha": alpha}
-        tensors = {**self._state(), **logged, "rows": rows, "noise": noise, "room": kernel.room}
-        config = self._config
+    def update(self, agent: Agent, batches: Batches) -> Metrics:
+        tensors = {name: values.contiguous() for name, values in agent.to_tensors(batches).items()}
+        n, batch_size = tensors["reward"].shape
+        kernel, new = self._kernel(agent, batch_size), agent.like.detach().new_empty
+        logged = {
+            "log_prob": new(n, batch_size), "q_out": new(2, n, batch_size), "target_out": new(n, batch_size),
+            "q_pi": new(n, batch_size), "alpha": new(n),
+        }  # fmt: skip
+        actor, critic, temperature = agent.optimizers.actor, agent.optimizers.critic, agent.temperature
+        target = [p for layer in _critic_layers(agent.networks.target) for p in (layer.weight, layer.bias)]
+        tables = {
+            **_parameter_tables("pi", _actor_layers(agent.ac), actor),
+            **_parameter_tables("q", _critic_layers(agent.networks.critics), critic),
+            "target": _table(target),
+        }
+        steps = {"pi_steps": _steps(actor), "q_steps": _steps(critic)}
+        tensors |= logged | {name: getattr(agent.ac.pi, name) for name in _BOUNDS}
+        tensors |= {"workspace": kernel.workspace, "fixed_alpha": temperature.value()}
+        if temperature.log_alpha is not None:
+            state = agent.optimizers.alpha.state[temperature.log_alpha]
+            tensors |= {"log_alpha": temperature.log_alpha, "alpha_m": state["exp_avg"]}
+            tensors |= {"alpha_v": state["exp_avg_sq"]}
+            steps["alpha_steps"] = _steps(agent.optimizers.alpha)
         arguments = Arguments(
             **{name: tensor.data_ptr() for name, tensor in tensors.items()},
-            **{name: getattr(config, name) for name in ("lr", "gamma", "polyak")},
-            target_entropy=self._target_entropy,
+            **{name: ctypes.addressof(table) for name, table in tables.items()},
+            **steps,
+            lr=agent.options.lr,
+            polyak=agent.options.polyak,
+            target_entropy=agent.options.target_entropy or 0.0,
             log_std_min=LOG_STD_MIN,
             log_std_max=LOG_STD_MAX,
             n=n,
             threads=min(2, torch.get_num_threads()),
         )
         kernel.update(ctypes.byref(arguments))
-        metrics = block_metrics(logp, q, error, q_pi, alpha, self.eager.target_entropy)
-        return {key: value.numpy() for key, value in metrics.items()}
+        for optimizer in filter(None, agent.optimizers):
+            for state in optimizer.state.values():
+                state["step"] += n
+        return {key: value.numpy() for key, value in _metrics(logged, temperature.target_entropy).items()}
 
-    def _state(self) -> dict[str, Tensor]:
-        """What a block reads and writes besides its batches, by the names of `Arguments`."""
-        fused, temperature = self.fused, self.fused.temperature
-        found = {
-            **{"center": fused.center, "half": fused.half_range, "low": fused.low, "high": fused.high},
-            **_group("pi", fused.policy_group),
-            **_group("q", fused.critic_group),
-            "target": fused.target_flat.values,
-        }
-        if isinstance(temperature, ExplicitAlpha):
-            group = temperature.group
-            found |= {"log_alpha": group.params, "alpha_m": group.exp_avg, "alpha_v": group.exp_avg_sq}
-            found["alpha_steps"] = group.steps
-        else:
-            found["fixed_alpha"] = temperature.value()
-        return found
-
-    def _kernel(self, batch: int) -> Kernel:
-        if batch not in self._kernels:
-            self._kernels[batch] = self._compile(batch)
-        return self._kernels[batch]
-
-    def _compile(self, batch: int) -> Kernel:
-        pi, like = self._ac.pi, self.fused.critic_group.params
-        hidden = linear_layers(pi.net), linear_layers(self._ac.q1.q)[:-1]
-        widths = [",".join(str(layer.out_features) for layer in layers) for layers in hidden]
-        act_dim, obs_dim = len(pi.center), hidden[0][0].in_features
-        library = build(
-            "update.cpp",
-            {
-                "SCALAR": _SCALARS[like.dtype],
-                "OBS": str(obs_dim),
-                "ACT": str(act_dim),
-                "BATCH": str(batch),
-                "PI_WIDTHS": widths[0],
-                "Q_WIDTHS": widths[1],
-            },
-        )
-        library.room.restype, library.update.restype = ctypes.c_long, None
-        return Kernel(library.update, like.new_zeros(library.room()))
+    def _kernel(self, agent: Agent, batch_size: int) -> Kernel:
+        ac: Any = agent.ac
+        pi, critic = ac.pi, _linear(ac.q1.q)
+        obs_dim, act_dim = _linear(pi.net)[0].in_features, len(pi.center)
+        widths = [[layer.out_features for layer in layers] for layers in (_linear(pi.net), critic[:-1])]
+        definitions = {
+            "SCALAR": _SCALARS[agent.like.dtype], "OBS": obs_dim, "ACT": act_dim, "BATCH": batch_size,
+            "PI_WIDTHS": ",".join(map(str, widths[0])), "Q_WIDTHS": ",".join(map(str, widths[1])),
+        }  # fmt: skip
+        key = tuple(definitions.values())
+        if key not in self._kernels:
+            library = build("update.cpp", {name: str(value) for name, value in definitions.items()})
+            library.workspace_size.restype, library.update.restype = ctypes.c_long, None
+            workspace = torch.zeros(library.workspace_size(), dtype=agent.like.dtype)
+            self._kernels[key] = Kernel(library.update, workspace)
+        return self._kernels[key]
 
 
-def _group(name: str, group: AdamGroup) -> dict[str, Tensor]:
+def _metrics(logged: dict[str, Tensor], target_entropy: Tensor) -> dict[str, Tensor]:
+    """What n eager steps log, from the values that the kernel wrote."""
+    log_prob, q, alpha = logged["log_prob"], logged["q_out"], logged["alpha"]
     return {
-        name: group.params,
-        f"{name}_m": group.exp_avg,
-        f"{name}_v": group.exp_avg_sq,
-        f"{name}_steps": group.steps,
+        "LossQ": losses.q_loss(q, logged["target_out"]),
+        "Q1Vals": q[0],
+        "Q2Vals": q[1],
+        "LossPi": losses.actor_loss(logged["q_pi"], log_prob, alpha[:, None]),
+        "LogPi": log_prob,
+        "Entropy": -log_prob.mean(-1),
+        "Alpha": alpha,
+        "TargetEntropy": target_entropy.expand(len(alpha)),
     }
 
 
-def why_not_native(ac: nn.Module, objective: Objective) -> str | None:
-    """What the native engine lacks here, in a few words; None where it applies."""
-    return why_not_fused(ac, objective) or why_no_compiler()
+def _linear(net: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in net.children() if isinstance(layer, nn.Linear)]
+
+
+def _actor_layers(ac: Any) -> list[nn.Linear]:
+    return [*_linear(ac.pi.net), ac.pi.mu_layer, ac.pi.log_std_layer]
+
+
+def _critic_layers(critics: Any) -> list[nn.Linear]:
+    return [layer for critic in critics for layer in _linear(critic.q)]
+
+
+def _parameter_tables(name: str, layers: list[nn.Linear], optimizer: torch.optim.Adam) -> dict[str, Any]:
+    """Pointers to weight and bias of each layer in turn, and to both moments of Adam in the same order."""
+    params = [p for layer in layers for p in (layer.weight, layer.bias)]
+    states = [optimizer.state[p] for p in params]
+    return {
+        name: _table(params),
+        f"{name}_m": _table([state["exp_avg"] for state in states]),
+        f"{name}_v": _table([state["exp_avg_sq"] for state in states]),
+    }
+
+
+def _table(tensors: list[Tensor]) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def _steps(optimizer: torch.optim.Adam) -> float:
+    return float(next(iter(optimizer.state.values()))["step"])
+
+
+def _unsupported_layers(ac: Any) -> str | None:
+    """Where the closed-form gradients are not those of `ac`, in a few words; None where they are."""
+    parts = {type(ac.pi): SquashedGaussianActor, type(ac.q1): MLPQFunction, type(ac.q2): MLPQFunction}
+    if any(got is not wanted for got, wanted in parts.items()):
+        return "a part of the actor-critic was replaced"
+    if not isinstance(ac.pi.log_std_layer, nn.Linear):
+        return "the log std does not depend on the state"
+    for net in (ac.pi.net, ac.q1.q, ac.q2.q):
+        kinds = [type(layer) for layer in net]
+        for kind in kinds:
+            if kind not in (nn.Linear, nn.ReLU):
+                return f"the activation is {kind.__name__}, not ReLU"
+        hidden = [nn.Linear, nn.ReLU] * (len(kinds) // 2)
+        if len(kinds) < 2 or kinds not in (hidden, [*hidden, nn.Linear]):
+            return "there is no hidden layer"
+    if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in ac.modules()):
+        return "a hook is registered on a network"
+    return _unsupported_parameters(ac)
+
+
+def _unsupported_parameters(ac: Any) -> str | None:
+    layers = [*_actor_layers(ac), *_critic_layers((ac.q1, ac.q2))]
+    expected = [p for layer in layers for p in (layer.weight, layer.bias)]
+    given = list(ac.parameters())
+    if len(given) != len(expected) or {id(p) for p in given} != {id(p) for p in expected}:
+        return "parameters are shared or were added"
+    shapes = [[layer.weight.shape for layer in _linear(critic.q)] for critic in (ac.q1, ac.q2)]
+    if shapes[0] != shapes[1] or ac.pi.mu_layer.weight.shape != ac.pi.log_std_layer.weight.shape:
+        return "the critics, or the policy's heads, differ in shape"
+    if not all(p.requires_grad for p in given):
+        return "a parameter is frozen"
+    if len({p.dtype for p in given}) > 1 or given[0].dtype not in _SCALARS:
+        return f"the parameters are {given[0].dtype}, not all float32 or all float64"
+    if not all(p.is_contiguous() for p in given):
+        return "a parameter is not contiguous"
+    return None

@@ -1,120 +1,79 @@
-"""The default networks: a squashed Gaussian policy and two critics."""
+"""The default actor-critics: continuous actions, discrete actions, and with a value network."""
 
 from __future__ import annotations
 
+import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spinup.pytorch.losses import squashed_gaussian
+from spinup.pytorch.networks.actors import CategoricalActor, SquashedGaussianActor
+from spinup.pytorch.networks.mlp import MLPDiscreteQFunction, MLPQFunction, MLPValueFunction
 
-LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
-
-
-def mlp(sizes: Sequence[int], activation: type[nn.Module], *, activate_last: bool = False) -> nn.Sequential:
-    """A multi-layer perceptron with an activation after every layer, the last one only if asked."""
-    layers: list[nn.Module] = []
-    for i in range(len(sizes) - 1):
-        layers.append(nn.Linear(sizes[i], sizes[i + 1]))
-        if activate_last or i < len(sizes) - 2:
-            layers.append(activation())
-    return nn.Sequential(*layers)
+Float = NDArray[np.float32]
 
 
-class FreeVector(nn.Module):
-    """A learned vector that does not depend on the input: state-independent log stds."""
+class _ActorCritic(nn.Module, abc.ABC):
+    """A policy `pi` and critics `q1`, `q2`, ..."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.value = nn.Parameter(torch.full((size,), -0.5))
+    pi: nn.Module
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The vector for each row of x: (..., size)."""
-        return self.value.expand(*x.shape[:-1], -1)
+    def _add_critics(self, count: int, make: Callable[[], nn.Module]) -> None:
+        for i in range(1, count + 1):
+            self.add_module(f"q{i}", make())
 
-
-class SquashedGaussianActor(nn.Module):
-    """tanh of a Gaussian, mapped affinely to the action space's bounds (equation 5).
-
-    The trunk's last hidden layer is activated too; two linear heads give mean and log std, the latter
-    clamped to [-20, 2]. Bounds may differ per dimension and need not be symmetric.
-    """
-
-    low: Tensor
-    high: Tensor
-    center: Tensor
-    half_range: Tensor
-
-    def __init__(
-        self,
-        obs_dim: int,
-        action_space: Box,
-        hidden_sizes: Sequence[int],
-        activation: type[nn.Module],
-        state_dependent_std: bool = True,
-    ) -> None:
-        super().__init__()
-        act_dim = math.prod(action_space.shape)
-        self.net = mlp([obs_dim, *hidden_sizes], activation, activate_last=True)
-        width = hidden_sizes[-1] if hidden_sizes else obs_dim
-        self.mu_layer = nn.Linear(width, act_dim)
-        self.log_std_layer = nn.Linear(width, act_dim) if state_dependent_std else FreeVector(act_dim)
-        low = torch.as_tensor(action_space.low, dtype=torch.float64).flatten()
-        high = torch.as_tensor(action_space.high, dtype=torch.float64).flatten()
-        for name, bound in (
-            ("low", low), ("high", high), ("center", (low + high) / 2), ("half_range", (high - low) / 2),
-        ):  # fmt: skip
-            self.register_buffer(name, bound.to(torch.get_default_dtype()), persistent=False)
-
-    def distribution(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log std of the Gaussian before squashing, each (..., act_dim)."""
-        h = self.net(obs)
-        return self.mu_layer(h), self.log_std_layer(h).clamp(LOG_STD_MIN, LOG_STD_MAX)
-
-    def to_env_units(self, squashed: Tensor) -> Tensor:
-        """Map (-1, 1) to [low, high] per dimension; clipped, as rounding can pass a bound by one ulp."""
-        return torch.clamp(self.center + self.half_range * squashed, self.low, self.high)
-
-    def forward(self, obs: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Sample actions by the reparameterisation of equation 5.
+    @torch.no_grad()
+    def act(self, obs: Tensor | Float, deterministic: bool = False) -> NDArray[Any]:
+        """Actions as numpy.
 
         Args:
-            obs: observations, (B, obs_dim).
-            noise: standard normal noise, (B, act_dim); drawn from torch's generator if absent.
+            obs: observations (B, obs_dim), or one of shape (obs_dim,); tensor or array.
+            deterministic: the most likely action (the squashed mean, if continuous) instead of a sample
+                from torch's generator.
 
         Returns:
-            Actions in the environment's units, (B, act_dim), and log pi in tanh space, (B,).
+            Continuous: float in the environment's units, (B, act_dim), or (act_dim,) for one observation.
+            Discrete: int64 indices, (B,), or 0-dim for one observation.
         """
-        mu, log_std = self.distribution(obs)
-        xi = torch.randn_like(mu) if noise is None else noise
-        squashed, logp = squashed_gaussian(mu, log_std, xi)
-        return self.to_env_units(squashed), logp
+        like = next(self.pi.parameters())
+        action = self._action(torch.as_tensor(obs, dtype=like.dtype, device=like.device), deterministic)
+        return action.cpu().numpy()
 
-    def mean_action(self, obs: Tensor) -> Tensor:
-        """The deterministic action: the squashed mean in the environment's units, (..., act_dim)."""
-        return self.to_env_units(torch.tanh(self.mu_layer(self.net(obs))))
-
-
-class MLPQFunction(nn.Module):
-    """Q(o, a): a perceptron on the concatenation of observation and action."""
-
-    def __init__(
-        self, obs_dim: int, act_dim: int, hidden_sizes: Sequence[int], activation: type[nn.Module]
-    ) -> None:
-        super().__init__()
-        self.q = mlp([obs_dim + act_dim, *hidden_sizes, 1], activation)
-
-    def forward(self, obs: Tensor, act: Tensor) -> Tensor:
-        """Values (B,) of observations (B, obs_dim) and actions (B, act_dim)."""
-        return self.q(torch.cat([obs, act], -1)).squeeze(-1)  # type: ignore[no-any-return]
+    @abc.abstractmethod
+    def _action(self, obs: Tensor, deterministic: bool) -> Tensor:
+        """Actions for observations (..., obs_dim)."""
 
 
-class MLPActorCritic(nn.Module):
+class _GaussianActorCritic(_ActorCritic):
+    """Networks for a bounded Box of actions."""
+
+    pi: SquashedGaussianActor
+
+    def _add_networks(
+        self,
+        spaces: tuple[Space[Any], Box],
+        hidden_sizes: Sequence[int],
+        activation: type[nn.Module],
+        state_dependent_std: bool,
+        critics: int,
+    ) -> int:
+        """Make `pi` and the critics; returns obs_dim."""
+        obs_dim, act_dim = math.prod(spaces[0].shape or (0,)), math.prod(spaces[1].shape)
+        self.pi = SquashedGaussianActor(obs_dim, spaces[1], hidden_sizes, activation, state_dependent_std)
+        self._add_critics(critics, lambda: MLPQFunction(obs_dim, act_dim, hidden_sizes, activation))
+        return obs_dim
+
+    def _action(self, obs: Tensor, deterministic: bool) -> Tensor:
+        return self.pi.mean_action(obs) if deterministic else self.pi(obs)[0]
+
+
+class MLPActorCritic(_GaussianActorCritic):
     """The documented default actor-critic.
 
     Args:
@@ -123,34 +82,86 @@ class MLPActorCritic(nn.Module):
         hidden_sizes: widths of the hidden layers of the policy and of each critic.
         activation: class of the activation between layers.
         state_dependent_std: whether log stds come from a head of the trunk (the documented policy) or
-            are one free vector, which the page reports not to work.
+            are one free vector, which Spinning Up reports not to work.
+        critics: number of critics, named q1, q2, ...
     """
 
     def __init__(
         self,
-        observation_space: Space[NDArray[np.float32]],
+        observation_space: Space[Float],
         action_space: Box,
         hidden_sizes: Sequence[int] = (256, 256),
         activation: type[nn.Module] = nn.ReLU,
         state_dependent_std: bool = True,
+        critics: int = 2,
     ) -> None:
         super().__init__()
-        obs_dim, act_dim = math.prod(observation_space.shape or (0,)), math.prod(action_space.shape)
-        self.pi = SquashedGaussianActor(obs_dim, action_space, hidden_sizes, activation, state_dependent_std)
-        self.q1 = MLPQFunction(obs_dim, act_dim, hidden_sizes, activation)
-        self.q2 = MLPQFunction(obs_dim, act_dim, hidden_sizes, activation)
+        spaces = observation_space, action_space
+        self._add_networks(spaces, hidden_sizes, activation, state_dependent_std, critics)
 
-    @torch.no_grad()
-    def act(self, obs: Tensor | NDArray[np.float32], deterministic: bool = False) -> NDArray[np.float32]:
-        """Actions in the environment's units, as numpy.
 
-        Args:
-            obs: observations (B, obs_dim), or one of shape (obs_dim,); tensor or array.
-            deterministic: the squashed mean instead of a sample.
+class MLPValueActorCritic(_GaussianActorCritic):
+    """MLPActorCritic with a value network: the default of `variant="sac_v1"`.
 
-        Returns:
-            (B, act_dim), or (act_dim,) for a single observation.
-        """
-        x = torch.as_tensor(obs, dtype=self.pi.center.dtype, device=self.pi.center.device)
-        action = self.pi.mean_action(x) if deterministic else self.pi(x)[0]
-        return action.cpu().numpy()
+    An actor-critic of your own for this variant has the Module `v` besides `pi`, `q1` and `q2`:
+    `v(obs)` returns the values (batch,) of observations (batch, obs_dim). Arguments are those of
+    MLPActorCritic.
+    """
+
+    def __init__(
+        self,
+        observation_space: Space[Float],
+        action_space: Box,
+        hidden_sizes: Sequence[int] = (256, 256),
+        activation: type[nn.Module] = nn.ReLU,
+        state_dependent_std: bool = True,
+        critics: int = 2,
+    ) -> None:
+        super().__init__()
+        spaces = observation_space, action_space
+        obs_dim = self._add_networks(spaces, hidden_sizes, activation, state_dependent_std, critics)
+        self.v = MLPValueFunction(obs_dim, hidden_sizes, activation)
+
+
+class DiscreteMLPActorCritic(_ActorCritic):
+    """The default actor-critic where the action space is Discrete.
+
+    The protocol, which an actor-critic of your own for discrete actions must offer too; n is the number
+    of actions, counted from 0 whatever the space's `start`:
+
+    =============================  =====================  =============================================
+    call                           returns                what
+    =============================  =====================  =============================================
+    act(obs, deterministic=False)  numpy (batch,)         integers in 0..n-1; () for one observation
+    pi(obs)                        (batch, n), (batch, n) probabilities and their logarithms, through
+                                                          both of which gradients flow
+    q1(obs), q2(obs)               (batch, n)             the values of all actions
+    =============================  =====================  =============================================
+
+    Args:
+        observation_space: flat Box, shape (obs_dim,).
+        action_space: Discrete.
+        hidden_sizes: widths of the hidden layers of the policy and of each critic.
+        activation: class of the activation between layers.
+        critics: number of critics, named q1, q2, ...
+    """
+
+    def __init__(
+        self,
+        observation_space: Space[Float],
+        action_space: Discrete,
+        hidden_sizes: Sequence[int] = (256, 256),
+        activation: type[nn.Module] = nn.ReLU,
+        critics: int = 2,
+    ) -> None:
+        super().__init__()
+        obs_dim, n = math.prod(observation_space.shape or (0,)), int(action_space.n)
+        self.pi = CategoricalActor(obs_dim, n, hidden_sizes, activation)
+        self._add_critics(critics, lambda: MLPDiscreteQFunction(obs_dim, n, hidden_sizes, activation))
+
+    def _action(self, obs: Tensor, deterministic: bool) -> Tensor:
+        probs = self.pi(obs)[0]
+        if deterministic:
+            return probs.argmax(-1)  # type: ignore[no-any-return]
+        rows = probs.reshape(-1, probs.shape[-1])
+        return torch.multinomial(rows, 1).reshape(probs.shape[:-1])

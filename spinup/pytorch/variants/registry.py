@@ -1,10 +1,11 @@
-"""Which variant of SAC a configuration and an action space ask for, and what does not go together."""
+"""The registry of variants: one entry each, and the checks of what a variant is combined with."""
 
 from __future__ import annotations
 
 import inspect
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 from gymnasium.spaces import Box, Discrete
@@ -12,23 +13,109 @@ from torch import nn
 
 from spinup.config import SACConfig, check_ac_kwargs, nearest
 from spinup.errors import ConfigError, SpinupError
-from spinup.pytorch.agent import Objective, SoftQ
-from spinup.pytorch.networks.actor_critic import MLPActorCritic
-from spinup.pytorch.variants.discrete import DiscreteMLPActorCritic, DiscreteSoftQ, default_target_entropy
-from spinup.pytorch.variants.sac_v1 import MLPValueActorCritic, SoftV
+from spinup.pytorch.agent import UpdateOptions
+from spinup.pytorch.networks.actor_critic import (
+    DiscreteMLPActorCritic,
+    MLPActorCritic,
+    MLPValueActorCritic,
+)
+from spinup.pytorch.policy import MakePolicy, categorical_policy, gaussian_policy
+from spinup.pytorch.variants.discrete import DiscreteSACObjective, default_target_entropy
+from spinup.pytorch.variants.objective import Objective
+from spinup.pytorch.variants.sac import SACObjective
+from spinup.pytorch.variants.sac_v1 import SACv1Objective
 
 Constructor = Callable[..., Any]
-_OURS = (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic)
+Spaces = tuple[Box, Box | Discrete]
 
 
-def choose_actor_critic(
-    constructor: Constructor, spaces: tuple[Box, Box | Discrete], ac_kwargs: dict[str, Any], config: SACConfig
-) -> Constructor:
-    """The constructor to use: the one given, or what stands for the default MLPActorCritic here.
+@dataclass(frozen=True)
+class Variant:
+    """One variant of SAC.
+
+    name: for messages; option: the value of `variant` that selects it; action_space: the kind of space it
+    fits; actor_critic: what stands for MLPActorCritic; objective: its losses; make_policy: how it acts;
+    default_target_entropy: of an action space, in nats; has_value: whether it learns a value network `v`.
+    """
+
+    name: str
+    option: str
+    action_space: type[Box | Discrete]
+    actor_critic: type[nn.Module]
+    objective: type[Objective]
+    make_policy: MakePolicy
+    default_target_entropy: Callable[[Any], float]
+    has_value: bool = False
+
+
+def _minus_act_dim(space: Box) -> float:
+    """-act_dim (Haarnoja et al. 2018b), measured in tanh space."""
+    return -float(math.prod(space.shape))
+
+
+VARIANTS = (
+    Variant("sac", "sac", Box, MLPActorCritic, SACObjective, gaussian_policy, _minus_act_dim),
+    Variant(
+        "sac_v1", "sac_v1", Box, MLPValueActorCritic, SACv1Objective, gaussian_policy, _minus_act_dim,
+        has_value=True,
+    ),
+    Variant(
+        "discrete", "sac", Discrete, DiscreteMLPActorCritic, DiscreteSACObjective, categorical_policy,
+        lambda space: default_target_entropy(int(space.n)),
+    ),
+)  # fmt: skip
+
+
+def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
+    """The entry for `config.variant` and this action space.
 
     Raises:
-        ConfigError: for values that do not go together, and for an entry of `ac_kwargs` that the
-            constructor does not take, or that the default networks cannot be built from.
+        ConfigError: if there is none, or `target_entropy` cannot be reached with these actions.
+    """
+    for variant in VARIANTS:
+        if variant.option == config.variant and isinstance(action_space, variant.action_space):
+            break
+    else:
+        raise ConfigError(
+            f"variant={config.variant!r} is not defined for the actions {action_space} of this environment: "
+            "leave variant out"
+        )
+    if isinstance(action_space, Discrete) and not isinstance(config.target_entropy, str):
+        most = math.log(int(action_space.n))
+        if not 0.0 <= config.target_entropy < most:
+            raise ConfigError(
+                f"target_entropy={config.target_entropy:g} cannot be met with {action_space.n} discrete "
+                f"actions, whose entropy is between 0 and log {action_space.n} = {most:.3f}: give a number "
+                "in that range, or 'auto'"
+            )
+    return variant
+
+
+def make_objective(variant: Variant, config: SACConfig) -> Objective:
+    """The losses of the variant; each of their options is the field of `config` with its name."""
+    return variant.objective(**{f.name: getattr(config, f.name) for f in fields(variant.objective)})
+
+
+def update_options(variant: Variant, config: SACConfig, action_space: Box | Discrete) -> UpdateOptions:
+    """The settings of updates that `config` asks for, "auto" resolved."""
+    target = config.target_entropy
+    if isinstance(target, str):
+        target = variant.default_target_entropy(action_space)
+    learned = target if config.learns_alpha else None
+    return UpdateOptions(config.lr, config.polyak, config.initial_alpha, learned)
+
+
+def build_actor_critic(
+    variant: Variant, constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any], critics: int
+) -> tuple[Any, Constructor, dict[str, Any]]:
+    """The actor-critic, with the constructor and keyword arguments that made it.
+
+    MLPActorCritic stands for the variant's default networks. The number of critics is passed on as the
+    keyword `critics` where it is not 2.
+
+    Raises:
+        ConfigError: for an entry of `ac_kwargs` that the constructor does not take, or that the default
+            networks cannot be built from, and if the constructor raises.
     """
     if not callable(constructor):
         raise ConfigError(
@@ -37,33 +124,18 @@ def choose_actor_critic(
         )
     if not isinstance(ac_kwargs, dict):
         check_ac_kwargs(ac_kwargs)
-    discrete = isinstance(spaces[1], Discrete)
-    if isinstance(spaces[1], Discrete):
-        _check_discrete(spaces[1], ac_kwargs, config)
-    if constructor is MLPActorCritic and discrete:
-        constructor = DiscreteMLPActorCritic
-    elif constructor is MLPActorCritic and config.variant == "sac_v1":
-        constructor = MLPValueActorCritic
+    if constructor is MLPActorCritic:
+        constructor = variant.actor_critic
+    ac_kwargs = _with_critics(constructor, ac_kwargs, critics)
     _check_arguments(constructor, spaces, ac_kwargs)
-    return constructor
-
-
-def build_actor_critic(
-    constructor: Constructor, spaces: tuple[Box, Box | Discrete], ac_kwargs: dict[str, Any]
-) -> Any:
-    """`constructor(*spaces, **ac_kwargs)`.
-
-    Raises:
-        ConfigError: if that raises.
-    """
     try:
-        return constructor(*spaces, **ac_kwargs)
+        return constructor(*spaces, **ac_kwargs), constructor, ac_kwargs
     except SpinupError:
         raise
     except Exception as error:
         text = (str(error).strip().splitlines() or ["no message"])[0]
         raise ConfigError(
-            f"actor_critic failed: {type(error).__name__}: {text}; mend {_name(constructor)} or its ac_kwargs"
+            f"actor_critic failed: {type(error).__name__}: {text}; fix {_name(constructor)} or its ac_kwargs"
         ) from error
 
 
@@ -71,75 +143,63 @@ def check_networks(ac_kwargs: Any) -> None:
     """Check what the default networks are built from.
 
     Raises:
-        ConfigError: naming the first entry that cannot work, and what would.
+        ConfigError: naming the first entry that is invalid, and what is valid.
     """
     check_ac_kwargs(ac_kwargs)
     activation = ac_kwargs.get("activation", nn.ReLU)
     if not _makes_module(activation):
         raise ConfigError(f"activation={_name(activation)}: give a class of torch.nn, such as torch.nn.ReLU")
-    free = ac_kwargs.get("state_dependent_std", True)
-    if not isinstance(free, bool):
-        raise ConfigError(f"state_dependent_std={free!r}: give True or False")
+    state_dependent = ac_kwargs.get("state_dependent_std", True)
+    if not isinstance(state_dependent, bool):
+        raise ConfigError(f"state_dependent_std={state_dependent!r}: give True or False")
 
 
-def make_objective(ac: nn.Module, config: SACConfig, action_space: Box | Discrete) -> Objective:
-    """The losses of the variant that `config` and the action space ask for, over the networks of `ac`."""
-    if isinstance(action_space, Discrete):
-        return DiscreteSoftQ(ac, config.gamma)
-    return SoftV(ac, config.gamma) if config.variant == "sac_v1" else SoftQ(ac, config.gamma)
-
-
-def target_entropy(config: SACConfig, action_space: Box | Discrete) -> float:
-    """The entropy in nats that a learned alpha aims at.
-
-    As given; else -act_dim for a Box (Haarnoja et al. 2018b), measured in tanh space, and a
-    fixed fraction of log n for n discrete actions (`discrete.default_target_entropy`).
-    """
-    if not isinstance(config.target_entropy, str):
-        return config.target_entropy
-    if isinstance(action_space, Discrete):
-        return default_target_entropy(int(action_space.n))
-    return -float(math.prod(action_space.shape))
-
-
-def _check_discrete(space: Discrete, ac_kwargs: dict[str, Any], config: SACConfig) -> None:
-    if config.variant == "sac_v1":
+def _with_critics(constructor: Constructor, ac_kwargs: dict[str, Any], critics: int) -> dict[str, Any]:
+    if "critics" in ac_kwargs and constructor in _DEFAULTS:
+        raise ConfigError("ac_kwargs has 'critics': give critics as a keyword argument of its own")
+    if critics == 2:
+        return ac_kwargs
+    keywords = _keywords(constructor)
+    if keywords is not None and "critics" not in keywords:
         raise ConfigError(
-            f"variant='sac_v1' has no form for discrete actions, and this environment's are {space}: "
-            "leave variant out, where V is an exact sum over the actions"
+            f"critics={critics}: {_name(constructor)} takes no keyword 'critics': leave critics out, or let "
+            f"the constructor take it and offer q1 to q{critics}"
         )
-    if "state_dependent_std" in ac_kwargs:
-        raise ConfigError(
-            f"state_dependent_std is about Gaussian policies, and this environment's actions are {space}: "
-            "leave it out of ac_kwargs"
-        )
-    most = math.log(int(space.n))
-    if not isinstance(config.target_entropy, str) and not 0.0 <= config.target_entropy < most:
-        raise ConfigError(
-            f"target_entropy={config.target_entropy:g} cannot be met with {space.n} discrete actions, whose "
-            f"entropy lies from 0 to log {space.n} = {most:.3f}: give a number between, or 'auto'"
-        )
+    return {**ac_kwargs, "critics": critics}
 
 
-def _check_arguments(constructor: Constructor, spaces: tuple[Any, Any], ac_kwargs: dict[str, Any]) -> None:
-    if constructor in _OURS:
+def _check_arguments(constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any]) -> None:
+    if constructor in _DEFAULTS:
+        if isinstance(spaces[1], Discrete) and "state_dependent_std" in ac_kwargs:
+            raise ConfigError(
+                f"state_dependent_std applies to Gaussian policies, and this environment's actions are "
+                f"{spaces[1]}: leave it out of ac_kwargs"
+            )
         check_networks(ac_kwargs)
-    parameters = inspect.signature(constructor).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    known = list(parameters)[len(spaces) :]
+    known = _keywords(constructor)
     for key in ac_kwargs:
-        if key not in known:
+        if known is not None and key not in known:
             hint = nearest(str(key), known)
             raise ConfigError(
                 f"ac_kwargs: {_name(constructor)} takes no {key!r}{hint}; it takes {', '.join(known)}"
             )
 
 
+_DEFAULTS = tuple(variant.actor_critic for variant in VARIANTS)
+
+
+def _keywords(constructor: Constructor) -> list[str] | None:
+    """The keyword arguments that it takes besides the two spaces; None if it takes any."""
+    parameters = inspect.signature(constructor).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return list(parameters)[2:]
+
+
 def _makes_module(activation: Any) -> bool:
     try:
         return isinstance(activation(), nn.Module)
-    except Exception:  # whatever it is, it is not called with nothing
+    except Exception:  # a class that needs arguments, or no class at all
         return False
 
 

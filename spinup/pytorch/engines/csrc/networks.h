@@ -1,5 +1,5 @@
-// The networks of one set of sizes: where their parameters lie, how products read them, and both passes
-// through hidden layers.
+// The networks of one set of sizes: how products read their parameters, and both passes through hidden
+// layers.
 //
 // The compiler is told: SCALAR, OBS, ACT, BATCH, PI_WIDTHS and Q_WIDTHS (the hidden layers).
 
@@ -11,24 +11,7 @@ namespace {
 
 constexpr int PI[] = {OBS, PI_WIDTHS, 2 * ACT}, Q[] = {OBS + ACT, Q_WIDTHS, 1};
 constexpr int PI_HIDDEN = sizeof(PI) / sizeof(int) - 2, Q_HIDDEN = sizeof(Q) / sizeof(int) - 2;
-constexpr int ROW = 2 * OBS + ACT + 2, IN = OBS + ACT, Q_LAST = Q[Q_HIDDEN], HEAD = 2 * ACT;
-
-// Where a parameter lies in the flat buffer (fused_memory.py): all weights (out, in), then all biases, layer
-// by layer; `copies` networks' side by side in each.
-template <const int *W, int LAYERS> struct Flat {
-    static constexpr int weight(int l, int copies = 1, int c = 0) {
-        int at = 0;
-        for (int i = 0; i < l; i++) at += copies * W[i] * W[i + 1];
-        return c ? at + c * W[l] * W[l + 1] : at;
-    }
-    static constexpr int bias(int l, int copies = 1, int c = 0) {
-        int at = weight(LAYERS, copies);
-        for (int i = 0; i < l; i++) at += copies * W[i + 1];
-        return at + c * W[l + 1];
-    }
-};
-using PiFlat = Flat<PI, PI_HIDDEN + 1>;
-using QFlat = Flat<Q, Q_HIDDEN + 1>;
+constexpr int IN = OBS + ACT, Q_LAST = Q[Q_HIDDEN], HEAD = 2 * ACT;
 
 template <int p> struct Part { static constexpr int value = p; };
 

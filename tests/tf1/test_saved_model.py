@@ -1,4 +1,4 @@
-"""tf1_save: what plain TensorFlow and ours read back, in a fresh process, and the documented v."""
+"""tf1_save: read by TensorFlow in a fresh process and by restore_tf_graph, and the documented v."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import HIGH, LAYOUT, LOW, graph_learner, log_density
-from helpers import random_block
+from graphs import HIGH, LOW, GraphLearner, log_density
+from helpers import random_batches
 
 from spinup.loggers.epoch_logger import restore_tf_graph
 
@@ -31,8 +31,8 @@ np.savez(data, **{key: value.numpy() for key, value in out.items()})
 
 def trained(dtype: str, **changes: Any) -> Any:
     """A learner after some updates."""
-    learner = graph_learner(dtype, **changes)
-    learner.update(random_block(LAYOUT, 20))
+    learner = GraphLearner(dtype, **changes)
+    learner.update(random_batches(count=20))
     return learner
 
 
@@ -45,16 +45,16 @@ def given() -> dict[str, Any]:
 
 def test_plain_tensorflow_reads_it_in_a_fresh_process(tmp_path: Path, given: dict[str, Any]) -> None:
     learner = trained("float32")
-    learner.save(tmp_path, "model")
-    assert learner.saved == tmp_path / "tf1_save"
+    learner.agent.save(tmp_path, "model")
+    assert learner.agent.saved == tmp_path / "tf1_save"
     data = tmp_path / "data.npz"
     given = {key: value.astype(np.float32) for key, value in given.items()}
     np.savez(data, **given)
-    command = [sys.executable, "-c", READ_BY_PLAIN_TENSORFLOW, str(learner.saved), str(data)]
+    command = [sys.executable, "-c", READ_BY_PLAIN_TENSORFLOW, str(learner.agent.saved), str(data)]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
-    graph = learner.graph
-    feed = {graph.x: given["x"], graph.a: given["a"]}
-    expected = learner.session.run({k: getattr(graph.out, k) for k in ("mu", "q1", "q2")}, feed)
+    agent = learner.agent
+    feed = {agent.x: given["x"], agent.a: given["a"]}
+    expected = agent.session.run({k: getattr(agent.out, k) for k in ("mu", "q1", "q2")}, feed)
     with np.load(data) as out:
         assert sorted(out.files) == ["mu", "pi", "q1", "q2", "v"]
         for key, value in expected.items():
@@ -65,7 +65,7 @@ def test_plain_tensorflow_reads_it_in_a_fresh_process(tmp_path: Path, given: dic
 @pytest.mark.parametrize("alpha", [0.3, "auto_0.5"])
 def test_v_is_its_formula(tmp_path: Path, given: dict[str, Any], alpha: Any) -> None:
     learner = trained("float64", alpha=alpha, lr=1e-2)
-    learner.save(tmp_path, "model")
+    learner.agent.save(tmp_path, "model")
     with tf.Graph().as_default(), tf.Session() as session:
         tensors = restore_tf_graph(session, tmp_path / "tf1_save")
         assert sorted(tensors) == KEYS
@@ -82,17 +82,17 @@ def test_v_is_its_formula(tmp_path: Path, given: dict[str, Any], alpha: Any) -> 
     )
     low, high = LOW.astype(float), HIGH.astype(float)
     logp = log_density(mean, log_std, (pi - (low + high) / 2) / ((high - low) / 2))
-    now = learner.session.run(learner.graph.alpha.log_alpha) if alpha == "auto_0.5" else np.log(alpha)
+    now = learner.state_dict()["variables"].get("temperature/log_alpha", np.log(0.3))
     assert (alpha == 0.3) == (np.exp(now) == pytest.approx(0.3))
     np.testing.assert_allclose(v, np.minimum(q1, q2) - np.exp(now) * logp, rtol=1e-7)
 
 
 def test_it_holds_the_networks_alone_and_is_replaced_whole(tmp_path: Path) -> None:
     learner = trained("float32")
-    learner.save(tmp_path, "model")
-    learner.save(tmp_path, "model_best")
-    learner.update(random_block(LAYOUT, 5))
-    learner.save(tmp_path, "model")
+    learner.agent.save(tmp_path, "model")
+    learner.agent.save(tmp_path, "model_best")
+    learner.update(random_batches(count=5))
+    learner.agent.save(tmp_path, "model")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tf1_save", "tf1_save_best"]
     weights = []
     for name in ("tf1_save", "tf1_save_best"):
@@ -109,13 +109,13 @@ def test_it_holds_the_networks_alone_and_is_replaced_whole(tmp_path: Path) -> No
 
 
 def test_state_continues_exactly(tmp_path: Path) -> None:
-    one, other = graph_learner(alpha="auto", seed=1), graph_learner(alpha="auto", seed=2)
+    one, other = GraphLearner(alpha="auto", seed=1), GraphLearner(alpha="auto", seed=2)
     obs = np.ones((2, 3), np.float32)
-    one.update(random_block(LAYOUT, 3, seed=0))
+    one.update(random_batches(count=3))
     one.act(obs, False)
     other.load_state_dict(one.state_dict())
     for learner in (one, other):
-        learner.metrics = learner.update(random_block(LAYOUT, 3, seed=1))
+        learner.metrics = learner.update(random_batches(count=3, seed=1))
     for key, value in one.metrics.items():
         np.testing.assert_array_equal(value, other.metrics[key], err_msg=key)
     np.testing.assert_array_equal(one.act(obs, False), other.act(obs, False))

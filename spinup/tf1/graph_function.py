@@ -1,4 +1,4 @@
-"""The door for graph functions: how one is called, what it must return, and which variables are whose."""
+"""Graph functions: how one is called, which variables are its own, and checks of what it returns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import tensorflow.compat.v1 as tf
 from gymnasium.spaces import Box
 
 from spinup.errors import ConfigError
-from spinup.replay.storage import Layout
 from spinup.tf1.session import open_session
 
 Tensor = Any
 GraphFunction = Callable[..., Any]
 PARTS = ("pi", "q1", "q2")
-_GIVEN = ("action_space", "noise")
+_SET_BY_RUN = ("action_space", "noise")
 
 
 class Outputs(NamedTuple):
@@ -29,29 +28,34 @@ class Outputs(NamedTuple):
     q1: Tensor
     q2: Tensor
 
+    @property
+    def q(self) -> Tensor:
+        """The values of both critics, (2, B)."""
+        return tf.stack([self.q1, self.q2])
+
 
 class ActorCritic:
-    """A user's graph function in one variable scope: however often it is called, on the same variables.
+    """A graph function in one variable scope: every call uses the same variables.
 
     Args:
-        function: `actor_critic(x, a, action_space=..., **ac_kwargs)`; with a parameter `noise` it is handed
-            the run's own, else it draws in the graph.
+        function: `actor_critic(x, a, action_space=..., **ac_kwargs)`. If it has a parameter `noise`, it
+            receives the run's noise there; otherwise it draws in the graph.
         scope: "main" or "target".
-        action_space: the bounded Box that actions lie in.
+        action_space: flat bounded Box that actions lie in.
         ac_kwargs: keyword arguments for `function`.
 
     Raises:
-        ConfigError: if `ac_kwargs` names what the run gives itself.
+        ConfigError: if `ac_kwargs` holds an argument that the run sets.
     """
 
     def __init__(
         self, function: GraphFunction, scope: str, action_space: Box, ac_kwargs: dict[str, Any]
     ) -> None:
-        for name in _GIVEN:
+        for name in _SET_BY_RUN:
             if name in ac_kwargs:
-                raise ConfigError(f"ac_kwargs has {name!r}: leave it out, the run gives it itself")
+                raise ConfigError(f"ac_kwargs has {name!r}: leave it out, the run sets it")
         self.function, self.scope, self.kwargs = function, scope, ac_kwargs
-        self.action_space = action_space
+        self.action_space, self.act_dim = action_space, action_space.shape[0]
         self.name = getattr(function, "__name__", type(function).__name__)
         self.takes_noise = "noise" in inspect.signature(function).parameters
 
@@ -59,7 +63,7 @@ class ActorCritic:
         """The function's tensors for observations x (B, obs_dim) and actions a (B, act_dim).
 
         Raises:
-            ConfigError: if the function fails, or returns something else than five tensors.
+            ConfigError: if the function fails, or does not return five tensors.
         """
         given = {"noise": noise} if self.takes_noise else {}
         with tf.variable_scope(self.scope, reuse=tf.AUTO_REUSE, use_resource=True):
@@ -75,22 +79,29 @@ class ActorCritic:
         return Outputs(*out)
 
     def variables(self, *parts: str) -> list[Any]:
-        """The trainable variables of these parts ("pi", "q1", "q2"), in the order they were made."""
+        """The trainable variables of these parts ("pi", "q1", "q2"), in the order of their creation."""
         found: list[Any] = []
         for part in parts:
             found += tf.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES, scope=f"{self.scope}/{part}/")
         return found
 
 
-def check_graph_function(ac: ActorCritic, layout: Layout, dtype: str, threads: int) -> None:
-    """Build `ac` in a graph of its own and check what it returns and where its variables lie.
+def placeholders(obs_dim: int, act_dim: int, dtype: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Placeholders for observations (B, obs_dim), actions (B, act_dim) and noise (B, act_dim)."""
+    widths = {"x": obs_dim, "a": act_dim, "noise": act_dim}
+    x, a, noise = (tf.placeholder(dtype, (None, width), name) for name, width in widths.items())
+    return x, a, noise
+
+
+def check_graph_function(ac: ActorCritic, obs_dim: int, dtype: str, threads: int) -> None:
+    """Build `ac` in a graph of its own; check its outputs, and the scopes of its variables.
 
     Raises:
         ConfigError: naming the output, the variable or the scope, and the remedy.
     """
     session = open_session(0, threads)
     with session, session.graph.as_default():
-        x, a, _ = inputs(layout, dtype)
+        x, a, _ = placeholders(obs_dim, ac.act_dim, dtype)
         out = ac(x, a)
         _check_variables(ac, [v.name for v in tf.trainable_variables()])
         for name in ("pi", "logp_pi"):
@@ -100,32 +111,28 @@ def check_graph_function(ac: ActorCritic, layout: Layout, dtype: str, threads: i
         ac(x, a)
         if again := tf.trainable_variables()[before:]:
             raise ConfigError(
-                f"{ac.name} makes variables at each call, such as {again[0].name}: use tf.get_variable"
+                f"{ac.name} creates variables at each call, such as {again[0].name}: use tf.get_variable"
             )
         session.run(tf.global_variables_initializer())
         for batch in (1, 3):
-            feed = {x: np.zeros((batch, layout.obs_dim)), a: np.zeros((batch, layout.act_dim))}
-            _check_shapes(ac.name, Outputs(*session.run(out, feed)), batch, layout.act_dim)
+            feed = {x: np.zeros((batch, obs_dim)), a: np.zeros((batch, ac.act_dim))}
+            _check_shapes(ac.name, Outputs(*session.run(out, feed)), batch, ac.act_dim)
 
 
-def inputs(layout: Layout, dtype: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Placeholders for observations (B, obs_dim), actions (B, act_dim) and noise (B, act_dim)."""
-    widths = {"x": layout.obs_dim, "a": layout.act_dim, "noise": layout.act_dim}
-    x, a, noise = (tf.placeholder(dtype, (None, width), name) for name, width in widths.items())
-    return x, a, noise
-
-
-def _check_variables(ac: ActorCritic, made: list[str]) -> None:
+def _check_variables(ac: ActorCritic, created: list[str]) -> None:
     for part in PARTS:
         if not ac.variables(part):
             raise ConfigError(
-                f"{ac.name} makes no variables in the scope {part!r}: wrap that part in "
-                f"tf.variable_scope({part!r}) and make them with tf.get_variable"
+                f"{ac.name} creates no variables in the scope {part!r}: wrap that part in "
+                f"tf.variable_scope({part!r}) and create them with tf.get_variable"
             )
-    owned = {v.name for v in ac.variables(*PARTS)}
-    for name in made:
-        if name not in owned:
-            raise ConfigError(f"{ac.name} makes {name} outside pi, q1 and q2: nothing would train it there")
+    trained = {v.name for v in ac.variables(*PARTS)}
+    for name in created:
+        if name not in trained:
+            raise ConfigError(
+                f"{ac.name} creates {name} outside the scopes pi, q1 and q2, where it would not be trained: "
+                "create it in one of them"
+            )
 
 
 def _check_shapes(name: str, values: Outputs, batch: int, act_dim: int) -> None:

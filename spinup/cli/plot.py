@@ -1,0 +1,36 @@
+"""`spinup plot LOGDIR...`: plots learning curves."""
+
+from __future__ import annotations
+
+from spinup.cli.parser import Parser
+from spinup.plotting.figures import make_plots
+
+
+def main(words: list[str]) -> int:
+    """Run `spinup plot`.
+
+    Raises:
+        SpinupError: see `make_plots`.
+    """
+    parser = Parser(
+        "spinup plot",
+        "Plot learning curves; the seeds of one experiment form one line, shaded by their spread.",
+        "examples:\n  spinup plot data/hc\n  spinup plot data/hc data/hop -l cheetah hopper --save both.png",
+    )
+    add = parser.add_argument
+    add("logdir", nargs="+", metavar="LOGDIR", help="folders with runs in them, or prefixes of their names")
+    add("-l", "--legend", nargs="+", metavar="LEGEND", help="a name for each LOGDIR")
+    add("-x", "--xaxis", default="TotalEnvInteracts", metavar="COL", help="default TotalEnvInteracts")
+    add("-y", "--value", nargs="+", default=["Performance"], metavar="COL", help="columns, one figure each")
+    add("--count", action="store_true", help="one line per run")
+    add("-s", "--smooth", type=int, default=1, metavar="SMOOTH", help="moving average over SMOOTH rows")
+    add("--select", nargs="+", default=[], metavar="S", help="only runs whose path contains all of these")
+    add("--exclude", nargs="+", default=[], metavar="S", help="no runs whose path contains any of these")
+    add("--est", default="mean", metavar="EST", help="over seeds: mean (default), median, max or min")
+    add("--save", metavar="FILE", help="write an image instead of opening a window")
+    args = parser.parse(words)
+    make_plots(
+        args.logdir, args.legend, args.xaxis, args.value, args.count, args.smooth,
+        args.select, args.exclude, args.est, args.save,
+    )  # fmt: skip
+    return 0

@@ -1,0 +1,101 @@
+"""`spinup sac`, `sac_pytorch` and `sac_tf1`: train every combination of the given values."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import spinup
+from spinup.cli.flags import TrainFlags, describe_flags, parse_flags
+from spinup.config import SACConfig, check_ac_kwargs, field_defaults
+from spinup.envs.make import EnvFactory, env_function
+from spinup.envs.saved_spec import env_flag
+from spinup.errors import ConfigError
+from spinup.pytorch.variants.registry import check_networks
+from spinup.runs.grid import ExperimentGrid
+
+# The function of `spinup` that each command calls.
+ALGORITHMS = {"sac": "sac_pytorch", "sac_pytorch": "sac_pytorch", "sac_tf1": "sac_tf1"}
+
+HELP = """\
+usage: spinup {command} --env ID [--flag VALUE ...] ...
+
+Train and save under data/<exp_name>/<exp_name>_s<seed>. Several values after a flag make a grid: every
+combination is run, one after another.
+
+flags:
+{flags}
+
+Values are Python literals, activations such as torch.nn.ELU, or plain strings.
+
+examples:
+  spinup {command} --env HalfCheetah-v5 --exp_name hc
+  spinup {command} --env Hopper-v5 --exp_name hop --seed 0 10 20 --hid "[64,64]" "[256,256]" --alpha auto
+"""
+
+
+def main(command: str, words: list[str]) -> int:
+    """Run a training command over its grid.
+
+    Args:
+        command: a key of ALGORITHMS.
+        words: the arguments after it.
+
+    Raises:
+        SpinupError: before the first run, for any invalid flag, value, environment or folder.
+    """
+    algorithm = ALGORITHMS[command]
+    function: Callable[..., Any] = getattr(spinup, algorithm)
+    if {"-h", "--help"} & set(words):
+        print(HELP.format(command=command, flags=describe_flags(function)), end="")
+        return 0
+    flags = parse_flags(words, function)
+    if not flags.env:
+        raise ConfigError("no environment given: add --env ID, as in --env HalfCheetah-v5")
+    output = {"exp_name": f"cmd_{algorithm}", **flags.output}
+    grid = _make_grid(flags, output.pop("exp_name"))
+    _validate(grid, flags.env, algorithm)
+    if len(grid.variants()) > 1:
+        grid.print()
+    folders = grid.run(function, **output, after=_next_commands(grid))
+    if len(folders) > 1:
+        print(f"  plot all:   spinup plot {' '.join(map(shlex.quote, folders))}")
+    return 0
+
+
+def _make_grid(flags: TrainFlags, exp_name: str) -> ExperimentGrid:
+    grid = ExperimentGrid(exp_name)
+    short = flags.shorthands
+    grid.add("env_fn", flags.env, short.get("env", "env"), in_name="env" in short)
+    for name, values in flags.params.items():
+        grid.add(name, values, short.get(name), in_name=name in short)
+    return grid
+
+
+def _validate(grid: ExperimentGrid, envs: list[str], algorithm: str) -> None:
+    """Check every variant and environment, so that an error in the last one does not appear after hours."""
+    check = check_networks if algorithm == "sac_pytorch" else check_ac_kwargs
+    for variant in grid.variants():
+        SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
+        check(variant.get("ac_kwargs", {}))
+    for env in envs:
+        EnvFactory(env_function(env))().close()
+
+
+def _next_commands(grid: ExperimentGrid) -> Callable[[str], None]:
+    """The callback of `grid.run` that prints commands to run on the folder of the finished run."""
+    variants = iter(grid.variants())
+    default = field_defaults()["epochs"]
+
+    def after(folder: str) -> None:
+        variant = next(variants)
+        quoted, env = shlex.quote(folder), env_flag(variant["env_fn"])
+        print(f"\n  test it:    spinup test_policy {quoted}{env}")
+        print(f"  plot it:    spinup plot {quoted}", flush=True)
+        if Path(folder, "checkpoint").exists():
+            epochs = 2 * variant.get("epochs", default)
+            print(f"  continue:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)
+
+    return after

@@ -1,0 +1,31 @@
+"""Episodes: their seeds, and what is kept of a running one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinup.envs.episode_replay import Statistics
+
+TRAIN_STREAM, TEST_STREAM = 1, 2
+
+
+def episode_seed(seed: int, stream: int, env: int, episode: int) -> int:
+    """The seed of one episode, derived without state."""
+    return int(np.random.SeedSequence([seed, stream, env, episode]).generate_state(1)[0])
+
+
+@dataclass
+class EpisodeState:
+    """The running episode of one environment: enough to replay it from its seed.
+
+    `statistics` is what the environment's wrappers had learned when the episode began.
+    """
+
+    number: int
+    ret: float = 0.0
+    length: int = 0
+    actions: list[NDArray[np.float32]] = field(default_factory=list)
+    statistics: Statistics = field(default_factory=dict)

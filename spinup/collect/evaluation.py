@@ -1,0 +1,66 @@
+"""Test episodes of a policy, in environments of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from spinup.collect.collector import EnvCollector
+from spinup.collect.crash_recovery import rebuild
+from spinup.envs.workers import EnvCrash
+from spinup.interfaces import Act, Episode
+
+
+class EnvEvaluator:
+    """Runs `episodes` test episodes, divided evenly among the environments of `collector`.
+
+    Each environment contributes a fixed number, so short episodes are not over-represented. Their seeds
+    follow from the round number alone: a test changes nothing in training, and depends on nothing but the
+    policy and what the environments' wrappers have learned in earlier tests.
+    """
+
+    def __init__(self, collector: EnvCollector, episodes: int) -> None:
+        self.collector, self.episodes = collector, episodes
+        self._statistics = collector.vector.statistics()
+
+    def evaluate(self, act: Act, round_number: int) -> tuple[list[Episode], list[str]]:
+        """The episodes, and a line about each restart of a crashed environment, which repeats the test.
+
+        Args:
+            act: maps observations (N, obs_dim) to actions (N, act_dim).
+            round_number: number of the test, from 0.
+        """
+        lines: list[str] = []
+        while True:
+            try:
+                finished = self._run(act, round_number)
+            except EnvCrash as crash:
+                rebuild(self.collector, crash)
+                self.collector.vector.restore_statistics([*self._statistics])
+                lines.append(f"test environment {crash}: restarted, the test is repeated")
+            else:
+                self._statistics = self.collector.vector.statistics()
+                return finished, lines
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the wrappers have learned, by environment."""
+        return {str(i): values for i, values in enumerate(self._statistics)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put `state_dict()` back."""
+        self._statistics = [state[str(i)] for i in range(len(state))]
+        self.collector.vector.restore_statistics([*self._statistics])
+
+    def _run(self, act: Act, round_number: int) -> list[Episode]:
+        collector = self.collector
+        quota = np.full(collector.num_envs, self.episodes // collector.num_envs)
+        quota[: self.episodes % collector.num_envs] += 1
+        collector.start_at(round_number * int(quota.max(initial=0)))
+        finished: list[Episode] = []
+        while quota.any():
+            for episode in collector.step(act(collector.obs))[1]:
+                if quota[episode.env] > 0:
+                    quota[episode.env] -= 1
+                    finished.append(episode)
+        return finished

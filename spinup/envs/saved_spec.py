@@ -1,0 +1,75 @@
+"""Environments by id, and the environment of a saved run, made from the spec in its vars.json."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from spinup.envs.make import env_function
+from spinup.errors import EnvError
+
+
+@dataclass(frozen=True, repr=False)
+class MakeEnv:
+    """Makes the environment with an id and keyword arguments; picklable.
+
+    Args:
+        env_id: such as "Hopper-v5", or "module:Env-v0" to import the module first.
+        kwargs: keyword arguments of `gymnasium.make`.
+
+    Raises:
+        EnvError: when called, if the id is not registered or its module cannot be imported.
+    """
+
+    env_id: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self) -> gym.Env[Any, Any]:
+        env_function(self.env_id)
+        return gym.make(self.env_id, **self.kwargs)
+
+    def __repr__(self) -> str:
+        kwargs = f", {self.kwargs!r}" if self.kwargs else ""
+        return f"MakeEnv({self.env_id!r}{kwargs})"
+
+
+def env_flag(env_fn: Any) -> str:
+    """The flag ` --env ID` for commands on a saved run if its id names a module, else an empty string."""
+    env_id = env_fn.env_id if isinstance(env_fn, MakeEnv) else env_fn
+    return f" --env {shlex.quote(env_id)}" if isinstance(env_id, str) and ":" in env_id else ""
+
+
+def env_of_run(folder: Path, saved: dict[str, Any] | None, given: str | None, otherwise: str) -> MakeEnv:
+    """The function that makes the environment of a saved run.
+
+    Only `given` may cause an import; a module named in vars.json is never imported.
+
+    Args:
+        folder: the run's folder, for messages.
+        saved: the environment's entry in vars.json, with its "id"; None if there is none.
+        given: an id from the user, which may name a module; None uses the saved id. The saved keyword
+            arguments and step limit apply if both ids agree apart from the module.
+        otherwise: an alternative remedy, for messages.
+
+    Raises:
+        EnvError: if the id is not registered, or the module in `given` cannot be imported.
+    """
+    name: str = given or (saved or {})["id"]
+    base = name.rpartition(":")[2]
+    if given is None and (name != base or name not in gym.registry):
+        raise EnvError(
+            f"environment id {name!r} of {folder} is not registered here, and modules named in files are not "
+            f"imported: give --env {name if name != base else 'module:' + name}, or {otherwise}"
+        )
+    env_function(name)
+    if saved is None or base != saved["id"].rpartition(":")[2]:
+        return MakeEnv(name)
+    kwargs = dict(saved.get("kwargs") or {})
+    if "max_episode_steps" in saved:
+        limit = saved["max_episode_steps"]
+        kwargs["max_episode_steps"] = -1 if limit is None else limit  # to gymnasium.make, None means default
+    return MakeEnv(name, kwargs)

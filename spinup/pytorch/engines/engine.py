@@ -1,0 +1,129 @@
+"""The interface of engines, and how one declares what it supports."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any, ClassVar
+
+import torch
+from numpy.random import Generator
+
+from spinup.interfaces import Metrics
+from spinup.pytorch.agent import Agent
+from spinup.pytorch.variants.objective import Objective
+from spinup.replay.transition import Batches
+
+
+@dataclasses.dataclass(frozen=True)
+class Supported:
+    """What an engine's arithmetic covers. Whatever is not listed is refused.
+
+    Args:
+        networks: classes of actor-critics. A user's class is added by its own attribute `engines`, a tuple
+            of engine names, where the engine sets `traces_modules`.
+        objectives: classes of objectives.
+        fields: fields of a batch.
+        options: options of the objective, the update and the optimizers that may have any value; every
+            other option must have its default.
+        devices: types of torch devices.
+        traces_modules: whether it runs the modules' own `forward`.
+    """
+
+    networks: tuple[type, ...]
+    objectives: tuple[type[Objective], ...]
+    fields: frozenset[str]
+    options: frozenset[str]
+    devices: tuple[str, ...]
+    traces_modules: bool = False
+
+
+class Engine(abc.ABC):
+    """How an update is computed, never what: the same agent and batches give the same result.
+
+    An engine holds compiled code and workspaces only. All state is the agent's, changed in place, so that a
+    run may be continued with another engine.
+
+    Args:
+        objective: the losses.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+
+    def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
+        """The random inputs of the losses for these batches, as further fields."""
+        return self.objective.draw_noise(batches, rng)
+
+    @classmethod
+    @abc.abstractmethod
+    def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
+        """What this engine does not cover, in a few words; None if it covers this update.
+
+        Args:
+            agent: the agent to update.
+            objective: the losses.
+            fields: the fields of a batch, noise included.
+        """
+
+    def prepare(self, agent: Agent, batch_size: int) -> None:  # noqa: B027
+        """Compile what must be compiled; by default nothing.
+
+        Raises:
+            ConfigError: if that fails.
+        """
+
+    @abc.abstractmethod
+    def update(self, agent: Agent, batches: Batches) -> Metrics:
+        """One gradient step per batch; fields (n, B, *shape), metrics with leading axis n."""
+
+
+def unsupported_by(
+    supported: Supported, name: str, agent: Agent, objective: Objective, fields: tuple[str, ...]
+) -> str | None:
+    """The first thing that `supported` does not list, in a few words; None if it lists all."""
+    kind = type(agent.ac)
+    declared = supported.traces_modules and name in getattr(kind, "engines", ())
+    if agent.like.device.type not in supported.devices:
+        return f"the device is {agent.like.device}, not {' or '.join(supported.devices)}"
+    if type(objective) not in supported.objectives:
+        return f"the objective is {type(objective).__name__}"
+    if kind not in supported.networks and not declared:
+        remedy = f", whose attribute engines does not list {name!r}" if supported.traces_modules else ""
+        return f"the actor-critic is {kind.__name__}{remedy}"
+    for option, value in changed_options(agent, objective).items():
+        if option not in supported.options:
+            return f"it does not implement {option}={value}"
+    for field in fields:
+        if field not in supported.fields:
+            return f"the batches have the field {field!r}"
+    return None
+
+
+def changed_options(agent: Agent, objective: Objective) -> dict[str, Any]:
+    """Every option of the losses, the update and the optimizers that differs from its default."""
+    found: dict[str, Any] = {}
+    for options in (objective, agent.options):
+        for field in dataclasses.fields(options):
+            if (value := getattr(options, field.name)) != field.default:
+                found[field.name] = value
+    for optimizer in filter(None, agent.optimizers):
+        if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1:
+            found["optimizer"] = type(optimizer).__name__
+            continue
+        for key, default in _ADAM.items():
+            if (value := optimizer.param_groups[0].get(key, default)) != default:
+                found[key] = value
+    return found
+
+
+# How Adam's step runs, not what it computes; lr is an option of the update.
+_IMPLEMENTATION = ("lr", "foreach", "fused", "capturable")
+_ADAM = {
+    key: value
+    for key, value in torch.optim.Adam([torch.zeros(1)]).defaults.items()
+    if key not in _IMPLEMENTATION
+}

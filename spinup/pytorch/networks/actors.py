@@ -1,0 +1,104 @@
+"""Policies: a squashed Gaussian for continuous actions, a categorical one for discrete actions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor, nn
+
+from spinup.pytorch.losses import squashed_gaussian
+from spinup.pytorch.networks.mlp import mlp
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+
+
+class FreeVector(nn.Module):
+    """A learned vector that does not depend on the input: state-independent log stds."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.full((size,), -0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The vector for each row of x: (..., size)."""
+        return self.value.expand(*x.shape[:-1], -1)
+
+
+class SquashedGaussianActor(nn.Module):
+    """tanh of a Gaussian, mapped affinely to the action space's bounds (equation 5).
+
+    The trunk's last hidden layer is activated too; two linear heads give mean and log std, the latter
+    clamped to [-20, 2]. Bounds may differ per dimension and need not be symmetric.
+    """
+
+    low: Tensor
+    high: Tensor
+    center: Tensor
+    half_range: Tensor
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_space: Box,
+        hidden_sizes: Sequence[int],
+        activation: type[nn.Module],
+        state_dependent_std: bool = True,
+    ) -> None:
+        super().__init__()
+        act_dim = math.prod(action_space.shape)
+        self.net = mlp([obs_dim, *hidden_sizes], activation, activate_last=True)
+        width = hidden_sizes[-1] if hidden_sizes else obs_dim
+        self.mu_layer = nn.Linear(width, act_dim)
+        self.log_std_layer = nn.Linear(width, act_dim) if state_dependent_std else FreeVector(act_dim)
+        low = torch.as_tensor(action_space.low, dtype=torch.float64).flatten()
+        high = torch.as_tensor(action_space.high, dtype=torch.float64).flatten()
+        for name, bound in (
+            ("low", low), ("high", high), ("center", (low + high) / 2), ("half_range", (high - low) / 2),
+        ):  # fmt: skip
+            self.register_buffer(name, bound.to(torch.get_default_dtype()), persistent=False)
+
+    def distribution(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log std of the Gaussian before squashing, each (..., act_dim)."""
+        h = self.net(obs)
+        return self.mu_layer(h), self.log_std_layer(h).clamp(LOG_STD_MIN, LOG_STD_MAX)
+
+    def to_env_units(self, squashed: Tensor) -> Tensor:
+        """Map (-1, 1) to [low, high] per dimension; clipped, as rounding can pass a bound by one ulp."""
+        return torch.clamp(self.center + self.half_range * squashed, self.low, self.high)
+
+    def forward(self, obs: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Sample actions by the reparameterisation of equation 5.
+
+        Args:
+            obs: observations, (B, obs_dim).
+            noise: standard normal noise, (B, act_dim); drawn from torch's generator if absent.
+
+        Returns:
+            Actions in the environment's units, (B, act_dim), and log pi in tanh space, (B,).
+        """
+        mu, log_std = self.distribution(obs)
+        xi = torch.randn_like(mu) if noise is None else noise
+        squashed, logp = squashed_gaussian(mu, log_std, xi)
+        return self.to_env_units(squashed), logp
+
+    def mean_action(self, obs: Tensor) -> Tensor:
+        """The deterministic action: the squashed mean in the environment's units, (..., act_dim)."""
+        return self.to_env_units(torch.tanh(self.mu_layer(self.net(obs))))
+
+
+class CategoricalActor(nn.Module):
+    """pi(.|s): a perceptron that ends in one logit per action."""
+
+    def __init__(
+        self, obs_dim: int, n: int, hidden_sizes: Sequence[int], activation: type[nn.Module]
+    ) -> None:
+        super().__init__()
+        self.logits = mlp([obs_dim, *hidden_sizes, n], activation)
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities and their logarithms, each (..., n), of observations (..., obs_dim)."""
+        logp = torch.log_softmax(self.logits(obs), -1)
+        return logp.exp(), logp

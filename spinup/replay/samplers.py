@@ -1,0 +1,105 @@
+"""Samplers: which stored transitions form a batch, and the reward and discount of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from spinup.config import SACConfig
+from spinup.replay.buffer import Sampler, Storage
+from spinup.replay.transition import Batches, Transitions
+
+_ONE_STEP = ("obs", "action", "reward", "terminated", "next_obs")
+_BATCH = ("obs", "action", "reward", "discount", "next_obs")
+
+
+class UniformSampler:
+    """One-step transitions, uniform with replacement; discount = gamma (1 - terminated)."""
+
+    stored_fields = _ONE_STEP
+    batch_fields = _BATCH
+
+    def __init__(self, gamma: float) -> None:
+        self.gamma = gamma
+
+    def reset(self, capacity: int) -> None:
+        """Nothing is kept about stored rows."""
+
+    def added(self, start: int, transitions: Transitions) -> None:
+        """Nothing is kept about stored rows."""
+
+    def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
+        """`count` batches of `batch_size` transitions, each field (count, batch_size, *shape)."""
+        index = rng.integers(len(storage), size=(count, batch_size))
+        batches = storage.gather(index, self.stored_fields)
+        batches["discount"] = ~batches.pop("terminated") * np.float32(self.gamma)
+        return batches
+
+
+class NStepSampler:
+    """n-step transitions: the rewards of up to n steps summed, and the observation after them.
+
+    From a uniform row t, with m <= n steps until the episode terminates, is cut, or the stored rows end:
+
+        reward = sum_{i<m} gamma^i r_{t+i},   discount = gamma^m (1 - terminated_{t+m-1}),
+        next_obs = next_obs_{t+m-1}
+
+    Rewards alone are summed: the entropy terms of the steps in between are left out, and there is no
+    correction for actions that the present policy would not take (as in Barth-Maron et al. 2018).
+
+    Args:
+        gamma: discount factor per step.
+        n_step: the longest window.
+    """
+
+    stored_fields = (*_ONE_STEP, "env", "episode_start")
+    batch_fields = _BATCH
+
+    def __init__(self, gamma: float, n_step: int) -> None:
+        self.gamma, self.n_step = gamma, n_step
+        self.reset(0)
+
+    def reset(self, capacity: int) -> None:
+        """Forget all rows; those that follow are stored in a ring of `capacity`."""
+        self._capacity = capacity
+        # Distance from each position to the row of the next step of its episode; 0 where there is none.
+        self._to_next: NDArray[np.int32] = np.zeros(capacity, np.int32)
+        self._last: dict[int, int] = {}  # the newest row of each environment
+
+    def added(self, start: int, transitions: Transitions) -> None:
+        """Link the new rows, numbered from `start`, to those before them in the same episode."""
+        starts = transitions["episode_start"].tolist()
+        for row, (env, first) in enumerate(zip(transitions["env"].tolist(), starts, strict=True), start):
+            self._to_next[row % self._capacity] = 0
+            before = self._last.get(env)
+            if not first and before is not None and row - before < self._capacity:
+                self._to_next[before % self._capacity] = row - before
+            self._last[env] = row
+
+    def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
+        """`count` batches of `batch_size` transitions, each field (count, batch_size, *shape)."""
+        first = rng.integers(len(storage), size=(count, batch_size))
+        batches = storage.gather(first, ("obs", "action", "reward"))
+        last, discount = first, np.full(first.shape, self.gamma)
+        for _ in range(self.n_step - 1):
+            step = self._to_next[last]
+            last = (last + step) % self._capacity
+            weight = np.where(step > 0, discount, 0.0).astype(np.float32)
+            batches["reward"] = batches["reward"] + storage.to_batch(weight) * _field(storage, last, "reward")
+            discount = np.where(step > 0, discount * self.gamma, discount)
+        ongoing = ~_field(storage, last, "terminated")
+        batches["discount"] = ongoing * storage.to_batch(discount.astype(np.float32))
+        batches["next_obs"] = _field(storage, last, "next_obs")
+        return batches
+
+
+def make_sampler(config: SACConfig) -> Sampler:
+    """The sampler that the configuration asks for."""
+    return UniformSampler(config.gamma) if config.n_step == 1 else NStepSampler(config.gamma, config.n_step)
+
+
+def _field(storage: Storage, index: NDArray[np.int64], name: str) -> Any:
+    return storage.gather(index, (name,))[name]

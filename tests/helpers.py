@@ -18,7 +18,10 @@ from spinup.config import SACConfig
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.registry import choose_engine
 from spinup.pytorch.variants.registry import choose_variant, make_objective, update_options
+from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
+from spinup.replay.storage import HostStorage
+from spinup.replay.transition import transition_fields
 
 SMALL = {
     "ac_kwargs": {"hidden_sizes": (8, 8)},
@@ -239,6 +242,36 @@ def random_batches(
         "noise": rng.standard_normal((count, 2, batch, act_dim)),
     }
     return {name: values.astype(dtype) for name, values in found.items()}
+
+
+def numbered(start: int, stop: int, obs_dim: int = 2, act_dim: int = 1) -> Batches:
+    """Transitions numbered from `start` + 1, with the number in every field but `terminated`."""
+    number = np.arange(start + 1, stop + 1)
+    found: Batches = {"terminated": np.zeros(len(number), np.bool_)}
+    for name, field in transition_fields(obs_dim, act_dim).items():
+        if name not in found:
+            shape = (len(number), *(1 for _ in field.shape))
+            found[name] = np.broadcast_to(number.reshape(shape), (len(number), *field.shape)).astype(
+                field.dtype
+            )
+    return found
+
+
+def replay_buffer(capacity: int, obs_dim: int = 2, act_dim: int = 1, **config: Any) -> ReplayBuffer:
+    """An empty replay buffer with the sampler of that configuration."""
+    sampler, fields = make_sampler(SACConfig(**config)), transition_fields(obs_dim, act_dim)
+    return ReplayBuffer(HostStorage([fields[name] for name in sampler.stored_fields], capacity), sampler)
+
+
+def joined(parts: list[Batches]) -> Batches:
+    """The columns of several steps, one after the other."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def rows_of(transitions: Batches, env: int) -> Batches:
+    """The rows of one environment."""
+    mine = transitions["env"] == env
+    return {name: column[mine] for name, column in transitions.items()}
 
 
 class Learner:

@@ -1,4 +1,4 @@
-"""The house: which way imports go, what `import spinup` loads, what is frozen, how long a file is."""
+"""The architecture: which way imports go, what `import spinup` loads, what is frozen, what is documented."""
 
 from __future__ import annotations
 
@@ -77,10 +77,7 @@ def test_imports_go_one_way(name: str) -> None:
     assert layer in LAYERS, f"{name}: give it a layer here and in CONTRIBUTING"
     for other in imports(name) - {""}:
         target = other.split(".")[0]
-        if name == "values":  # it looks names up in pytorch.saved when asked to, never on import
-            assert other not in imports(name, whole=False) or LAYERS[target] < LAYERS[layer]
-        else:
-            assert target == layer or LAYERS[target] < LAYERS[layer], f"{name} imports {other}"
+        assert target == layer or LAYERS[target] < LAYERS[layer], f"{name} imports {other}"
 
 
 def test_no_cycles() -> None:
@@ -116,7 +113,7 @@ def test_import_loads_torch_and_little_else(loaded: set[str]) -> None:
     assert not [m for m in loaded if m.split(".")[0] in FORBIDDEN]
     envs = {m for m in loaded if m.startswith("gymnasium.envs")}
     assert envs <= {"gymnasium.envs", "gymnasium.envs.registration"}
-    assert not [m for m in loaded if m.startswith(("spinup.utils", "spinup.tf1", "spinup.run"))]
+    assert not [m for m in loaded if m.startswith(("spinup.utils", "spinup.tf1", "spinup.runs", "spinup.cli"))]
 
 
 def test_documented_signature_is_frozen() -> None:
@@ -141,10 +138,8 @@ def test_public_names_are_frozen() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_files_are_short_and_documented(name: str) -> None:
-    text = MODULES[name].read_text()
-    assert len(text.splitlines()) <= 300
-    tree = ast.parse(text)
+def test_modules_and_public_names_are_documented(name: str) -> None:
+    tree = ast.parse(MODULES[name].read_text())
     assert ast.get_docstring(tree), f"{name} has no docstring"
     for node in public(tree.body):
         assert ast.get_docstring(node), f"{name}.{node.name} has no docstring"

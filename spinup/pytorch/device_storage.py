@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spinup.replay.buffer import Storage
-from spinup.replay.storage import HostStorage, check_memory, ring_slices
+from spinup.replay.storage import HostStorage, Storage, check_memory, ring_slices
 from spinup.replay.transition import Batches, Field, Transitions
 
 
-class DeviceStorage:
-    """`HostStorage` with its rows on a device: the same rows and positions; gathered fields are tensors.
+@final
+class DeviceStorage(Storage):
+    """Rows on a device; gathered fields are tensors there.
 
     New rows wait on the host until rows are gathered or read, and are then copied together.
 
@@ -24,10 +24,10 @@ class DeviceStorage:
     """
 
     def __init__(self, fields: Sequence[Field], capacity: int, device: torch.device) -> None:
+        super().__init__(fields, capacity)
         if device.type == "cuda":
             free = torch.cuda.mem_get_info(device)[0]
             check_memory(fields, capacity, free, f"{device} has free", ", or give device='cpu'")
-        self.fields, self.capacity, self.total = tuple(fields), capacity, 0
         self._device = device
         self._columns = {
             field.name: torch.from_numpy(np.zeros((capacity, *field.shape), field.dtype)).to(device)
@@ -35,33 +35,25 @@ class DeviceStorage:
         }
         self._waiting: list[Transitions] = []
 
-    def __len__(self) -> int:
-        return min(self.total, self.capacity)
-
     def append(self, transitions: Transitions) -> None:
-        """Add rows, overwriting the oldest when full; arrays (N, *shape) by field."""
         self._waiting.append({name: transitions[name].copy() for name in self._columns})
         self.total += len(transitions[self.fields[0].name])
 
     def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
-        """The named fields at positions `index`, tensors (*index.shape, *shape) on the device."""
         self._flush()
         on_device = torch.from_numpy(index).to(self._device)
         return {name: self._columns[name][on_device] for name in names}
 
     def to_batch(self, array: NDArray[Any]) -> Any:
-        """The array as a tensor on the device."""
         return torch.from_numpy(array).to(self._device)
 
     def read(self, start: int, stop: int) -> Transitions:
-        """A copy, on the host, of the rows numbered start to stop - 1, which must still be held."""
         gathered = self.gather(np.arange(start, stop) % self.capacity, self._columns)
         return {name: values.cpu().numpy() for name, values in gathered.items()}
 
     def clear(self, total: int) -> None:
-        """Drop all rows; the next one appended has number `total`."""
         self._waiting.clear()
-        self.total = total
+        super().clear(total)
 
     def _flush(self) -> None:
         """Copy the waiting rows to the device."""

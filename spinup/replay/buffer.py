@@ -1,73 +1,17 @@
-"""The replay buffer: a storage and the sampler that draws batches from it, with their interfaces."""
+"""The replay buffer: a storage and the sampler that draws batches from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import final
 
-import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
+from spinup.replay.samplers import Sampler
+from spinup.replay.storage import Storage
 from spinup.replay.transition import Batches, Field, Transitions
 
 
-class Storage(Protocol):
-    """Rows of transitions, numbered by the count of rows ever written; row k lies at k modulo `capacity`."""
-
-    fields: tuple[Field, ...]
-    capacity: int
-    total: int
-
-    def __len__(self) -> int: ...
-
-    def append(self, transitions: Transitions) -> None:
-        """Add rows, overwriting the oldest when full."""
-        ...
-
-    def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
-        """The named fields at positions `index`, each (*index.shape, *shape)."""
-        ...
-
-    def to_batch(self, array: NDArray[Any]) -> Any:
-        """An array of the host where gathered fields are, for arithmetic with them."""
-        ...
-
-    def read(self, start: int, stop: int) -> Transitions:
-        """A copy, on the host, of the rows numbered start to stop - 1."""
-        ...
-
-    def clear(self, total: int) -> None:
-        """Drop all rows; the next one appended has number `total`."""
-        ...
-
-
-class Sampler(Protocol):
-    """Draws batches from a storage. gamma and n-step returns are known here and nowhere else."""
-
-    @property
-    def stored_fields(self) -> tuple[str, ...]:
-        """The fields of a transition that it needs stored."""
-        ...
-
-    @property
-    def batch_fields(self) -> tuple[str, ...]:
-        """The fields of its batches: obs, action, reward, discount, next_obs, optionally weight or others."""
-        ...
-
-    def reset(self, capacity: int) -> None:
-        """Forget all rows; those that follow are stored in a ring of `capacity`."""
-        ...
-
-    def added(self, start: int, transitions: Transitions) -> None:
-        """Note the rows that were appended, numbered from `start`."""
-        ...
-
-    def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
-        """`count` batches of `batch_size` transitions, each field (count, batch_size, *shape)."""
-        ...
-
-
+@final
 class ReplayBuffer:
     """Stores transitions and draws batches.
 

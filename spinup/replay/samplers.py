@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+import abc
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spinup.config import SACConfig
-from spinup.replay.buffer import Sampler, Storage
+from spinup.replay.storage import Storage
 from spinup.replay.transition import Batches, Transitions
 
-_ONE_STEP = ("obs", "action", "reward", "terminated", "next_obs")
-_BATCH = ("obs", "action", "reward", "discount", "next_obs")
+
+class Sampler(abc.ABC):
+    """Draws batches from a storage. gamma and n-step returns are known here and nowhere else."""
+
+    stored_fields: ClassVar[tuple[str, ...]] = ("obs", "action", "reward", "terminated", "next_obs")
+    batch_fields: ClassVar[tuple[str, ...]] = ("obs", "action", "reward", "discount", "next_obs")
+
+    def reset(self, capacity: int) -> None:
+        """Forget all rows; those that follow are stored in a ring of `capacity`."""
+
+    def added(self, start: int, transitions: Transitions) -> None:
+        """Note the rows that were appended, numbered from `start`."""
+
+    @abc.abstractmethod
+    def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
+        """`count` batches of `batch_size` transitions, each field (count, batch_size, *shape)."""
 
 
-class UniformSampler:
+@final
+class UniformSampler(Sampler):
     """One-step transitions, uniform with replacement; discount = gamma (1 - terminated)."""
-
-    stored_fields = _ONE_STEP
-    batch_fields = _BATCH
 
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
 
-    def reset(self, capacity: int) -> None:
-        """Nothing is kept about stored rows."""
-
-    def added(self, start: int, transitions: Transitions) -> None:
-        """Nothing is kept about stored rows."""
-
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
-        """`count` batches of `batch_size` transitions, each field (count, batch_size, *shape)."""
         index = rng.integers(len(storage), size=(count, batch_size))
         batches = storage.gather(index, self.stored_fields)
         batches["discount"] = ~batches.pop("terminated") * np.float32(self.gamma)
         return batches
 
 
-class NStepSampler:
+@final
+class NStepSampler(Sampler):
     """n-step transitions: the rewards of up to n steps summed, and the observation after them.
 
     From a uniform row t, with m <= n steps until the episode terminates, is cut, or the stored rows end:
@@ -55,22 +62,19 @@ class NStepSampler:
         n_step: the longest window.
     """
 
-    stored_fields = (*_ONE_STEP, "env", "episode_start")
-    batch_fields = _BATCH
+    stored_fields = (*Sampler.stored_fields, "env", "episode_start")
 
     def __init__(self, gamma: float, n_step: int) -> None:
         self.gamma, self.n_step = gamma, n_step
         self.reset(0)
 
     def reset(self, capacity: int) -> None:
-        """Forget all rows; those that follow are stored in a ring of `capacity`."""
         self._capacity = capacity
         # Distance from each position to the row of the next step of its episode; 0 where there is none.
         self._to_next: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self._last: dict[int, int] = {}  # the newest row of each environment
 
     def added(self, start: int, transitions: Transitions) -> None:
-        """Link the new rows, numbered from `start`, to those before them in the same episode."""
         starts = transitions["episode_start"].tolist()
         for row, (env, first) in enumerate(zip(transitions["env"].tolist(), starts, strict=True), start):
             self._to_next[row % self._capacity] = 0
@@ -80,7 +84,6 @@ class NStepSampler:
             self._last[env] = row
 
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
-        """`count` batches of `batch_size` transitions, each field (count, batch_size, *shape)."""
         first = rng.integers(len(storage), size=(count, batch_size))
         batches = storage.gather(first, ("obs", "action", "reward"))
         last, discount = first, np.full(first.shape, self.gamma)

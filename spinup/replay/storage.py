@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,31 +15,59 @@ from spinup.errors import ConfigError
 from spinup.replay.transition import Batches, Field, Transitions, bytes_per_row
 
 
-class HostStorage:
-    """The newest `capacity` transitions in this machine's memory.
+class Storage(abc.ABC):
+    """The newest `capacity` transitions.
 
-    Rows are numbered by the count of rows ever written, so row k lies at position k modulo `capacity`.
+    Rows are numbered by the count of rows ever written; row k lies at position k modulo `capacity`.
 
     Args:
         fields: what is stored; other fields of appended transitions are dropped.
         capacity: rows held.
-
-    Raises:
-        ConfigError: if `capacity` rows do not fit in this machine's memory.
     """
 
     def __init__(self, fields: Sequence[Field], capacity: int) -> None:
-        check_memory(fields, capacity, machine_memory(), "this machine has")
         self.fields, self.capacity, self.total = tuple(fields), capacity, 0
-        self._columns: dict[str, NDArray[Any]] = {
-            field.name: np.zeros((capacity, *field.shape), field.dtype) for field in fields
-        }
 
     def __len__(self) -> int:
         return min(self.total, self.capacity)
 
+    @abc.abstractmethod
     def append(self, transitions: Transitions) -> None:
         """Add rows, overwriting the oldest when full; arrays (N, *shape) by field."""
+
+    @abc.abstractmethod
+    def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
+        """The named fields at positions `index`, each (*index.shape, *shape)."""
+
+    @abc.abstractmethod
+    def to_batch(self, array: NDArray[Any]) -> Any:
+        """An array of the host in the kind that `gather` returns, for arithmetic with its results."""
+
+    @abc.abstractmethod
+    def read(self, start: int, stop: int) -> Transitions:
+        """A copy, on the host, of the rows numbered start to stop - 1, which must still be held."""
+
+    def clear(self, total: int) -> None:
+        """Drop all rows; the next one appended has number `total`."""
+        self.total = total
+
+
+@final
+class HostStorage(Storage):
+    """Rows in this machine's memory.
+
+    Raises:
+        ConfigError: if `capacity` rows do not fit.
+    """
+
+    def __init__(self, fields: Sequence[Field], capacity: int) -> None:
+        super().__init__(fields, capacity)
+        check_memory(fields, capacity, machine_memory(), "this machine has")
+        self._columns: dict[str, NDArray[Any]] = {
+            field.name: np.zeros((capacity, *field.shape), field.dtype) for field in fields
+        }
+
+    def append(self, transitions: Transitions) -> None:
         count = len(transitions[self.fields[0].name])
         start, self.total = self.total, self.total + count
         for part, at in ring_slices(start, count, self.capacity):
@@ -46,23 +75,13 @@ class HostStorage:
                 column[at] = transitions[name][part]
 
     def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
-        """The named fields at positions `index`, each (*index.shape, *shape)."""
         return {name: self._columns[name].take(index, axis=0) for name in names}
 
     def to_batch(self, array: NDArray[Any]) -> Any:
-        """An array of the host where gathered fields are: unchanged."""
         return array
 
     def read(self, start: int, stop: int) -> Transitions:
-        """A copy of the rows numbered start to stop - 1, which must still be held."""
-        return {
-            name: column.take(range(start, stop), axis=0, mode="wrap")
-            for name, column in self._columns.items()
-        }
-
-    def clear(self, total: int) -> None:
-        """Drop all rows; the next one appended has number `total`."""
-        self.total = total
+        return self.gather(np.arange(start, stop) % self.capacity, self._columns)
 
 
 def ring_slices(start: int, count: int, capacity: int) -> list[tuple[slice, slice]]:

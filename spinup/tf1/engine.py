@@ -76,7 +76,7 @@ class GraphEngine:
                 name: tf.placeholder(tf.float32, (None, *shape), name) for name, shape in shapes.items()
             }
             self._metrics = tf.map_fn(
-                lambda batch: gradient_step(agent, batch, polyak),
+                tf.autograph.experimental.do_not_convert(lambda batch: gradient_step(agent, batch, polyak)),
                 {name: tf.cast(field, agent.dtype) for name, field in self._fields.items()},
                 fn_output_signature=dict.fromkeys(METRICS, agent.dtype),
                 parallel_iterations=1,  # each step starts from the variables that the one before it left

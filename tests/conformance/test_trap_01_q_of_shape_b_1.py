@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import FourCalls, make, random_block, small_ac
+from helpers import FourCalls, make, random_batches, small_ac
 
 from spinup.errors import ConfigError
 
@@ -31,7 +31,7 @@ class Unflattened(FourCalls):
         self.q2 = Column(self.q2)  # type: ignore[assignment]
 
 
-def test_it_is_refused_at_the_door(run: Any) -> None:
+def test_it_is_refused_before_training(run: Any) -> None:
     with pytest.raises(
         ConfigError, match=r"^Unflattened\.q2\(obs, a\) has shape \(1, 1\)[^\n]*squeeze\(-1\)"
     ):
@@ -39,6 +39,6 @@ def test_it_is_refused_at_the_door(run: Any) -> None:
 
 
 def test_values_are_flat(engine: str) -> None:
-    metrics = make(small_ac(), engine).update(random_block(count=2))
+    metrics = make(small_ac(), engine).update(random_batches(count=2))
     assert metrics["Q1Vals"].shape == metrics["Q2Vals"].shape == metrics["LogPi"].shape == (2, 5)
     assert metrics["LossQ"].shape == (2,)

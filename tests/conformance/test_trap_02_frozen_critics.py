@@ -5,20 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 from gymnasium.spaces import Box
-from helpers import FourCalls, make, parameters, random_block, small_ac
-
-from spinup.replay.storage import Block
+from helpers import FourCalls, make, parameters, random_batches, small_ac
 
 
 def test_the_policy_step_moves_no_critic(engine: str) -> None:
-    # The noise of the draw at o enters the policy's loss alone. Two updates that differ in it must leave
+    # The noise of the draw at obs enters the policy's loss alone. Two updates that differ in it must leave
     # the same critics, and different policies.
-    block = random_block(count=1)
-    noise = block.noise.copy()
+    batches = random_batches(count=1)
+    noise = batches["noise"].copy()
     noise[:, 1] += 1.0
     first, second = small_ac(), small_ac()
-    make(first, engine).update(block)
-    make(second, engine).update(Block(block.layout, block.rows, noise))
+    make(first, engine).update(batches)
+    make(second, engine).update({**batches, "noise": noise})
     assert torch.equal(parameters(first.q1), parameters(second.q1))
     assert torch.equal(parameters(first.q2), parameters(second.q2))
     assert not torch.equal(parameters(first.pi), parameters(second.pi))
@@ -26,19 +24,17 @@ def test_the_policy_step_moves_no_critic(engine: str) -> None:
 
 def test_the_critic_step_moves_no_policy(engine: str) -> None:
     # With critics that cannot learn, rewards must not reach the policy within one update.
-    block = random_block(count=1)
-    rows = block.rows.copy()
-    rows[..., block.layout.r] += 100.0
+    batches = random_batches(count=1)
     policies = []
-    for r in (block.rows, rows):
+    for reward in (batches["reward"], batches["reward"] + 100.0):
         ac = small_ac()
         learner = make(ac, engine, lr=1e-12)
-        learner.update(Block(block.layout, r, block.noise))
+        learner.update({**batches, "reward": reward.astype(np.float32)})
         policies.append(parameters(ac.pi))
     assert np.allclose(policies[0], policies[1], atol=1e-9)
 
 
 def test_critics_of_a_user_are_not_left_frozen() -> None:
     ac = FourCalls(Box(-1, 1, (3,)), Box(-1, 1, (2,)))
-    make(ac).update(random_block(count=2))
+    make(ac).update(random_batches(count=2))
     assert all(p.requires_grad for p in ac.parameters())

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from helpers import Diary
 
-from spinup.collect.collector import Collector
+from spinup.collect.collector import EnvCollector
 from spinup.envs.make import make_vector
 
 
 def terminals(env_fn: Any, max_ep_len: int, steps: int = 12) -> list[float]:
-    """The column d of so many transitions."""
+    """The field `terminated` of so many transitions."""
     vector = make_vector(env_fn, 1, "sync", 10.0)
-    collector = Collector(vector, seed=0, stream=1, max_ep_len=max_ep_len)
+    collector = EnvCollector(vector, seed=0, stream=1, max_ep_len=max_ep_len)
     collector.start()
-    rows = [collector.step(np.zeros((1, 1), np.float32))[0][0] for _ in range(steps)]
-    return [float(row[collector.layout.d]) for row in rows]
+    rows = [collector.step(np.zeros((1, 1), np.float32))[0] for _ in range(steps)]
+    return [float(row["terminated"][0]) for row in rows]
 
 
 class Ends(Diary):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import make, random_block, small_ac
+from helpers import make, random_batches, small_ac
 from torch import Tensor
 
 from spinup.pytorch import losses
@@ -45,10 +45,10 @@ def test_the_alpha_logged_is_the_alpha_of_both_losses(engine: str) -> None:
         for critic in (ac.q1, ac.q2):
             for p in critic.parameters():
                 p.zero_()
-    learner = make(ac, engine, alpha="auto_0.3", lr=0.05, gamma=0.0)
-    block = random_block(count=6)
-    block.rows[..., block.layout.r] = 0.0
-    metrics = learner.update(block)
+    learner = make(ac, engine, alpha="auto_0.3", lr=0.05)
+    batches = random_batches(count=6)
+    batches["reward"][:] = batches["discount"][:] = 0.0
+    metrics = learner.update(batches)
     used = metrics["LossPi"] / metrics["LogPi"].mean(1)
     np.testing.assert_allclose(used, metrics["Alpha"], rtol=1e-4)
     assert metrics["Alpha"][0] == pytest.approx(0.3)
@@ -56,17 +56,16 @@ def test_the_alpha_logged_is_the_alpha_of_both_losses(engine: str) -> None:
 
 
 def test_the_critics_use_the_same_alpha(engine: str) -> None:
-    """With zero critics and gamma = 1 the backup is -alpha log pi: doubling alpha multiplies LossQ by 4."""
+    """With zero critics and discount 1 the target is -alpha log pi: doubling alpha multiplies LossQ by 4."""
 
     def first_loss(alpha: Any) -> float:
         ac = small_ac()
         with torch.no_grad():
             for p in [*ac.q1.parameters(), *ac.q2.parameters()]:
                 p.zero_()
-        block = random_block()
-        block.rows[..., block.layout.r] = 0.0
-        block.rows[..., block.layout.d] = 0.0
-        metrics = make(ac, engine, alpha=alpha, gamma=1.0).update(block)
+        batches = random_batches()
+        batches["reward"][:], batches["discount"][:] = 0.0, 1.0
+        metrics = make(ac, engine, alpha=alpha).update(batches)
         return float(metrics["LossQ"][0])
 
     assert first_loss("auto_0.6") == pytest.approx(4 * first_loss("auto_0.3"), rel=1e-4)
@@ -76,5 +75,5 @@ def test_the_critics_use_the_same_alpha(engine: str) -> None:
 def test_one_step_of_alpha_by_hand(engine: str) -> None:
     """Adam's first step is lr against the sign of the gradient, on log alpha: alpha moves by a factor."""
     learner = make(small_ac(), engine, alpha="auto_0.3", lr=0.05, target_entropy=-40.0)
-    alphas = learner.update(random_block(count=2))["Alpha"]
+    alphas = learner.update(random_batches(count=2))["Alpha"]
     assert alphas[1] == pytest.approx(0.3 * math.exp(-0.05), rel=1e-4)

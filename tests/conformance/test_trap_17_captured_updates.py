@@ -1,7 +1,6 @@
 """Trap 17: a compiled or captured update that silently computes something else.
 
-Every engine is admitted by equality with the eager learner (tests/pytorch/test_fused.py, test_compiled.py,
-test_cuda_graph.py). Here: what would pass that test and still go wrong in a run.
+Every engine is admitted by equality with the eager learner (tests/pytorch/engines). Here: what would pass that test and still go wrong in a run.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ import numpy as np
 import pytest
 from admission import compare
 from gymnasium.spaces import Box
-from helpers import ENGINES, FourCalls, make, random_block, small_ac
+from helpers import ENGINES, FourCalls, make, random_batches, small_ac
 from torch import nn
 
 from spinup import MLPActorCritic
 from spinup.errors import ConfigError
-from spinup.pytorch.agent import EagerLearner
+from spinup.pytorch.engines.eager import EagerEngine
 
 SPACES = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
 
@@ -25,12 +24,12 @@ SPACES = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
 def test_an_engine_reads_each_block_anew(engine: str) -> None:
     """Nothing of an earlier block stays in a buffer: the order of blocks is all that counts."""
     learner, one_by_one = make(small_ac(), engine), make(small_ac(), engine)
-    blocks = [random_block(count=count, seed=count) for count in (3, 1, 4)]
+    blocks = [random_batches(count=count, seed=count) for count in (3, 1, 4)]
     for block in blocks:
         got = learner.update(block)
         parts = [
-            one_by_one.update(type(block)(block.layout, block.rows[k : k + 1], block.noise[k : k + 1]))
-            for k in range(len(block))
+            one_by_one.update({name: values[k : k + 1] for name, values in block.items()})
+            for k in range(len(block["reward"]))
         ]
         for key, values in got.items():
             np.testing.assert_allclose(np.concatenate([p[key] for p in parts]), values, atol=1e-5, rtol=1e-5)
@@ -38,9 +37,9 @@ def test_an_engine_reads_each_block_anew(engine: str) -> None:
 
 def test_metrics_of_a_block_outlive_the_next(engine: str) -> None:
     learner = make(small_ac(), engine)
-    first = learner.update(random_block(count=2))
+    first = learner.update(random_batches(count=2))
     kept = {key: value.copy() for key, value in first.items()}
-    learner.update(random_block(count=2, seed=1))
+    learner.update(random_batches(count=2, seed=1))
     compare(kept, first, 0.0, "metrics")
 
 
@@ -48,9 +47,9 @@ def test_metrics_of_a_block_outlive_the_next(engine: str) -> None:
 def test_an_engine_sees_what_is_written_into_the_networks(engine: str) -> None:
     """Parameters put in between two blocks, as loading a model does, are the ones that train on."""
     learner, other = make(ac := small_ac(), engine), small_ac(seed=5)
-    learner.update(random_block())
+    learner.update(random_batches())
     ac.load_state_dict(other.state_dict())
-    got, wanted = learner.update(random_block(seed=2)), make(other).update(random_block(seed=2))
+    got, wanted = learner.update(random_batches(seed=2)), make(other).update(random_batches(seed=2))
     for key in ("Q1Vals", "Q2Vals", "LogPi"):
         np.testing.assert_allclose(got[key], wanted[key], atol=1e-5)
 
@@ -66,12 +65,12 @@ class Scaled(MLPActorCritic):
 @pytest.mark.parametrize("build", [lambda: FourCalls(*SPACES), lambda: Scaled(*SPACES, (8,))])
 def test_a_users_module_is_never_taken_for_the_default(build: Any) -> None:
     ac: nn.Module = build()
-    assert type(make(ac, "auto")) is EagerLearner
-    with pytest.raises(ConfigError, match="fused"):
-        make(ac, "fused")
+    assert type(make(ac, "auto").engine) is EagerEngine
+    with pytest.raises(ConfigError, match="native"):
+        make(ac, "native")
 
 
 def test_a_default_module_that_was_hooked_is_not_taken_for_the_default() -> None:
     ac = small_ac()
     ac.pi.register_forward_hook(lambda module, inputs, out: out)
-    assert type(make(ac, "auto")) is EagerLearner
+    assert type(make(ac, "auto").engine) is EagerEngine

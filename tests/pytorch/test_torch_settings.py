@@ -1,4 +1,4 @@
-"""Process-wide settings: the rule for threads, and denormals on every one of them."""
+"""Process-wide torch settings: the number of threads, and flushing denormals on each of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from spinup.config import SACConfig
-from spinup.pytorch import torch_settings as process
-from spinup.pytorch.torch_settings import thread_count
+from spinup.pytorch import torch_settings
+from spinup.pytorch.torch_settings import thread_count, threads_note
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from spinup.pytorch.torch_settings import thread_count
         (None, 2, None, 1),
     ],
 )
-def test_two_threads_where_two_cores_may_be_used(
+def test_two_threads_where_two_cores_are_usable(
     cores: int,
     affinity: int,
     quota: str | None,
@@ -38,7 +38,7 @@ def test_two_threads_where_two_cores_may_be_used(
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
-    monkeypatch.setattr(process, "CGROUP_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(torch_settings, "CGROUP_QUOTA", tmp_path / "cpu.max")
     if quota is not None:
         (tmp_path / "cpu.max").write_text(quota + "\n")
     assert thread_count(SACConfig()) == threads
@@ -59,8 +59,8 @@ print(kept())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="torch's OpenMP runtime is another one elsewhere")
-def test_denormals_are_flushed_on_threads_that_torch_had_started_before() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has another OpenMP runtime elsewhere")
+def test_denormals_are_flushed_on_threads_that_torch_started_earlier() -> None:
     env = {k: v for k, v in os.environ.items() if k != "OMP_THREAD_LIMIT"}
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
@@ -69,7 +69,7 @@ def test_denormals_are_flushed_on_threads_that_torch_had_started_before() -> Non
     assert done.stdout.split() == ["1000000", "0", "1000000"]
 
 
-def test_the_log_says_how_many_threads_there_are() -> None:
-    assert process.threads_note(1) == "threads: 1"
-    assert process.threads_note(2).startswith("threads: 2; ")
-    assert "threads=1" in process.threads_note(2)
+def test_the_log_names_the_number_of_threads() -> None:
+    assert threads_note(1) == "threads: 1"
+    assert threads_note(2).startswith("threads: 2; ")
+    assert "threads=1" in threads_note(2)

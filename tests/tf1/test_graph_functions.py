@@ -20,7 +20,7 @@ tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed").com
 
 
 def users(x: Any, a: Any, action_space: Any, width: int = 8, fault: str = "") -> Any:
-    """A user's function that uses nothing of the package and draws in the graph; `fault` is a mistake in it."""
+    """A user's function that draws in the graph and uses nothing of the package; `fault` puts in an error."""
     act_dim = a.shape.as_list()[-1]
 
     def linear(h: Any, size: int, name: str) -> Any:

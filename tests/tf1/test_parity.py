@@ -56,6 +56,11 @@ def test_one_block_is_as_many_single_updates() -> None:
         np.testing.assert_array_equal(value, after[name], err_msg=name)
 
 
+def test_a_field_that_the_graph_does_not_use_is_refused() -> None:
+    with pytest.raises(KeyError, match="weight"):
+        GraphLearner().update({**random_batches(), "weight": np.ones((1, 5), np.float32)})
+
+
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("rows", [1, 4])
 def test_act_is_the_same(rows: int, deterministic: bool) -> None:

@@ -69,7 +69,7 @@ class Engine(abc.ABC):
             fields: the fields of a batch, noise included.
         """
 
-    def prepare(self, agent: Agent, batch_size: int) -> None:  # noqa: B027
+    def prepare(self, agent: Agent, batch_size: int) -> None:
         """Compile what must be compiled; by default nothing.
 
         Raises:

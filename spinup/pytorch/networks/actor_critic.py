@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -51,23 +51,27 @@ class _ActorCritic(nn.Module, abc.ABC):
 
 
 class _GaussianActorCritic(_ActorCritic):
-    """Networks for a bounded Box of actions."""
+    """Networks for a bounded Box of actions; arguments as in MLPActorCritic."""
 
     pi: SquashedGaussianActor
 
-    def _add_networks(
+    def __init__(
         self,
-        spaces: tuple[Space[Any], Box],
-        hidden_sizes: Sequence[int],
-        activation: type[nn.Module],
-        state_dependent_std: bool,
-        critics: int,
-    ) -> int:
-        """Make `pi` and the critics; returns obs_dim."""
-        obs_dim, act_dim = math.prod(spaces[0].shape or (0,)), math.prod(spaces[1].shape)
-        self.pi = SquashedGaussianActor(obs_dim, spaces[1], hidden_sizes, activation, state_dependent_std)
+        observation_space: Space[Float],
+        action_space: Box,
+        hidden_sizes: Sequence[int] = (256, 256),
+        activation: type[nn.Module] = nn.ReLU,
+        state_dependent_std: bool = True,
+        critics: int = 2,
+    ) -> None:
+        super().__init__()
+        obs_dim, act_dim = math.prod(observation_space.shape or (0,)), math.prod(action_space.shape)
+        self.pi = SquashedGaussianActor(obs_dim, action_space, hidden_sizes, activation, state_dependent_std)
         self._add_critics(critics, lambda: MLPQFunction(obs_dim, act_dim, hidden_sizes, activation))
-        return obs_dim
+        if self._has_value:
+            self.v = MLPValueFunction(obs_dim, hidden_sizes, activation)
+
+    _has_value: ClassVar[bool] = False
 
     def _action(self, obs: Tensor, deterministic: bool) -> Tensor:
         return self.pi.mean_action(obs) if deterministic else self.pi(obs)[0]
@@ -86,19 +90,6 @@ class MLPActorCritic(_GaussianActorCritic):
         critics: number of critics, named q1, q2, ...
     """
 
-    def __init__(
-        self,
-        observation_space: Space[Float],
-        action_space: Box,
-        hidden_sizes: Sequence[int] = (256, 256),
-        activation: type[nn.Module] = nn.ReLU,
-        state_dependent_std: bool = True,
-        critics: int = 2,
-    ) -> None:
-        super().__init__()
-        spaces = observation_space, action_space
-        self._add_networks(spaces, hidden_sizes, activation, state_dependent_std, critics)
-
 
 class MLPValueActorCritic(_GaussianActorCritic):
     """MLPActorCritic with a value network: the default of `variant="sac_v1"`.
@@ -108,19 +99,7 @@ class MLPValueActorCritic(_GaussianActorCritic):
     MLPActorCritic.
     """
 
-    def __init__(
-        self,
-        observation_space: Space[Float],
-        action_space: Box,
-        hidden_sizes: Sequence[int] = (256, 256),
-        activation: type[nn.Module] = nn.ReLU,
-        state_dependent_std: bool = True,
-        critics: int = 2,
-    ) -> None:
-        super().__init__()
-        spaces = observation_space, action_space
-        obs_dim = self._add_networks(spaces, hidden_sizes, activation, state_dependent_std, critics)
-        self.v = MLPValueFunction(obs_dim, hidden_sizes, activation)
+    _has_value: ClassVar[bool] = True
 
 
 class DiscreteMLPActorCritic(_ActorCritic):

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 from helpers import parameters, small_ac
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from spinup import MLPActorCritic
-from spinup.pytorch.networks.actor_critic import mlp
+from spinup.pytorch.networks.actor_critic import DiscreteMLPActorCritic, MLPValueActorCritic
+from spinup.pytorch.networks.mlp import Ensemble, mlp
 
 
 def count(module: nn.Module) -> int:
@@ -29,7 +30,7 @@ def test_half_cheetah_has_the_documented_parameter_counts() -> None:
     assert count(ac.q1) == count(ac.q2) == 72_193
 
 
-def test_last_hidden_layer_of_the_policy_is_activated_and_that_of_an_mlp_is_not() -> None:
+def test_the_policys_last_hidden_layer_is_activated_and_outputs_are_not() -> None:
     ac = small_ac()
     assert [type(layer) for layer in ac.pi.net] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU]
     assert [type(layer) for layer in ac.q1.q] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
@@ -54,7 +55,7 @@ def test_shapes_batched_and_single() -> None:
         assert isinstance(ac.act(o[0].numpy(), deterministic), np.ndarray)
 
 
-def test_noise_that_is_given_is_used() -> None:
+def test_given_noise_is_used() -> None:
     ac = small_ac()
     o, xi = torch.randn(4, 3), torch.randn(4, 2)
     first, second = ac.pi(o, noise=xi), ac.pi(o, noise=xi)
@@ -90,7 +91,7 @@ def test_actions_are_mapped_to_bounds_per_dimension() -> None:
 
 
 @given(low=st.floats(-1e4, 1e4, width=32), width=st.floats(2**-10, 1e4, width=32))
-def test_no_action_passes_a_bound_by_rounding(low: float, width: float) -> None:
+def test_no_action_exceeds_a_bound_by_rounding(low: float, width: float) -> None:
     high = float(np.float32(low + width))
     if not low < high:
         return
@@ -112,7 +113,7 @@ def test_bounds_are_not_parameters_and_not_saved() -> None:
     assert not [name for name in ac.state_dict() if "low" in name or "center" in name]
 
 
-class Mine(MLPActorCritic):
+class Subclass(MLPActorCritic):
     """A user's subclass."""
 
     def __init__(self, *args: Any, scale: float = 1.0, **kwargs: Any) -> None:
@@ -121,9 +122,29 @@ class Mine(MLPActorCritic):
 
 
 def test_a_subclass_is_deepcopied_as_itself() -> None:
-    ac = Mine(Box(-1, 1, (3,)), Box(-1, 1, (2,)), hidden_sizes=(8,), scale=3.0)
+    ac = Subclass(Box(-1, 1, (3,)), Box(-1, 1, (2,)), hidden_sizes=(8,), scale=3.0)
     twin = copy.deepcopy(ac)
-    assert type(twin) is Mine
+    assert type(twin) is Subclass
     assert twin.scale == 3.0
     assert torch.equal(parameters(twin), parameters(ac))
     assert next(twin.parameters()) is not next(ac.parameters())
+
+
+@pytest.mark.parametrize("critics", [1, 2, 5])
+def test_the_number_of_critics(critics: int) -> None:
+    spaces = Box(-1, 1, (3,)), Box(-1, 1, (2,))
+    for kind, space in (
+        (MLPActorCritic, spaces[1]), (MLPValueActorCritic, spaces[1]), (DiscreteMLPActorCritic, Discrete(3)),
+    ):  # fmt: skip
+        ac: Any = kind(spaces[0], space, (8,), critics=critics)
+        names = [name for name, _ in ac.named_children() if name.startswith("q")]
+        assert names == [f"q{i}" for i in range(1, critics + 1)]
+        assert len({parameters(getattr(ac, name)).sum().item() for name in names}) == critics
+
+
+def test_an_ensemble_stacks_the_values_of_its_critics() -> None:
+    ac = small_ac(critics=3)
+    obs, action = torch.randn(4, 3), torch.randn(4, 2)
+    values = Ensemble([ac.q1, ac.q2, ac.q3])(obs, action)
+    assert values.shape == (3, 4)
+    assert torch.equal(values[2], ac.q3(obs, action))

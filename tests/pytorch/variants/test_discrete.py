@@ -11,20 +11,16 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from helpers import parameters
+from helpers import make, parameters
 from rooms import LinearActorCritic, Rooms, linear_module
 from torch import Tensor, nn
 
 import spinup
-from spinup.config import SACConfig
-from spinup.envs.spaces import action_spec
 from spinup.errors import ConfigError
-from spinup.pytorch.agent import Batch
-from spinup.pytorch.engines.registry import make_learner
+from spinup.pytorch.networks.actor_critic import DiscreteMLPActorCritic
+from spinup.pytorch.policy import inverse_cdf
 from spinup.pytorch.validation import check_actor_critic
-from spinup.pytorch.variants.discrete import DiscreteMLPActorCritic, DiscreteSoftQ, inverse_cdf
-from spinup.pytorch.variants.registry import make_objective
-from spinup.replay.storage import Block, Layout
+from spinup.pytorch.variants.objective import Batch
 
 DOUBLE = torch.float64
 SPACES = Box(-1.0, 1.0, (2,)), Discrete(3)
@@ -56,7 +52,7 @@ class TablePolicy(Table):
 
 
 class Tables(nn.Module):
-    """A user's discrete actor-critic on two states, with the protocol's calls alone."""
+    """A user's discrete actor-critic on two states that offers only the calls of the protocol."""
 
     def __init__(self, q1: Any = Q1, q2: Any = Q2, logits: Any = LOGITS) -> None:
         super().__init__()
@@ -69,18 +65,29 @@ class Tables(nn.Module):
             return (probs.argmax(-1) if deterministic else torch.multinomial(probs, 1)[:, 0]).numpy()
 
 
-def batch(o: list[int], a: list[int], r: list[float], d: list[float], o2: list[int]) -> Batch:
-    """Transitions between the two states; the noise is nan, so that using it would show."""
-    nan = torch.full((len(o), 1), torch.nan, dtype=DOUBLE)
-    actions = torch.tensor(a, dtype=DOUBLE)[:, None]
-    rest = torch.tensor(r, dtype=DOUBLE), torch.tensor(d, dtype=DOUBLE)
-    return Batch(STATES[o], actions, *rest, STATES[o2], nan, nan)
+def batch(o: list[int], a: list[int], r: list[float], discount: list[float], o2: list[int]) -> Batch:
+    """Transitions between the two states, without noise, which is not to be used."""
+    return {
+        "obs": STATES[o], "action": torch.tensor(a, dtype=DOUBLE)[:, None],
+        "reward": torch.tensor(r, dtype=DOUBLE), "discount": torch.tensor(discount, dtype=DOUBLE),
+        "next_obs": STATES[o2],
+    }  # fmt: skip
+
+
+def table_learner(ac: nn.Module, **changes: Any) -> Any:
+    """The eager engine's learner over two one-hot states and three actions."""
+    return make(ac, action_space=Discrete(3), **changes)
+
+
+def losses_of(learner: Any, name: str, b: Batch, alpha: float) -> Any:
+    """What one method of the learner's objective returns."""
+    method = getattr(learner.engine.objective, name)
+    return method(learner.agent.networks, b, torch.tensor(alpha, dtype=DOUBLE))
 
 
 def test_critic_loss_by_hand() -> None:
-    objective = DiscreteSoftQ(Tables(), gamma=0.9)
-    b = batch(o=[0, 1], a=[1, 2], r=[1.0, -1.0], d=[0.0, 1.0], o2=[1, 0])
-    loss, metrics = objective.critic_loss(b, torch.tensor(0.5, dtype=DOUBLE))
+    b = batch(o=[0, 1], a=[1, 2], r=[1.0, -1.0], discount=[0.9, 0.0], o2=[1, 0])
+    loss, metrics = losses_of(table_learner(Tables()), "critic_loss", b, 0.5)
     p = [1 / 8, 2 / 8, 5 / 8]
     q_min = [0.0, -2.0, 2.0]
     v = sum(pi * (q - 0.5 * math.log(pi)) for pi, q in zip(p, q_min, strict=True))
@@ -91,15 +98,14 @@ def test_critic_loss_by_hand() -> None:
     assert metrics["Q2Vals"].tolist() == [1.0, 2.0]
 
 
-def test_the_backup_takes_the_targets_and_is_held_constant() -> None:
+def test_the_target_uses_the_target_networks_and_has_no_gradient() -> None:
     ac = Tables()
-    objective = DiscreteSoftQ(ac, gamma=1.0)
-    b = batch(o=[0], a=[0], r=[0.0], d=[0.0], o2=[1])
-    alpha = torch.tensor(0.0, dtype=DOUBLE)
+    learner = table_learner(ac)
+    b = batch(o=[0], a=[0], r=[0.0], discount=[1.0], o2=[1])
     with torch.no_grad():
-        objective.targets[0].values.fill_(7.0)
-        objective.targets[1].values.fill_(8.0)
-    loss, _ = objective.critic_loss(b, alpha)
+        learner.agent.networks.target[0].values.fill_(7.0)
+        learner.agent.networks.target[1].values.fill_(8.0)
+    loss, _ = losses_of(learner, "critic_loss", b, 0.0)
     assert loss.item() == pytest.approx((1 - 7) ** 2 + (3 - 7) ** 2)
     loss.backward()
     assert ac.pi.values.grad is None
@@ -107,11 +113,10 @@ def test_the_backup_takes_the_targets_and_is_held_constant() -> None:
     assert ac.q1.values.grad[0].tolist() == [2 * (1 - 7), 0.0, 0.0]
 
 
-def test_policy_loss_by_hand_and_without_gradient_to_the_critics() -> None:
+def test_actor_loss_by_hand_and_without_gradient_to_the_critics() -> None:
     ac = Tables()
-    objective = DiscreteSoftQ(ac, gamma=0.9)
-    b = batch(o=[0, 1], a=[0, 0], r=[0.0, 0.0], d=[0.0, 0.0], o2=[0, 0])
-    loss, logp = objective.policy_loss(b, torch.tensor(0.5, dtype=DOUBLE))
+    b = batch(o=[0, 1], a=[0, 0], r=[0.0, 0.0], discount=[0.9, 0.9], o2=[0, 0])
+    loss, logp = losses_of(table_learner(ac), "actor_loss", b, 0.5)
     entropies = [math.log(3), -sum(p * math.log(p) for p in (1 / 8, 2 / 8, 5 / 8))]
     values = [(1 + 1 + 4) / 3, -2 * 2 / 8 + 2 * 5 / 8]
     by_hand = -sum(v + 0.5 * h for v, h in zip(values, entropies, strict=True)) / 2
@@ -123,8 +128,8 @@ def test_policy_loss_by_hand_and_without_gradient_to_the_critics() -> None:
     assert ac.pi.values.grad.abs().sum() > 0
 
 
-def test_it_finds_the_fixed_point_of_soft_value_iteration() -> None:
-    """On two states whose values can be computed, Q and pi come to the soft optimum at that alpha."""
+def test_it_converges_to_the_fixed_point_of_soft_value_iteration() -> None:
+    """On two states whose values can be computed, Q and pi converge to the soft optimum at that alpha."""
     gamma, alpha = 0.5, 0.3
     o, a = np.repeat([0, 1], 3), np.tile([0, 1, 2], 2)
     o2 = np.where(a == 1, 1 - o, o)
@@ -133,41 +138,31 @@ def test_it_finds_the_fixed_point_of_soft_value_iteration() -> None:
     for _ in range(200):
         v = alpha * np.log(np.exp(exact / alpha).sum(1))
         exact[o, a] = r + gamma * v[o2]
-    learner = table_learner(Tables(), gamma=gamma, alpha=alpha, lr=0.02, polyak=0.8)
-    b = batch(list(o), list(a), list(r), [0.0] * 6, list(o2))
-    for _ in range(1200):
-        learner.step(b)
+    learner = table_learner(Tables(), alpha=alpha, lr=0.02, polyak=0.8)
+    b = batch(list(o), list(a), list(r), [gamma] * 6, list(o2))
+    learner.update({name: values.expand(1200, *values.shape) for name, values in b.items()})
     np.testing.assert_allclose(learner.ac.q1.values.detach(), exact, atol=0.02)
     best = np.exp(exact / alpha) / np.exp(exact / alpha).sum(1, keepdims=True)
     np.testing.assert_allclose(learner.ac.pi(STATES)[0].detach(), best, atol=0.02)
 
 
-def table_learner(ac: nn.Module, **changes: Any) -> Any:
-    """The eager learner over two one-hot states and three actions."""
-    config, actions = SACConfig(**changes), action_spec(Discrete(3))
-    return make_learner(
-        ac, make_objective(ac, config, actions.space), config, actions, lambda ac, path: None
-    )[0]
-
-
-def test_an_update_logs_the_taken_values_and_the_exact_entropy() -> None:
+def test_an_update_logs_the_values_of_taken_actions_and_the_exact_entropy() -> None:
     torch.manual_seed(0)
     learner = table_learner(DiscreteMLPActorCritic(*SPACES, (8,)), alpha="auto_0.3", batch_size=4)
-    layout = Layout(2, 1)
-    rows = np.zeros((2, 4, layout.width), np.float32)
-    rows[..., layout.o] = np.random.default_rng(0).standard_normal((2, 4, 2))
-    rows[..., layout.a] = [[0], [1], [2], [0]]
-    o = torch.from_numpy(rows[0][:, layout.o])
+    batches = {name: np.zeros((2, 4), np.float32) for name in ("reward", "discount")}
+    batches["obs"], batches["next_obs"] = np.random.default_rng(0).standard_normal((2, 2, 4, 2), np.float32)
+    batches["action"] = np.tile(np.array([[0], [1], [2], [0]], np.float32), (2, 1, 1))
+    o = torch.from_numpy(batches["obs"][0])
     probs, logp = learner.ac.pi(o)
     taken = learner.ac.q1(o)[range(4), [0, 1, 2, 0]].detach()
-    before = parameters(learner.objective.targets)
-    metrics = learner.update(Block(layout, rows, np.full((2, 2, 4, 1), np.nan, np.float32)))
+    before = parameters(learner.agent.networks.target)
+    metrics = learner.update(batches)
     np.testing.assert_allclose(metrics["Q1Vals"][0], taken, rtol=1e-6)
     np.testing.assert_allclose(metrics["LogPi"][0], (probs * logp).sum(-1).detach(), rtol=1e-5)
     assert metrics["Alpha"][0] == pytest.approx(0.3)
     assert metrics["Alpha"][1] != metrics["Alpha"][0]
     assert metrics["TargetEntropy"][0] == pytest.approx(0.3 * math.log(3))
-    assert not torch.equal(before, parameters(learner.objective.targets))
+    assert not torch.equal(before, parameters(learner.agent.networks.target))
 
 
 def test_inverse_cdf_draws_with_the_probabilities() -> None:
@@ -178,7 +173,7 @@ def test_inverse_cdf_draws_with_the_probabilities() -> None:
 
 
 @pytest.mark.parametrize("u", [0.0, np.nextafter(1.0, 0.0)])
-def test_inverse_cdf_never_draws_what_has_no_probability(u: float) -> None:
+def test_inverse_cdf_never_draws_an_action_of_probability_zero(u: float) -> None:
     rng = np.random.default_rng(0)
     probs = rng.random((1000, 4))
     probs[:, [0, 3]] = 0.0
@@ -186,7 +181,7 @@ def test_inverse_cdf_never_draws_what_has_no_probability(u: float) -> None:
     assert set(inverse_cdf(probs, np.full(1000, u))) <= {1, 2}
 
 
-def test_acting_draws_from_the_learner_and_not_from_torch() -> None:
+def test_acting_draws_from_the_agents_generator_and_not_from_torch() -> None:
     torch.manual_seed(0)
     learner = table_learner(DiscreteMLPActorCritic(*SPACES, (8,)))
     before, obs = torch.get_rng_state(), np.zeros((500, 2), np.float32)
@@ -246,7 +241,7 @@ class FaultyPolicy(TablePolicy):
         return faults.get(self.fault, (probs, logp))
 
 
-DOOR = {
+VIOLATIONS = {
     "one value": r"Faulty\.q2\(obs\) has shape \(1, 1\) .* must have \(1, 3\), one value per action",
     "q missing": r"Faulty\.q1 is missing or not a torch\.nn\.Module",
     "act floats": r"Faulty\.act returned .* it must return integers from 0 to 2",
@@ -260,14 +255,14 @@ DOOR = {
 }
 
 
-@pytest.mark.parametrize("fault", DOOR)
-def test_the_door_names_what_is_wrong_with_a_discrete_module(fault: str) -> None:
-    with pytest.raises(ConfigError, match=DOOR[fault]) as caught:
+@pytest.mark.parametrize("fault", VIOLATIONS)
+def test_violations_of_a_discrete_module_are_named(fault: str) -> None:
+    with pytest.raises(ConfigError, match=VIOLATIONS[fault]) as caught:
         check_actor_critic(Faulty(fault), *SPACES)
     assert "\n" not in str(caught.value)
 
 
-def test_the_door_passes_sound_modules() -> None:
+def test_valid_discrete_modules_pass() -> None:
     check_actor_critic(Faulty("none"), *SPACES)
     check_actor_critic(DiscreteMLPActorCritic(*SPACES), *SPACES)
 
@@ -283,13 +278,13 @@ def test_a_run_saves_a_model_that_loads(run: Any, tmp_path: Path) -> None:
     assert all(math.isfinite(float(rows[-1][key])) for key in ("LossQ", "LossPi", "Entropy"))
 
 
-def test_two_runs_of_one_seed_agree(run: Any) -> None:
+def test_two_runs_with_one_seed_are_equal(run: Any) -> None:
     first, second = run(Rooms, seed=3)[0], run(Rooms, seed=3)[0]
     assert torch.equal(parameters(first), parameters(second))
     assert not torch.equal(parameters(first), parameters(run(Rooms, seed=4)[0]))
 
 
-def test_a_space_that_starts_elsewhere_and_several_envs(run: Any) -> None:
+def test_an_action_space_that_does_not_start_at_0_and_several_environments(run: Any) -> None:
     """`Rooms` asserts that each action is in its space; the networks count from 0."""
     ac, _ = run(lambda: Rooms(start=7), num_envs=2)
     assert set(ac.act(np.eye(2, dtype=np.float32).repeat(50, 0))) <= {0, 1, 2}

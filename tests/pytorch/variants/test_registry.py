@@ -1,7 +1,8 @@
-"""The table of combinations: each cell trains, or is refused with its line; and the free log stds."""
+"""Every combination of variant, engine and action space trains or is refused; state-independent stds."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from importlib.util import find_spec
@@ -12,17 +13,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from helpers import SMALL, Point, parameters, random_block, read_rows, train, without_timing
+from helpers import SMALL, Point, make, parameters, random_batches, read_rows, train, without_timing
 from rooms import Rooms, linear_module
 from torch import nn
 
 from spinup import MLPActorCritic, sac_tf1
 from spinup.config import SACConfig
-from spinup.envs.spaces import action_spec
 from spinup.errors import ConfigError, EnvError
-from spinup.pytorch.engines.registry import make_learner
-from spinup.pytorch.variants.discrete import DiscreteMLPActorCritic
-from spinup.pytorch.variants.registry import make_objective, target_entropy
+from spinup.pytorch.networks.actor_critic import DiscreteMLPActorCritic
+from spinup.pytorch.variants.registry import choose_variant, update_options
 
 FREE = {"hidden_sizes": (8, 8), "state_dependent_std": False}
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -31,8 +30,8 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "discrete": (Rooms, {}),
     "discrete, free std": (Rooms, {"ac_kwargs": FREE}),
 }
-NO_V = r"variant='sac_v1' has no form for discrete actions, .*Discrete\(3\): leave variant out"
-NO_STD = r"state_dependent_std is about Gaussian policies, .*Discrete\(3\): leave it out of ac_kwargs"
+NO_V = r"variant='sac_v1' is not defined for the actions Discrete\(3\) .*: leave variant out"
+NO_STD = r"state_dependent_std applies to Gaussian policies, .*Discrete\(3\): leave it out of ac_kwargs"
 REFUSED = {
     ("discrete", "sac_v1"): NO_V,
     ("discrete, free std", "sac"): NO_STD,
@@ -40,9 +39,9 @@ REFUSED = {
 }
 
 
-NOT_HERE = r"engine='(fused|native|cuda_graph)' cannot be used here, as .*: give engine='auto'"
-ENGINES = ["auto", "eager", "fused", "native", "cuda_graph"]
-CELLS = list(itertools.product(KINDS, ["sac", "sac_v1"], ENGINES, [0.2, "auto"]))
+UNSUPPORTED = r"engine='(native|cuda_graph)' cannot be used here, as .*: give engine='auto'"
+ENGINES = ["auto", "eager", "native", "cuda_graph"]
+COMBINATIONS = list(itertools.product(KINDS, ["sac", "sac_v1"], ENGINES, [0.2, "auto"]))
 # Each compiles for half a minute.
 SLOW = [
     pytest.param(kind, variant, "compile", "auto", marks=pytest.mark.slow)
@@ -51,16 +50,16 @@ SLOW = [
 
 
 def refusal(kind: str, variant: str, engine: str) -> str | None:
-    """The line that refuses a cell of the table; None where it trains."""
+    """The line that refuses a combination; None where it trains."""
     if engine == "cuda_graph" and torch.cuda.is_available():
-        pytest.skip("this table is that of the CPU")
-    only_plain = engine in ("fused", "native") and (kind, variant) != ("continuous", "sac")
-    return REFUSED.get((kind, variant)) or (NOT_HERE if only_plain or engine == "cuda_graph" else None)
+        pytest.skip("these are the refusals on the CPU")
+    unsupported = engine == "native" and (kind, variant) != ("continuous", "sac")
+    return REFUSED.get((kind, variant)) or (UNSUPPORTED if unsupported or engine == "cuda_graph" else None)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # the compiler's own
-@pytest.mark.parametrize(("kind", "variant", "engine", "alpha"), [*CELLS, *SLOW])
-def test_a_torch_cell_trains_or_is_refused_with_its_line(
+@pytest.mark.parametrize(("kind", "variant", "engine", "alpha"), [*COMBINATIONS, *SLOW])
+def test_a_combination_trains_or_is_refused_in_one_line(
     run: Any, kind: str, variant: str, engine: str, alpha: float | str
 ) -> None:
     env, changes = KINDS[kind]
@@ -78,7 +77,7 @@ def test_a_torch_cell_trains_or_is_refused_with_its_line(
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
 @pytest.mark.parametrize("alpha", [0.2, "auto"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tensorflow_cell_trains_or_is_refused_with_its_line(
+def test_a_combination_trains_or_is_refused_in_one_line_with_tensorflow(
     tmp_path: Path, kind: str, alpha: float | str
 ) -> None:
     env, changes = KINDS[kind]
@@ -94,20 +93,20 @@ def test_a_tensorflow_cell_trains_or_is_refused_with_its_line(
 
 
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow is not installed")
-def test_the_tensorflow_version_has_no_older_variant() -> None:
+def test_the_tensorflow_version_has_no_variants() -> None:
     with pytest.raises(TypeError, match="'variant'"):
         sac_tf1(Point, variant="sac_v1")
 
 
 def check_row(row: dict[str, str], alpha: float | str) -> None:
-    """The losses are numbers, and alpha stood still unless it was to be learned."""
+    """The losses are finite, and alpha is constant unless it is learned."""
     assert all(math.isfinite(float(row[key])) for key in ("LossQ", "LossPi", "AverageLogPi"))
     assert (float(row["Alpha"]) == pytest.approx(0.2, abs=1e-7)) is (alpha == 0.2)
 
 
 @pytest.mark.parametrize("value", [-3.0, -0.01, math.log(3), 5.0])
-def test_a_target_entropy_that_no_discrete_policy_has_is_refused(run: Any, value: float) -> None:
-    line = rf"target_entropy={value:g} cannot be met with 3 discrete actions, .* from 0 to log 3 = 1\.099"
+def test_a_target_entropy_that_no_discrete_policy_reaches_is_refused(run: Any, value: float) -> None:
+    line = rf"target_entropy={value:g} cannot be met with 3 discrete actions, .* between 0 and log 3 = 1\.099: give"
     with pytest.raises(ConfigError, match=line):
         run(Rooms, alpha="auto", target_entropy=value)
 
@@ -142,33 +141,33 @@ def test_networks_that_cannot_be_built_are_refused_in_one_line(
         run(KINDS[kind][0], **changes)
 
 
-def test_a_word_is_no_answer_to_whether_stds_depend_on_the_state(run: Any) -> None:
+def test_state_dependent_std_must_be_a_bool(run: Any) -> None:
     with pytest.raises(ConfigError, match=r"^state_dependent_std='false': give True or False$"):
         run(ac_kwargs={"state_dependent_std": "false"})
 
 
 @pytest.mark.parametrize("made", [nn.ELU, lambda: nn.LeakyReLU(0.2)])
-def test_whatever_makes_an_activation_will_do(run: Any, made: Any) -> None:
+def test_any_callable_that_returns_a_module_is_an_activation(run: Any, made: Any) -> None:
     assert run(epochs=1, ac_kwargs={"hidden_sizes": [np.int64(4)], "activation": made})
 
 
 def test_a_constructor_that_fails_is_named_with_its_cause(run: Any) -> None:
-    def mine(observation_space: Any, action_space: Any) -> Any:
-        raise RuntimeError("no room\nat all")
+    def make_mine(observation_space: Any, action_space: Any) -> Any:
+        raise RuntimeError("out of memory\nor so")
 
-    line = r"^actor_critic failed: RuntimeError: no room; mend mine or its ac_kwargs$"
+    line = r"^actor_critic failed: RuntimeError: out of memory; fix make_mine or its ac_kwargs$"
     with pytest.raises(ConfigError, match=line) as caught:
-        run(actor_critic=mine)
+        run(actor_critic=make_mine)
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
-class Small(MLPActorCritic):
+class Subclass(MLPActorCritic):
     """A user's subclass of the default."""
 
 
-def test_a_subclass_of_the_default_stays_itself(run: Any) -> None:
-    ac, _ = run(epochs=1, actor_critic=Small, ac_kwargs={"hidden_sizes": (4,)})
-    assert type(ac) is Small
+def test_a_subclass_of_the_default_is_trained_as_itself(run: Any) -> None:
+    ac, _ = run(epochs=1, actor_critic=Subclass, ac_kwargs={"hidden_sizes": (4,)})
+    assert type(ac) is Subclass
 
 
 @pytest.mark.parametrize(
@@ -186,24 +185,23 @@ def test_the_target_entropy_follows_the_space_or_the_value_given(
     space: Any, given: Any, wanted: float
 ) -> None:
     config = SACConfig(alpha="auto", target_entropy=given)
-    assert target_entropy(config, space) == pytest.approx(wanted)
+    options = update_options(choose_variant(config, space), config, space)
+    assert options.target_entropy == pytest.approx(wanted)
+    fixed = SACConfig()
+    assert update_options(choose_variant(fixed, space), fixed, space).target_entropy is None
 
 
 def free_std_learner() -> Any:
-    """The eager learner over a policy whose log stds are one free vector."""
+    """A learner over a policy whose log stds are one free vector."""
     torch.manual_seed(0)
-    space, config = Box(-1.0, 1.0, (2,)), SACConfig(lr=0.01)
-    ac = MLPActorCritic(Box(-1.0, 1.0, (3,)), space, **FREE)
-    return make_learner(
-        ac, make_objective(ac, config, space), config, action_spec(space), lambda ac, path: None
-    )[0]
+    return make(MLPActorCritic(Box(-1.0, 1.0, (3,)), Box(-1.0, 1.0, (2,)), **FREE), lr=0.01)
 
 
 def test_free_log_stds_do_not_depend_on_the_state_and_learn() -> None:
     learner = free_std_learner()
     pi = learner.ac.pi
     assert (pi.distribution(torch.randn(4, 3))[1] == -0.5).all()
-    learner.update(random_block(count=5))
+    learner.update(random_batches(count=5))
     log_std = pi.distribution(torch.randn(7, 3))[1]
     assert log_std.shape == (7, 2)
     assert torch.equal(log_std, log_std[:1].expand(7, 2))
@@ -222,12 +220,11 @@ def test_free_log_stds_replace_a_head_by_one_number_per_action() -> None:
 
 def test_acting_with_free_log_stds_is_what_the_module_computes() -> None:
     learner = free_std_learner()
-    obs, state = np.ones((6, 3), np.float32), learner.rng.bit_generator.state
-    quick = learner.act(obs, False)
-    learner.rng.bit_generator.state = state
-    noise = torch.from_numpy(learner.rng.standard_normal((6, 2), dtype=np.float32))
+    obs, rng = np.ones((6, 3), np.float32), copy.deepcopy(learner.agent.rng)
+    action = learner.act(obs, False)
+    noise = torch.from_numpy(rng.standard_normal((6, 2), dtype=np.float32))
     with torch.no_grad():
-        np.testing.assert_allclose(quick, learner.ac.pi(torch.from_numpy(obs), noise)[0], atol=1e-6)
+        np.testing.assert_allclose(action, learner.ac.pi(torch.from_numpy(obs), noise)[0], atol=1e-6)
 
 
 def test_a_model_with_free_log_stds_loads(run: Any, tmp_path: Path) -> None:
@@ -252,7 +249,7 @@ RESUMED = {
 
 @pytest.mark.parametrize("alpha", [0.2, "auto"])
 @pytest.mark.parametrize("case", RESUMED)
-def test_two_halves_are_the_whole(tmp_path: Path, case: str, alpha: Any) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, case: str, alpha: Any) -> None:
     env, options = RESUMED[case]
     settings = {"alpha": alpha, "lr": 0.01, **options}
     whole, _ = train(tmp_path / "whole", env, epochs=2, **settings)

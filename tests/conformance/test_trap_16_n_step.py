@@ -1,0 +1,65 @@
+"""Trap 16: n-step returns across an episode's end, or with a wrong share of the entropy terms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from helpers import Diary, replay_buffer
+
+from spinup.collect.collector import EnvCollector
+from spinup.envs.make import make_vector
+from spinup.pytorch import losses
+
+GAMMA, LENGTHS = 0.9, (3, 5, 1, 4)
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+@pytest.mark.parametrize("n_step", [2, 3, 10])
+@pytest.mark.parametrize("envs", [1, 3, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize("max_ep_len", [4, 1000])
+def test_windows_end_where_episodes_do(n_step: int, envs: int | AutoresetMode, max_ep_len: int) -> None:
+    """A Diary observes (episode, step) and rewards 100 episode + step, so a window can be checked by itself."""
+    if isinstance(envs, AutoresetMode):
+        if max_ep_len == 4:
+            pytest.skip("a vector that resets itself cannot be cut at max_ep_len")
+        vector = make_vector(lambda: SyncVectorEnv([Diary] * 3, autoreset_mode=envs), 1, "sync", 10.0)
+    else:
+        vector = make_vector(Diary, envs, "sync", 10.0)
+    collector = EnvCollector(vector, seed=0, stream=1, max_ep_len=max_ep_len)
+    collector.start()
+    buffer = replay_buffer(50, gamma=GAMMA, n_step=n_step)
+    for _ in range(70):
+        buffer.add(collector.step(np.zeros((collector.num_envs, 1), np.float32))[0])
+    newest = {env: tuple(obs) for env, obs in enumerate(collector.obs)}
+    batches = buffer.sample(20, 50, np.random.default_rng(0))
+    shorter = 0
+    for obs, reward, discount, next_obs in zip(
+        *(batches[name].reshape(1000, -1) for name in ("obs", "reward", "discount", "next_obs")), strict=True
+    ):
+        episode, t = map(int, obs)
+        end = min(LENGTHS[episode % 4], max_ep_len)
+        terminates = end == LENGTHS[episode % 4] and episode % 2 == 0
+        m = int(next_obs[1]) - t
+        assert next_obs[0] == episode
+        whole = m == min(n_step, end - t)
+        assert whole or tuple(next_obs) in newest.values()  # the episode was still running
+        shorter += m < n_step
+        assert reward[0] == pytest.approx(sum(GAMMA**i * (100 * episode + t + 1 + i) for i in range(m)))
+        assert discount[0] == pytest.approx(0.0 if terminates and t + m == end else GAMMA**m)
+    assert shorter > 0
+
+
+def test_the_entropy_term_is_that_of_the_last_state_discounted_by_the_window() -> None:
+    reward, discount = torch.tensor([1.0 + 0.9 * 2.0]), torch.tensor([0.9**2])
+    value = losses.soft_value(torch.tensor([5.0]), torch.tensor([-3.0]), torch.tensor(0.5))
+    target = losses.q_target(reward, discount, value)
+    assert target.item() == pytest.approx(1.0 + 0.9 * 2.0 + 0.81 * (5.0 + 0.5 * 3.0))
+
+
+def test_the_documentation_says_which_entropy_terms_are_left_out() -> None:
+    text = " ".join((DOCS / "variants.md").read_text().split())
+    assert "entropy terms of the steps in between are left out" in text.replace("The entropy", "entropy")

@@ -113,7 +113,9 @@ def test_import_loads_torch_and_little_else(loaded: set[str]) -> None:
     assert not [m for m in loaded if m.split(".")[0] in FORBIDDEN]
     envs = {m for m in loaded if m.startswith("gymnasium.envs")}
     assert envs <= {"gymnasium.envs", "gymnasium.envs.registration"}
-    assert not [m for m in loaded if m.startswith(("spinup.utils", "spinup.tf1", "spinup.runs", "spinup.cli"))]
+    assert not [
+        m for m in loaded if m.startswith(("spinup.utils", "spinup.tf1", "spinup.runs", "spinup.cli"))
+    ]
 
 
 def test_documented_signature_is_frozen() -> None:

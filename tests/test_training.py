@@ -1,4 +1,4 @@
-"""The loop's counting, with an environment and a learner that write down what happens to them."""
+"""The loop's counting, with an environment and an agent that record what happens to them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Diary, check_diary
+from helpers import Diary, check_diary, replay_buffer
 
-from spinup.collect.collector import make_collectors
+from spinup.collect.evaluation import EnvEvaluator
+from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
 from spinup.loggers.epoch_logger import EpochLogger
-from spinup.replay.storage import ReplayBuffer
 from spinup.training import Trainer, TrainingDiverged, _multiples
 
 MARK = np.float32(0.125)  # the policy's action; uniform draws are never exactly this
@@ -27,8 +27,8 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-class RecordingLearner:
-    """A learner that computes nothing and keeps a list of what the loop asked of it."""
+class RecordingAgent:
+    """An agent and its engine, which computes nothing and lists what the loop asked for."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -40,9 +40,12 @@ class RecordingLearner:
             self.events.append("test")
         return np.full((len(obs), 1), MARK)
 
-    def update(self, block: Any) -> dict[str, Any]:
-        self.events.append((self.trainer.n, len(block)))
-        n = len(block)
+    def draw_noise(self, batches: Any, rng: Any) -> dict[str, Any]:
+        return {}
+
+    def update(self, agent: Any, batches: Any) -> dict[str, Any]:
+        n = len(batches["reward"])
+        self.events.append((self.trainer.n, n))
         values = {k: np.ones((n, 3)) for k in ("Q1Vals", "Q2Vals", "LogPi")}
         means = {k: np.full(n, self.loss) for k in ("LossQ", "LossPi", "Alpha", "Entropy", "TargetEntropy")}
         return {**values, **means}
@@ -58,30 +61,32 @@ class RecordingLearner:
 
 
 class Run:
-    """One run of the loop over Diaries with a RecordingLearner."""
+    """One run of the loop over Diaries with a RecordingAgent."""
 
     def __init__(self, folder: Path, callback: Any = None, **settings: Any) -> None:
         defaults = {"steps_per_epoch": 20, "epochs": 2, "start_steps": 10, "update_after": 15}
         fixed = {"update_every": 5, "num_test_episodes": 3, "batch_size": 4}
         self.config = SACConfig(**{**defaults, **fixed, **settings})  # type: ignore[arg-type]
-        self.learner, self.rows = RecordingLearner(), []
+        self.agent, self.rows = RecordingAgent(), []
         collector, tester = make_collectors(Diary, self.config)
-        self.replay = ReplayBuffer(collector.layout, self.config.total_steps)
+        self.replay = replay_buffer(self.config.total_steps)
         logger = EpochLogger(folder, quiet=True, tensorboard=False)
         self.trainer = Trainer(
             self.config,
-            learner=self.learner,
+            agent=self.agent,
+            engine=self.agent,
             replay=self.replay,
             collector=collector,
-            tester=tester,
+            evaluator=EnvEvaluator(tester, self.config.num_test_episodes),
+            actions=collector.actions,
             logger=logger,
             callback=callback or self.callback,
         )
-        self.learner.trainer = self.trainer
+        self.agent.trainer = self.trainer
 
     def callback(self, row: dict[str, Any]) -> None:
         """Note that a row was logged."""
-        self.learner.events.append("row")
+        self.agent.events.append("row")
         self.rows.append(row)
 
     def go(self) -> Run:
@@ -92,7 +97,7 @@ class Run:
     @property
     def updates(self) -> list[tuple[int, int]]:
         """(env interactions so far, gradient steps) of each block."""
-        return [event for event in self.learner.events if isinstance(event, tuple)]
+        return [event for event in self.agent.events if isinstance(event, tuple)]
 
 
 @pytest.mark.parametrize("num_envs", [1, 4])
@@ -101,14 +106,13 @@ def test_exactly_the_first_start_steps_actions_are_random(
     tmp_path: Path, num_envs: int, start_steps: int
 ) -> None:
     run = Run(tmp_path, num_envs=num_envs, start_steps=start_steps).go()
-    rows = run.replay.read(0, 40)
-    at_random = rows[:, run.replay.layout.a][:, 0] != MARK
+    at_random = run.replay.read(0, 40)["action"][:, 0] != MARK
     assert at_random.tolist() == [n < start_steps for n in range(40)]
 
 
 def test_random_actions_fill_the_action_space(tmp_path: Path) -> None:
     run = Run(tmp_path, start_steps=1000, steps_per_epoch=400, epochs=1).go()
-    actions = run.replay.read(0, 400)[:, run.replay.layout.a]
+    actions = run.replay.read(0, 400)["action"]
     assert actions.min() < -0.98
     assert actions.max() > 0.98
     assert abs(actions.mean()) < 0.1
@@ -120,9 +124,9 @@ def test_actions_of_any_policy_are_stored_within_bounds_and_its_array_is_left_al
 ) -> None:
     returned = np.broadcast_to(np.float32(3.0), (4, 1))  # beyond the bound of 1, and read-only
     run = Run(tmp_path, num_envs=num_envs, start_steps=2)
-    run.learner.act = lambda obs, deterministic: returned[: len(obs)]  # type: ignore[method-assign]
+    run.agent.act = lambda obs, deterministic: returned[: len(obs)]  # type: ignore[method-assign]
     run.go()
-    actions = run.replay.read(0, 40)[:, run.replay.layout.a][:, 0]
+    actions = run.replay.read(0, 40)["action"][:, 0]
     assert (actions[2:] == 1.0).all()
     assert (np.abs(actions[:2]) < 1.0).all()
 
@@ -162,14 +166,14 @@ def test_updates_per_step_is_kept_exactly(tmp_path: Path, ratio: float, total: i
 
 @pytest.mark.parametrize("num_envs", [1, 2])
 def test_save_test_log_in_this_order(tmp_path: Path, num_envs: int) -> None:
-    events = Run(tmp_path, num_envs=num_envs, start_steps=0, update_after=1000).go().learner.events
+    events = Run(tmp_path, num_envs=num_envs, start_steps=0, update_after=1000).go().agent.events
     assert events == ["save model", "test", "save model_best", "row"] * 2  # Diaries return more and more
 
 
 def test_saves_every_save_freq_epochs_and_at_the_last(tmp_path: Path) -> None:
     run = Run(tmp_path, epochs=5, save_freq=2, update_after=1000, num_test_episodes=0).go()
     saved_before_row, rows = [], 0
-    for event in run.learner.events:
+    for event in run.agent.events:
         if event == "save model":
             saved_before_row.append(rows + 1)
         rows += event == "row"
@@ -220,7 +224,7 @@ def test_callback_stops_after_the_epoch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("save_freq", "saves"), [(1, 1), (3, 1)])
 def test_the_model_is_saved_where_the_callback_stops(tmp_path: Path, save_freq: int, saves: int) -> None:
     run = Run(tmp_path, callback=lambda row: False, epochs=5, save_freq=save_freq).go()
-    assert run.learner.events.count("save model") == saves
+    assert run.agent.events.count("save model") == saves
 
 
 def test_callback_returning_nothing_does_not_stop(tmp_path: Path) -> None:
@@ -231,7 +235,7 @@ def test_callback_returning_nothing_does_not_stop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_the_run_in_one_line(tmp_path: Path, loss: float) -> None:
     run = Run(tmp_path)
-    run.learner.loss = loss
+    run.agent.loss = loss
     with pytest.raises(TrainingDiverged, match=r"^[^\n]*env step 15[^\n]*$"):
         run.go()
 
@@ -243,7 +247,7 @@ def test_best_model_is_kept_by_test_return(tmp_path: Path) -> None:
     assert better == [0, 1, 2]  # episodes 0, 2, 4 and 6 return 6, 201, 1206 and 601
     best_after = []
     rows = 0
-    for event in run.learner.events:
+    for event in run.agent.events:
         if event == "save model_best":
             best_after.append(rows)
         rows += event == "row"

@@ -1,4 +1,4 @@
-"""Episodes: seeds derived without state, cuts, bad values, and tests shared out evenly."""
+"""Collector and evaluator: seeds derived without state, step counts, bad values, evenly divided tests."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gymnasium.vector import SyncVectorEnv
-from helpers import Diary
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from helpers import Diary, Point, check_diary, joined, rows_of
 
-from spinup.collect.collector import (
-    TEST_STREAM,
-    TRAIN_STREAM,
-    Collector,
-    episode_seed,
-    evaluate,
-    make_collectors,
-)
+from spinup.collect.collector import EnvCollector
+from spinup.collect.episodes import TEST_STREAM, TRAIN_STREAM, episode_seed
+from spinup.collect.evaluation import EnvEvaluator
+from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
 from spinup.envs.make import make_vector
 from spinup.errors import EnvError
 
 
-def diaries(num_envs: int = 1, seed: int = 0, stream: int = TRAIN_STREAM, env_fn: Any = Diary) -> Collector:
-    """A collector of Diaries, which it remembers as `made`; the first is the one that is only looked at."""
+def diaries(
+    num_envs: int = 1, seed: int = 0, stream: int = TRAIN_STREAM, env_fn: Any = Diary
+) -> EnvCollector:
+    """A collector of Diaries, which it remembers as `made`; the first is only inspected."""
     made: list[Any] = []
 
     def make() -> Any:
@@ -31,7 +29,7 @@ def diaries(num_envs: int = 1, seed: int = 0, stream: int = TRAIN_STREAM, env_fn
         return made[-1]
 
     vector = make_vector(make, num_envs, "sync", 10.0)
-    collector = Collector(vector, seed=seed, stream=stream, max_ep_len=1000)
+    collector = EnvCollector(vector, seed=seed, stream=stream, max_ep_len=1000)
     collector.made = made[-num_envs:]  # type: ignore[attr-defined]
     return collector
 
@@ -46,12 +44,12 @@ def act(obs: Any) -> Any:
     return np.zeros((len(obs), 1), np.float32)
 
 
-def zeros(collector: Collector) -> Any:
+def zeros(collector: EnvCollector) -> Any:
     """Actions of zero for every environment."""
     return np.zeros((collector.num_envs, 1), np.float32)
 
 
-def test_every_episode_has_a_seed_of_its_own_derived_without_state() -> None:
+def test_every_episode_has_its_own_seed_derived_without_state() -> None:
     collector = diaries(2, seed=7)
     collector.start()
     for _ in range(13):
@@ -66,7 +64,7 @@ def test_seeds_differ_between_streams_envs_episodes_and_runs() -> None:
     assert episode_seed(0, 1, 0, 0) == int(np.random.SeedSequence([0, 1, 0, 0]).generate_state(1)[0])
 
 
-def test_episode_state_keeps_what_running_it_again_takes() -> None:
+def test_episode_state_keeps_what_a_replay_needs() -> None:
     collector = diaries()
     collector.start()
     for k in range(4):
@@ -119,15 +117,15 @@ def test_a_bad_reward_is_named(value: float) -> None:
     collector.start()
     for _ in range(4):
         collector.step(zeros(collector))
-    with pytest.raises(EnvError, match=r"^environment 0 returned the reward [^\n]* of episode 1: mend"):
+    with pytest.raises(EnvError, match=r"^environment 0 returned the reward [^\n]* of episode 1: fix"):
         collector.step(zeros(collector))
 
 
 @pytest.mark.parametrize(("episodes", "num_envs"), [(0, 1), (1, 1), (3, 1), (3, 3), (7, 3), (2, 4)])
-def test_test_episodes_are_shared_out_evenly(episodes: int, num_envs: int) -> None:
+def test_test_episodes_are_divided_evenly(episodes: int, num_envs: int) -> None:
     lengths = iter([(1,), (1,)] + [(9,)] * 10)  # the first environment is done long before the others
     collector = diaries(num_envs, env_fn=lambda: Diary(next(lengths)), stream=TEST_STREAM)
-    found = evaluate(collector, act, episodes, 0)
+    found = EnvEvaluator(collector, episodes).evaluate(act, 0)[0]
     assert len(found) == episodes
     counts = np.bincount([e.env for e in found], minlength=num_envs)
     assert counts.max() - counts.min() <= 1
@@ -136,8 +134,8 @@ def test_test_episodes_are_shared_out_evenly(episodes: int, num_envs: int) -> No
 def test_tests_of_different_rounds_have_different_seeds_and_need_no_state() -> None:
     first, second = diaries(2, stream=TEST_STREAM), diaries(2, stream=TEST_STREAM)
     for round_number in range(3):
-        evaluate(first, act, 4, round_number)
-    evaluate(second, act, 4, 2)
+        EnvEvaluator(first, 4).evaluate(act, round_number)
+    EnvEvaluator(second, 4).evaluate(act, 2)
     for all_rounds, last in zip(seeds_of(first), seeds_of(second), strict=True):
         assert all_rounds[-len(last) :] == last
     used = [episode_seed(0, TEST_STREAM, 0, r * 2 + k) for r in range(3) for k in range(2)]
@@ -149,7 +147,7 @@ def test_a_vector_environment_is_tested_with_its_own_size() -> None:
     config = SACConfig(num_test_episodes=5)
     collector, tester = make_collectors(lambda: SyncVectorEnv([Diary] * 3), config)
     assert (collector.num_envs, tester.num_envs) == (3, 3)
-    found = evaluate(tester, act, 5, 0)
+    found = EnvEvaluator(tester, 5).evaluate(act, 0)[0]
     assert len(found) == 5
 
 
@@ -177,3 +175,74 @@ def test_environments_are_closed_when_a_space_is_refused() -> None:
     with pytest.raises(EnvError, match="not bounded"):
         make_collectors(make, SACConfig(num_test_episodes=1))
     assert {id(env) for env in closed} == {id(env) for env in made}
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_transitions_carry_environment_and_episode_start(num_envs: int) -> None:
+    collector = diaries(num_envs)
+    collector.start()
+    rows = joined([collector.step(zeros(collector))[0] for _ in range(25)])
+    for env in range(num_envs):
+        mine = rows_of(rows, env)
+        assert len(mine["env"]) == 25
+        check_diary(mine)
+        assert mine["episode_start"].tolist() == [t == 0 for t in mine["obs"][:, 1]]
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_env_steps_count_interactions_and_no_resets(mode: AutoresetMode) -> None:
+    vector = make_vector(lambda: SyncVectorEnv([Diary] * 3, autoreset_mode=mode), 1, "sync", 10.0)
+    collector = EnvCollector(vector, seed=0, stream=1, max_ep_len=1000)
+    collector.start()
+    taken = 0
+    for _ in range(25):
+        taken += len(collector.collect(lambda obs: zeros(collector)).transitions["reward"])
+        assert collector.env_steps == taken
+    if mode is AutoresetMode.NEXT_STEP:
+        assert 50 < taken < 75  # some steps of the vector only reset
+    else:
+        assert taken == 75
+
+
+def test_env_steps_are_saved_and_restored() -> None:
+    first, second = diaries(2), diaries(2)
+    first.start()
+    for _ in range(4):
+        first.step(zeros(first))
+    assert first.env_steps == 8
+    assert second.load_state_dict(first.state_dict()) in ("", _NO_REPLAY)
+    assert second.env_steps == 8
+
+
+# A Diary counts the episodes of its instance, so a new instance does not repeat an old one's.
+_NO_REPLAY = "environment 0, 1 cannot replay its running episode exactly: it begins a new one"
+
+
+class Crashing(Point):
+    """Raises in its third step, once in all."""
+
+    crashed = False
+
+    def step(self, action: Any) -> Any:
+        if self.t == 2 and not Crashing.crashed:
+            Crashing.crashed = True
+            raise RuntimeError("broken")
+        return super().step(action)
+
+
+def test_a_crash_brings_no_transitions_and_no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Crashing, "crashed", False)
+    # In worker processes the class variable of the trainer is not changed, so each crashes once for ever.
+    vector = make_vector(Crashing, 1, "async", 30.0)
+    collector = EnvCollector(vector, seed=0, stream=1, max_ep_len=1000)
+    try:
+        collector.start()
+        found = [collector.collect(lambda obs: zeros(collector)) for _ in range(3)]
+        assert [len(step.transitions.get("reward", ())) for step in found] == [1, 1, 0]
+        assert "restarted, its running episode is discarded" in found[2].note
+        assert collector.env_steps == 2
+        following = collector.collect(lambda obs: zeros(collector)).transitions
+        assert following["episode_start"].tolist() == [True]
+        assert collector.env_steps == 3
+    finally:
+        collector.close()

@@ -1,6 +1,7 @@
 """Trap 17: a compiled or captured update that silently computes something else.
 
-Every engine is admitted by equality with the eager learner (tests/pytorch/engines). Here: what would pass that test and still go wrong in a run.
+Every engine is admitted by equality with the eager engine (tests/pytorch/engines). Here: what would pass
+that test and still go wrong in a run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trap 18: resume restores the networks, but not the buffer, a generator, an optimiser or alpha; rows twice.
+"""Trap 18: resume restores the networks, but not the buffer, a generator, an optimizer or alpha; rows twice.
 
 The run resumed whole must equal the run left alone; and to see that the comparison would notice, each part
 of the state in turn is left as it is in a fresh run, and then the two must differ.
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers import FourCalls, Point, parameters, read_rows, train, without_timing
 
-from spinup.replay.storage import ReplayBuffer
+from spinup.replay.buffer import ReplayBuffer
 from spinup.training import Trainer
 
 SETTINGS: dict[str, Any] = {"env_fn": Point, "alpha": "auto", "steps_per_epoch": 50, "checkpoint_every": 25}
@@ -58,7 +58,7 @@ def test_every_part_is_restored_and_matters(
 
     leave_out("seconds")
     assert same(whole, resume(tmp_path / "seconds", tmp_path / "half", engine=engine))
-    parts = [f"learner/{key}" for key in seen["state"]["learner"] if key != "torch_rng"]
+    parts = [f"agent/{key}" for key in seen["state"]["agent"] if key != "torch_rng"]
     for k, part in enumerate([*parts, "rng", "collector"]):
         leave_out(part)
         assert not same(whole, resume(tmp_path / str(k), tmp_path / "half", engine=engine)), part
@@ -75,8 +75,8 @@ def test_the_global_generator_is_restored_and_matters(
     real = Trainer.load_state_dict
 
     def load(self: Trainer, state: dict[str, Any]) -> None:
-        learner = {**state["learner"], "torch_rng": self.learner.state_dict()["torch_rng"]}
-        real(self, {**state, "learner": learner})
+        agent = {**state["agent"], "torch_rng": self.agent.state_dict()["torch_rng"]}
+        real(self, {**state, "agent": agent})
 
     monkeypatch.setattr(Trainer, "load_state_dict", load)
     assert not same(whole, resume(tmp_path / "other", tmp_path / "half", actor_critic=FourCalls))
@@ -87,7 +87,11 @@ def test_the_buffer_is_restored_and_matters(tmp_path: Path, monkeypatch: pytest.
     whole = parameters(ac), without_timing(rows)
     train(tmp_path / "half", epochs=2, **SETTINGS)
     real = ReplayBuffer.add
-    monkeypatch.setattr(ReplayBuffer, "restore", lambda self, start, rows: real(self, np.zeros_like(rows)))
+
+    def restore(self: ReplayBuffer, start: int, rows: dict[str, Any]) -> None:
+        real(self, {name: np.zeros_like(column) for name, column in rows.items()})
+
+    monkeypatch.setattr(ReplayBuffer, "restore", restore)
     assert not same(whole, resume(tmp_path / "other", tmp_path / "half"))
 
 

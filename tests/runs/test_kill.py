@@ -1,4 +1,4 @@
-"""A run that is killed again and again, within saves too, and resumed, is the run left alone."""
+"""A run that is killed repeatedly, also while it saves, and resumed equals an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def kill_and_resume(folder: Path, kills: int, seed: int, **settings: Any) -> dic
     """Kills by kind, of a run that was resumed after each until it was done."""
     order = {"folder": str(folder), "kills": kills, "seed": seed, "settings": {**SETTINGS, **settings}}
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("killing.py")), json.dumps(order)],
+        [sys.executable, str(Path(__file__).parent.parent / "killing.py"), json.dumps(order)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -31,7 +31,7 @@ def kill_and_resume(folder: Path, kills: int, seed: int, **settings: Any) -> dic
 
 
 def check(tmp_path: Path, kills: int, seed: int, **settings: Any) -> None:
-    """Kill a run; its rows and models end as those of a run left alone."""
+    """Kill a run; its rows and models end as those of an uninterrupted run."""
     set_alarm(None)
     train(tmp_path / "whole", **{**SETTINGS, **settings, "env_fn": ENVS[settings["env_fn"]]})
     count = kill_and_resume(tmp_path / "killed", kills, seed, **settings)
@@ -40,7 +40,7 @@ def check(tmp_path: Path, kills: int, seed: int, **settings: Any) -> None:
 
 
 def test_a_few_kills(tmp_path: Path) -> None:
-    check(tmp_path, 4, 1, env_fn="point", num_envs=3, engine="auto")
+    check(tmp_path, 4, 1, env_fn="point", num_envs=3, engine="auto", n_step=3)
 
 
 # One compile for all of these; each process after the first finds the graph on the disk.

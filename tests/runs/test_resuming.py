@@ -1,4 +1,4 @@
-"""A run stopped and resumed is the run left alone, to the last bit."""
+"""A run that is stopped and resumed equals an uninterrupted run bit for bit."""
 
 from __future__ import annotations
 
@@ -30,6 +30,22 @@ def test_two_halves_are_the_whole(tmp_path: Path, engine: str, num_envs: int, al
     train(tmp_path / "halves", epochs=2, **settings)
     halves, _ = train(tmp_path / "halves", epochs=4, resume=True, **settings)
     assert_same(whole, halves, tmp_path / "whole", tmp_path / "halves")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"n_step": 3},
+        {"n_step": 4, "num_envs": 3, "replay_size": 60},
+        {"critics": 4, "engine": "eager"},
+        {"critics": 3, "target_critics": 3, "alpha": "auto", "variant": "sac_v1", "n_step": 2},
+    ],
+)
+def test_n_step_and_more_critics(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings = {"env_fn": point, "steps_per_epoch": 99, "checkpoint_every": 10, **settings}
+    whole, _ = train(tmp_path / "whole", **settings)
+    resumed = stop_and_resume(tmp_path / "stopped", 117, **settings)
+    assert_same(whole, resumed, tmp_path / "whole", tmp_path / "stopped")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of the compiler's own modules
@@ -122,7 +138,7 @@ class Drifting(Point):
 def test_an_episode_that_does_not_repeat_itself_is_given_up(tmp_path: Path, capfd: Any) -> None:
     train(tmp_path, Drifting, epochs=1)
     _, rows = train(tmp_path, Drifting, resume=True, logger_kwargs=talking(tmp_path))
-    assert "cannot repeat its running episode exactly: it begins a new one" in capfd.readouterr().out
+    assert "cannot replay its running episode exactly: it begins a new one" in capfd.readouterr().out
     assert [row["TotalEnvInteracts"] for row in rows] == ["100", "200"]
 
 
@@ -134,7 +150,7 @@ def vector() -> Any:
 def test_a_vector_of_ones_own_begins_new_episodes(tmp_path: Path, capfd: Any) -> None:
     train(tmp_path, vector, num_envs=2, epochs=1)
     _, rows = train(tmp_path, vector, num_envs=2, resume=True, logger_kwargs=talking(tmp_path))
-    assert "environment 0, 1 cannot repeat" in capfd.readouterr().out
+    assert "environment 0, 1 cannot replay" in capfd.readouterr().out
     assert len(rows) == 2
 
 
@@ -188,11 +204,23 @@ def test_a_folder_without_a_run_gets_one(tmp_path: Path) -> None:
         train(tmp_path, resume=True, logger_kwargs={})
 
 
+def test_a_resume_without_the_compiler_continues_with_another_engine(
+    tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path, epochs=1, engine="native")
+    monkeypatch.setattr("spinup.pytorch.engines.native.missing_compiler", lambda: "no compiler is installed")
+    _, rows = train(tmp_path, engine="native", resume=True, logger_kwargs=talking(tmp_path))
+    out = capfd.readouterr().out
+    assert "engine: eager, plain autograd (not native, as no compiler is installed)" in out
+    assert len(rows) == 2
+    assert '"engine": "eager"' in (tmp_path / "config.json").read_text()
+
+
 def test_rows_without_a_checkpoint_are_never_overwritten(tmp_path: Path) -> None:
     train(tmp_path, epochs=1, checkpoint_every=0, checkpoint_minutes=0)
     assert not (tmp_path / "checkpoint").exists()
     before = (tmp_path / "progress.txt").read_bytes()
-    with pytest.raises(RunError, match=r"no whole checkpoint to continue from.*start over with --overwrite"):
+    with pytest.raises(RunError, match=r"no intact checkpoint to continue from.*start over with --overwrite"):
         train(tmp_path, resume=True)
     assert before == (tmp_path / "progress.txt").read_bytes()
 
@@ -265,7 +293,9 @@ def test_the_command_imports_no_module_that_a_file_names(tmp_path: Path, capsys:
     train(tmp_path, "Pendulum-v1", epochs=1)
     vars_file = tmp_path / "vars.json"
     vars_file.write_text(vars_file.read_text().replace("Pendulum-v1", "antigravity:Pendulum-v1"))
-    assert "is not registered here, and no file may import it" in refused(capsys, str(tmp_path))
+    assert "is not registered here, and modules named in files are not imported" in refused(
+        capsys, str(tmp_path)
+    )
     assert "antigravity" not in sys.modules
 
 

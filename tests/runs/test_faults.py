@@ -20,8 +20,9 @@ from helpers import FourCalls, Point, parameters, read_rows, train, without_timi
 from resuming import Alarm, assert_same, point, set_alarm, talking
 
 from spinup.cli.main import main
-from spinup.collect.collector import TRAIN_STREAM, Collector
+from spinup.collect.collector import EnvCollector
 from spinup.collect.crash_recovery import MAX_RESTARTS, restart
+from spinup.collect.episodes import TRAIN_STREAM
 from spinup.envs.make import make_vector
 from spinup.envs.saved_spec import MakeEnv
 from spinup.envs.workers import EnvCrash
@@ -124,7 +125,7 @@ train(folder, epochs=6, callback=limit, logger_kwargs=talking(folder))
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limits")
 def test_writes_that_fail(tmp_path: Path) -> None:
     whole, _ = train(tmp_path / "whole", epochs=6)
-    script = LIMITED.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "run"))
+    script = LIMITED.format(tests=str(Path(__file__).parent.parent), folder=str(tmp_path / "run"))
     done = run_script(script)
     assert done.returncode == 0, done.stderr
     assert "could not write a checkpoint ([Errno 27] File too large)" in done.stdout
@@ -199,7 +200,7 @@ def test_the_healthy_go_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: p
     (tmp_path / "flag").touch()
     actions = np.random.default_rng(0).uniform(-1, 1, (30, 2, 1)).astype(np.float32)
     first, second = (
-        Collector(make_vector(Broken, 2, kind, 5.0), seed=3, stream=TRAIN_STREAM, max_ep_len=20)
+        EnvCollector(make_vector(Broken, 2, kind, 5.0), seed=3, stream=TRAIN_STREAM, max_ep_len=20)
         for kind in ("sync", "async")
     )
     first.start()
@@ -215,8 +216,9 @@ def test_the_healthy_go_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: p
             assert second.episodes[1].number == 2  # not 1, whose reset may be what failed
             assert second.episodes[0] == first.episodes[0]
         a, b = first.step(action)[0], second.step(action)[0]
-        assert a[0].tobytes() == b[0].tobytes()
-        assert (a[1].tobytes() == b[1].tobytes()) == (k < 11)
+        for name in ("obs", "reward", "next_obs"):
+            assert a[name][0].tobytes() == b[name][0].tobytes()
+        assert (a["obs"][1].tobytes() == b["obs"][1].tobytes()) == (k < 11)
     first.close()
     second.close()
 
@@ -247,7 +249,7 @@ def test_one_that_breaks_while_it_runs_its_episode_again(
 ) -> None:
     monkeypatch.setattr(Broken, "flag", str(tmp_path / "flag"))
     (tmp_path / "flag").touch()
-    collector = Collector(make_vector(Broken, 3, "async", 5.0), seed=3, stream=TRAIN_STREAM, max_ep_len=20)
+    collector = EnvCollector(make_vector(Broken, 3, "async", 5.0), seed=3, stream=TRAIN_STREAM, max_ep_len=20)
     collector.start()
     actions = np.zeros((3, 1), np.float32)
     for _ in range(10):
@@ -275,7 +277,7 @@ def test_one_that_keeps_breaking_ends_the_run_with_a_checkpoint(
     if workers == "async":
         assert f"after {MAX_RESTARTS} restarts" in str(stopped.value)
     assert stopped.value.__cause__ is not None
-    assert newest(tmp_path)["n"] == (14 if workers == "sync" else 14 * (MAX_RESTARTS + 1))
+    assert newest(tmp_path)["collector"]["env_steps"] == (14 if workers == "sync" else 14 * (MAX_RESTARTS + 1))
     monkeypatch.setattr(Broken, "how", "raise in reset")
     monkeypatch.setattr(Broken, "flag", str(tmp_path))  # mended
     _, rows = train(tmp_path, Broken, num_envs=2, env_workers=workers, resume=True)
@@ -383,7 +385,7 @@ def test_nan_from_the_environment(
     with pytest.raises(EnvError, match=r"returned the (observation value|reward) nan") as stopped:
         train(tmp_path, Poison)
     assert "\n" not in str(stopped.value)
-    assert newest(tmp_path)["n"] == n
+    assert newest(tmp_path)["collector"]["env_steps"] == n
     monkeypatch.setattr(Poison, "where", "mended")
     assert len(train(tmp_path, Poison, resume=True)[1]) == 2
 
@@ -416,13 +418,13 @@ def test_a_loss_that_overflows(tmp_path: Path, engine: str, monkeypatch: pytest.
     ):
         train(tmp_path, Rich, engine=engine, checkpoint_every=10)
     state = newest(tmp_path)
-    assert finite(state["learner"])
-    assert 70 <= state["n"] < 100
+    assert finite(state["agent"])
+    assert 70 <= state["collector"]["env_steps"] < 100
     with np.load(tmp_path / "nan_batch.npz", allow_pickle=False) as batch:
-        assert set(batch) == {"o", "a", "r", "d", "o2", "noise"}
-        assert batch["o"].shape == (8, 2)
+        assert set(batch) == {"obs", "action", "reward", "discount", "next_obs", "noise"}
+        assert batch["obs"].shape == (8, 2)
         assert batch["noise"].shape == (2, 8, 1)
-        assert batch["r"].max() == np.float32(1e30)
+        assert batch["reward"].max() == np.float32(1e30)
 
 
 def test_a_parameter_that_is_no_number_never_reaches_a_checkpoint(tmp_path: Path, engine: str) -> None:
@@ -433,7 +435,7 @@ def test_a_parameter_that_is_no_number_never_reaches_a_checkpoint(tmp_path: Path
     with pytest.raises(TrainingDiverged, match=r"became NaN or infinite by env step 200.*nan_batch\.npz"):
         train(tmp_path, engine=engine, callback=poison, epochs=3)
     assert newest(tmp_path)["epoch"] == 1
-    assert finite(newest(tmp_path)["learner"])
+    assert finite(newest(tmp_path)["agent"])
     assert (tmp_path / "nan_batch.npz").exists()
 
 
@@ -518,19 +520,19 @@ def test_a_signal_to_the_whole_job(tmp_path: Path, signum: int) -> None:
     assert "restarted" not in out
     assert f"to continue: spinup resume {folder}" in out
     state = newest(folder)
-    assert state["n"] > 0
+    assert state["collector"]["env_steps"] > 0
     assert main(["resume", str(folder), "--epochs", str(state["epoch"] + 1)]) == 0
     assert read_rows(folder)[-1]["Epoch"] == str(state["epoch"] + 1)
 
 
 def test_workers_outlive_signals_to_the_whole_job() -> None:
-    collector = Collector(make_vector(Point, 2, "async", 20.0), seed=0, stream=TRAIN_STREAM, max_ep_len=20)
+    collector = EnvCollector(make_vector(Point, 2, "async", 20.0), seed=0, stream=TRAIN_STREAM, max_ep_len=20)
     collector.start()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         for process in collector.vector.envs.processes:  # type: ignore[attr-defined]
             os.kill(process.pid, signum)
         time.sleep(0.2)
-        assert len(collector.step(np.zeros((2, 1), np.float32))[0]) == 2
+        assert len(collector.step(np.zeros((2, 1), np.float32))[0]["reward"]) == 2
     collector.close()
 
 
@@ -615,7 +617,7 @@ def check_memory(folder: Path, epochs: int, ratio: float) -> None:
     """Memory after the third epoch is memory at the end, but for 8 MiB."""
     done = subprocess.run(
         [sys.executable, "-c", MEMORY.format(
-            tests=str(Path(__file__).parent), folder=str(folder), epochs=epochs, ratio=ratio)],
+            tests=str(Path(__file__).parent.parent), folder=str(folder), epochs=epochs, ratio=ratio)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -39,7 +39,8 @@ def choose_engine(
     Raises:
         ConfigError: if the engine asked for by name does not support the update or cannot be prepared.
     """
-    candidates = AUTO if name == "auto" else (name,) if required else (name, *AUTO)
+    wanted = AUTO if name == "auto" else (name,) if required else (name, *AUTO)
+    candidates = tuple(dict.fromkeys(wanted))
     skipped: list[str] = []
     for kind in (ENGINES[candidate] for candidate in candidates):
         reason = kind.unsupported_reason(agent, objective, fields)

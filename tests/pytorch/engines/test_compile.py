@@ -10,10 +10,11 @@ import pytest
 import torch
 from admission import BOUNDS, admit, compare, pair
 from gymnasium.spaces import Box
-from helpers import FourCalls, make, random_block, small_ac
+from helpers import FourCalls, make, random_batches, small_ac
 from torch import Tensor, nn
 
 from spinup.errors import ConfigError
+from spinup.pytorch.agent import _adam
 from spinup.pytorch.engines.compile import TraceableAdam
 
 # The compiler's own modules use what torch itself has deprecated.
@@ -45,7 +46,7 @@ def learners() -> tuple[Any, Any]:
 
 def test_a_users_module_draws_and_learns_as_in_eager(learners: Any) -> None:
     for seed in (1, 2):
-        block = random_block(count=50, seed=seed, dtype=np.float64)
+        block = random_batches(count=50, seed=seed, dtype=np.float64)
         metrics = []
         for learner in learners:
             torch.manual_seed(seed)
@@ -53,12 +54,12 @@ def test_a_users_module_draws_and_learns_as_in_eager(learners: Any) -> None:
         compare(*metrics, 1e-9, "metrics")
     states = [learner.state_dict() for learner in learners]
     compare(*states, 1e-9, "state")
-    assert states[1]["pi_optimiser"]["0"]["step"] == 100
+    assert states[1]["actor_optimizer"]["0"]["step"] == 100
 
 
 def test_a_state_continues_bit_by_bit_and_in_eager(learners: Any) -> None:
     eager, compiled = learners
-    block = random_block(count=4, dtype=np.float64)
+    block = random_batches(count=4, dtype=np.float64)
     compiled.update(block)
     state = copy.deepcopy(compiled.state_dict())
     wanted, end = compiled.update(block), copy.deepcopy(compiled.state_dict())
@@ -90,14 +91,26 @@ def test_what_does_not_fit_into_one_graph_is_refused_in_one_line() -> None:
     ac: Any = FourCalls(*SPACES)
     ac.q1 = Branches(ac.q1)
     with pytest.raises(ConfigError, match=r"^engine='compile' cannot compile .* give engine='eager'$"):
-        make(ac, "compile").update(random_block())
+        make(ac, "compile").update(random_batches())
 
 
 def test_a_parameter_without_a_gradient_stays_as_it_is() -> None:
     used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    adam = TraceableAdam(torch.optim.Adam([used, unused], lr=0.1))
+    optimizer = _adam([used, unused], 0.1)
     used.grad = torch.ones(2)
-    adam.step()
+    TraceableAdam(optimizer).step()
     assert torch.allclose(used.data, torch.full((2,), 0.9))
     assert torch.equal(unused.data, torch.ones(2))
-    assert adam.state[unused]["step"] == 0
+    assert optimizer.state[unused]["step"] == 0
+    assert optimizer.state[used]["step"] == 1
+
+
+@pytest.mark.parametrize("critics", [5])
+def test_a_random_subset_of_many_critics(critics: int) -> None:
+    changes: dict[str, Any] = {"critics": critics, "alpha": "auto", "act_dim": 2}
+    ac = small_ac(critics=critics).double()
+    eager, compiled = make(copy.deepcopy(ac), **changes), make(ac, "compile", **changes)
+    batches = random_batches(count=6, dtype=np.float64)
+    batches |= eager.engine.draw_noise(batches, np.random.default_rng(0))
+    compare(eager.update(batches), compiled.update(batches), 1e-6, "metrics")
+    compare(eager.state_dict(), compiled.state_dict(), 1e-6, "state")

@@ -1,8 +1,10 @@
-"""The native engine's machine code: sizes that fill no vector, two threads, and how it comes to be built."""
+"""The native engine against the eager one, odd sizes, two threads, and how its code is compiled."""
 
 from __future__ import annotations
 
 import copy
+import ctypes
+import io
 import os
 import subprocess
 import sys
@@ -12,13 +14,116 @@ from typing import Any
 
 import numpy as np
 import pytest
-from admission import compare
-from helpers import make, random_block, small_ac, train
+import torch
+from admission import BOUNDS, CASES, SIZES, admit, compare, pair
+from helpers import make, parameters, random_batches, small_ac, train
 
 from spinup.errors import ConfigError
 from spinup.pytorch.engines import native_build
+from spinup.pytorch.engines.native import Arguments
 from spinup.pytorch.engines.native_build import build, compiler
-from spinup.replay.storage import Layout
+
+DOUBLE = torch.float64
+TINY = {"SCALAR": "float", "OBS": "2", "ACT": "1", "BATCH": "3", "PI_WIDTHS": "4", "Q_WIDTHS": "5"}
+
+
+@pytest.mark.parametrize(("hidden", "alpha", "dtype"), CASES)
+def test_it_computes_the_eager_update(hidden: Any, alpha: Any, dtype: torch.dtype) -> None:
+    admit(*pair(small_ac(**BOUNDS, hidden_sizes=hidden).to(dtype), "native", alpha), dtype)
+
+
+@pytest.mark.parametrize("log_std", [-30.0, 1.5, 7.0])
+def test_no_gradient_passes_outside_the_clamp_of_log_std(log_std: float) -> None:
+    ac = small_ac(**BOUNDS).to(DOUBLE)
+    with torch.no_grad():
+        ac.pi.log_std_layer.bias.copy_(torch.tensor([log_std, 2.0, -20.0]))
+        ac.pi.log_std_layer.weight.mul_(torch.tensor([[1.0], [0.0], [0.0]]))  # two exactly on a bound
+    admit(*pair(ac, "native", 0.2), DOUBLE)
+
+
+def test_critics_that_agree_share_the_policys_gradient() -> None:
+    ac = small_ac(**BOUNDS).to(DOUBLE)
+    ac.q2.load_state_dict(ac.q1.state_dict())
+    admit(*pair(ac, "native", 0.2), DOUBLE)
+
+
+def test_a_saturated_policy_is_updated_as_by_eager() -> None:
+    ac = small_ac(**BOUNDS).to(DOUBLE)
+    with torch.no_grad():
+        ac.pi.mu_layer.bias.copy_(torch.tensor([40.0, -40.0, 9.0]))
+    admit(*pair(ac, "native", "auto"), DOUBLE)
+
+
+def test_batches_may_change_their_size() -> None:
+    eager, other = pair(small_ac(**BOUNDS).to(DOUBLE), "native", 0.2)
+    for batch in (1, 7, 3, 7):
+        batches = random_batches(**SIZES, count=2, batch=batch, seed=batch, dtype=np.float64)
+        compare(eager.update(batches), other.update(batches), 1e-9, "metrics")
+
+
+def test_the_policy_acts_on_the_parameters_being_trained() -> None:
+    ac = small_ac()
+    learner, obs = make(ac, "native", lr=0.1), np.ones((2, 3), np.float32)
+    for _ in range(3):
+        learner.update(random_batches(batch=16))
+        np.testing.assert_allclose(learner.act(obs, True), ac.act(obs, True), atol=1e-6)
+
+
+def test_the_module_can_be_copied_saved_and_loaded_as_before() -> None:
+    ac = small_ac()
+    learner = make(ac, "native")
+    learner.update(random_batches())
+    then, twin = parameters(ac), copy.deepcopy(ac)
+    file = io.BytesIO()
+    torch.save(ac.state_dict(), file)
+    learner.update(random_batches(seed=1))
+    assert not torch.equal(parameters(ac), then)
+    assert torch.equal(parameters(twin), then)
+    file.seek(0)
+    twin.load_state_dict(torch.load(file))
+    assert torch.equal(parameters(twin), then)
+    assert all(p.is_contiguous() for p in ac.parameters())
+    ac.load_state_dict(twin.state_dict())
+    got, wanted = learner.update(random_batches()), make(twin).update(random_batches())
+    compare(wanted["Q1Vals"], got["Q1Vals"], 1e-6, "critics loaded by a user")
+    compare(wanted["LogPi"], got["LogPi"], 1e-6, "policy loaded by a user")
+
+
+@pytest.mark.parametrize("alpha", [0.2, "auto"])
+def test_a_state_continues_bit_by_bit_and_in_any_engine(alpha: Any) -> None:
+    learner = make(small_ac(), "native", alpha=alpha)
+    learner.update(random_batches(count=3))
+    learner.act(np.ones((1, 3), np.float32), False)
+    state = copy.deepcopy(learner.state_dict())
+    fresh, eager = make(small_ac(seed=9), "native", alpha=alpha), make(small_ac(seed=8), alpha=alpha)
+    fresh.update(random_batches(count=7, seed=3))
+    fresh.load_state_dict(state)
+    eager.load_state_dict(state)
+    compare(state, fresh.state_dict(), 0.0, "state")
+    batches = random_batches(count=4, seed=1)
+    metrics = learner.update(batches)
+    compare(metrics, fresh.update(batches), 0.0, "metrics")
+    compare(metrics, eager.update(batches), 1e-5, "eager's metrics")
+    compare(learner.state_dict(), fresh.state_dict(), 0.0, "state")
+    obs = np.ones((1, 3), np.float32)
+    assert np.array_equal(learner.act(obs, False), fresh.act(obs, False))
+
+
+def test_a_state_from_before_the_first_update_resets_adam() -> None:
+    start = make(small_ac(), "eager").state_dict()
+    learner, fresh = make(small_ac(), "native"), make(small_ac(), "native")
+    learner.update(random_batches(count=5))
+    learner.load_state_dict(start)
+    compare(fresh.update(random_batches()), learner.update(random_batches()), 0.0, "metrics")
+    compare(fresh.state_dict(), learner.state_dict(), 0.0, "state")
+
+
+def test_the_argument_struct_is_the_same_in_python_and_in_c() -> None:
+    library = build("update.cpp", TINY)
+    library.arguments_layout.restype = ctypes.c_char_p
+    fields = [f"{name}:{getattr(Arguments, name).offset}" for name, _ in Arguments._fields_]
+    wanted = " ".join([*fields, f"size:{ctypes.sizeof(Arguments)}"])
+    assert library.arguments_layout().decode() == wanted
 
 
 @pytest.mark.parametrize(
@@ -31,22 +136,21 @@ def test_sizes_that_fill_no_vector(obs_dim: int, act_dim: int, hidden: Any, batc
         make(x, engine, act_dim, alpha="auto", batch_size=batch)
         for x, engine in ((ac, "eager"), (copy.deepcopy(ac), "native"))
     )
-    layout = Layout(obs_dim, act_dim)
     for seed in range(3):
-        block = random_block(layout, 10, batch, seed, np.float64)
-        compare(eager.update(block), native.update(block), 1e-9, "metrics")
+        batches = random_batches(obs_dim, act_dim, 10, batch, seed, np.float64)
+        compare(eager.update(batches), native.update(batches), 1e-9, "metrics")
     compare(eager.state_dict(), native.state_dict(), 1e-9, "state")
 
 
 TWO_THREADS = """
     import sys
     import numpy as np, torch
-    from helpers import make, random_block, small_ac
+    from helpers import make, random_batches, small_ac
     results = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         learner = make(small_ac(hidden_sizes=(24, 40)), "native", alpha="auto", batch_size=20)
-        metrics = [learner.update(random_block(count=50, batch=20, seed=k)) for k in range(4)]
+        metrics = [learner.update(random_batches(count=50, batch=20, seed=k)) for k in range(4)]
         assert torch.get_num_threads() == threads
         state = learner.state_dict()
         results.append((metrics, state))
@@ -60,7 +164,7 @@ TWO_THREADS = """
 
 def test_two_threads_change_no_bit() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "OMP_THREAD_LIMIT"}
-    tests = str(Path(__file__).parent.parent)
+    tests = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join([tests, environment.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(TWO_THREADS)],
@@ -69,31 +173,28 @@ def test_two_threads_change_no_bit() -> None:
     assert done.stdout == "EQUAL\n", done.stderr
 
 
-@pytest.mark.parametrize("where", ["o", "r", "noise"])
-def test_a_number_that_is_none_reaches_the_losses(where: str) -> None:
-    learner = make(small_ac(), "native")
-    block = random_block()
+@pytest.mark.parametrize("where", ["obs", "reward", "noise"])
+def test_nan_reaches_the_losses(where: str) -> None:
+    learner, batches = make(small_ac(), "native"), random_batches()
     if where == "noise":
-        block.noise[0, 0, 2] = np.nan
+        batches["noise"][0, 0, 2] = np.nan
     else:
-        block.rows[0, 2, getattr(block.layout, where)] = np.nan
-    metrics = learner.update(block)
-    assert np.isnan(metrics["LossQ"]).all()
+        batches[where][0, 2] = np.nan
+    assert np.isnan(learner.update(batches)["LossQ"]).all()
 
 
 def test_a_second_run_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    sizes = {"SCALAR": "float", "OBS": "2", "ACT": "1", "BATCH": "3", "PI_WIDTHS": "4", "Q_WIDTHS": "5"}
-    build("update.cpp", sizes)
+    build("update.cpp", TINY)
     (library,) = (tmp_path / "spinup").iterdir()
     assert (tmp_path / "spinup").stat().st_mode & 0o077 == 0
     monkeypatch.setattr(native_build, "_compile", None)
-    build("update.cpp", sizes)
+    build("update.cpp", TINY)
     with pytest.raises(TypeError):  # where one of the sizes differs, the compiler is called
-        build("update.cpp", {**sizes, "ACT": "2"})
+        build("update.cpp", {**TINY, "ACT": "2"})
     monkeypatch.setattr(native_build, "_processor", lambda: "another")
     with pytest.raises(TypeError):
-        build("update.cpp", sizes)
+        build("update.cpp", TINY)
     assert list((tmp_path / "spinup").iterdir()) == [library]
 
 
@@ -112,8 +213,7 @@ def test_a_cache_that_others_may_write_to_is_not_used(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "spinup").mkdir()
     (tmp_path / "spinup").chmod(0o777)
-    sizes = {"SCALAR": "float", "OBS": "2", "ACT": "1", "BATCH": "3", "PI_WIDTHS": "4", "Q_WIDTHS": "5"}
-    build("update.cpp", sizes)
+    build("update.cpp", TINY)
     assert not list((tmp_path / "spinup").iterdir())
 
 
@@ -122,6 +222,7 @@ def test_without_a_compiler_it_is_refused_in_one_line(
 ) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(native_build.shutil, "which", lambda name: None)
+    monkeypatch.setattr(native_build.importlib.util, "find_spec", lambda name: None)
     assert compiler() is None
     with pytest.raises(ConfigError, match=r"^engine='native' cannot be used here, as no g\+\+ or clang\+\+"):
         train(tmp_path / "run", engine="native")
@@ -130,7 +231,7 @@ def test_without_a_compiler_it_is_refused_in_one_line(
 
 def test_a_compiler_that_was_named_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "/nowhere/c++")
-    with pytest.raises(ConfigError, match=r"^engine='native' .* as CXX=/nowhere/c\+\+ is not to be found: "):
+    with pytest.raises(ConfigError, match=r"^engine='native' .* as CXX=/nowhere/c\+\+ was not found: "):
         train(tmp_path / "run", engine="native")
 
 
@@ -153,3 +254,26 @@ def test_a_compiler_that_fails_is_named_in_one_line_and_nothing_is_kept(
         train(tmp_path / "run", engine="native")
     assert "\n" not in str(refused.value)
     assert not list((tmp_path / "cache" / "spinup").iterdir())
+
+
+def test_the_compiler_of_the_ziglang_package_is_used_where_there_is_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(native_build.shutil, "which", lambda name: None)
+    monkeypatch.setattr(native_build.importlib.util, "find_spec", lambda name: object())
+    assert compiler() == [sys.executable, "-m", "ziglang", "c++"]
+
+
+def test_auto_goes_on_without_a_compiler_that_works(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho 'error: no such thing' >&2; exit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    logger_kwargs = {"output_dir": str(tmp_path / "run"), "tensorboard": False}
+    train(tmp_path / "run", epochs=1, logger_kwargs=logger_kwargs)
+    line = f"engine: eager, plain autograd (not native, as {broken} could not compile the native engine"
+    assert line in capsys.readouterr().out

@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from helpers import FourCalls, small_ac
+from helpers import FourCalls, make_agent, small_ac
 from torch import nn
 
 from spinup.config import SACConfig
-from spinup.envs.spaces import action_spec
 from spinup.errors import ConfigError
-from spinup.pytorch.agent import EagerLearner, SoftQ
-from spinup.pytorch.engines.compile import CompiledLearner
-from spinup.pytorch.engines.fused import FusedLearner
-from spinup.pytorch.engines.registry import make_learner, preferred
-from spinup.pytorch.networks.actor_critic import MLPActorCritic, MLPQFunction
-from spinup.pytorch.variants.discrete import DiscreteMLPActorCritic
-from spinup.pytorch.variants.registry import make_objective
-from spinup.pytorch.variants.sac_v1 import MLPValueActorCritic
+from spinup.pytorch.engines.compile import CompileEngine
+from spinup.pytorch.engines.eager import EagerEngine
+from spinup.pytorch.engines.native import NativeEngine
+from spinup.pytorch.engines.registry import AUTO, ENGINES, choose_engine
+from spinup.pytorch.networks.actor_critic import (
+    DiscreteMLPActorCritic,
+    MLPActorCritic,
+    MLPValueActorCritic,
+)
+from spinup.pytorch.networks.mlp import MLPQFunction
 
 OBS, ACT = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
 
@@ -47,7 +48,7 @@ def share_layers(ac: Any) -> None:
     ac.q2.q[0] = ac.q1.q[0]
 
 
-NOT_FUSED = [
+NOT_NATIVE = [
     (lambda: FourCalls(OBS, ACT), "the actor-critic is FourCalls"),
     (lambda: Subclass(OBS, ACT, (8,)), "the actor-critic is Subclass"),
     (lambda: small_ac(activation=nn.Tanh), "the activation is Tanh"),
@@ -64,33 +65,30 @@ NOT_FUSED = [
 ]
 
 
-def chosen(ac: nn.Module, space: Any = ACT, **changes: Any) -> tuple[Any, str, str]:
-    """What make_learner returns."""
+def chosen(ac: nn.Module, space: Any = ACT, **changes: Any) -> tuple[Any, str]:
+    """The engine that is chosen for the configuration, and the line about it."""
     config = SACConfig(**changes)
-    return make_learner(
-        ac, make_objective(ac, config, space), config, action_spec(space), lambda ac, path: None
-    )
+    agent, objective, fields = make_agent(ac, config, space)
+    return choose_engine(config.engine, agent, objective, fields, config.batch_size)
 
 
-def test_auto_is_fused_for_the_default_networks_on_the_cpu() -> None:
-    learner, name, note = chosen(small_ac())
-    assert type(learner) is FusedLearner
-    assert name == "fused"
+def test_auto_is_native_for_the_default_networks_on_the_cpu() -> None:
+    engine, note = chosen(small_ac(), batch_size=5)
+    assert type(engine) is NativeEngine
     assert note == (
-        "engine: fused, explicit gradients of the default networks (the quickest that needs no compiler)"
+        "engine: native, machine code compiled for these sizes (the fastest that supports this run)"
     )
 
 
-@pytest.mark.parametrize(("build", "reason"), NOT_FUSED)
-def test_auto_is_eager_elsewhere_and_fused_by_name_is_refused(build: Any, reason: str) -> None:
-    learner, name, note = chosen(build())
-    assert type(learner) is EagerLearner
-    assert name == "eager"
+@pytest.mark.parametrize(("build", "reason"), NOT_NATIVE)
+def test_auto_is_eager_elsewhere_and_native_by_name_is_refused(build: Any, reason: str) -> None:
+    engine, note = chosen(build())
+    assert type(engine) is EagerEngine
     assert reason in note
     with pytest.raises(
-        ConfigError, match=r"^engine='fused' cannot be used here, as .*give engine='auto'$"
+        ConfigError, match=r"^engine='native' cannot be used here, as .*give engine='auto'$"
     ) as error:
-        chosen(build(), engine="fused")
+        chosen(build(), engine="native")
     assert reason in str(error.value)
 
 
@@ -102,15 +100,15 @@ def test_auto_is_eager_elsewhere_and_fused_by_name_is_refused(build: Any, reason
     ],
 )
 def test_variants_run_on_eager(ac: nn.Module, space: Any, changes: Any) -> None:
-    assert type(chosen(ac, space, **changes)[0]) is EagerLearner
-    with pytest.raises(ConfigError, match="as this variant has losses of its own"):
-        chosen(ac, space, engine="fused", **changes)
+    assert type(chosen(ac, space, **changes)[0]) is EagerEngine
+    with pytest.raises(ConfigError, match=r"as the objective is (DiscreteSAC|SACv1)Objective"):
+        chosen(ac, space, engine="native", **changes)
 
 
-def test_eager_is_there_for_the_asking() -> None:
-    learner, name, note = chosen(small_ac(), engine="eager")
-    assert type(learner) is EagerLearner
-    assert (name, note) == ("eager", "engine: eager, plain autograd (as asked for, or as before)")
+def test_eager_can_be_asked_for() -> None:
+    engine, note = chosen(small_ac(), engine="eager")
+    assert type(engine) is EagerEngine
+    assert note == "engine: eager, plain autograd (as asked for, or as before)"
 
 
 def test_a_cuda_graph_needs_cuda() -> None:
@@ -119,18 +117,12 @@ def test_a_cuda_graph_needs_cuda() -> None:
 
 
 def test_compile_is_only_used_by_name_and_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert type(chosen(FourCalls(OBS, ACT), engine="compile")[0]) is CompiledLearner
+    assert type(chosen(FourCalls(OBS, ACT), engine="compile")[0]) is CompileEngine
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ConfigError, match=r"engine='compile' .* no C\+\+ compiler is installed"):
         chosen(FourCalls(OBS, ACT), engine="compile")
 
 
-def test_on_cuda_auto_captures_networks_of_this_package_and_no_others() -> None:
-    """The meta device stands for any that is not the CPU."""
-    for ac, engine in (
-        (small_ac(), "cuda_graph"),
-        (FourCalls(OBS, ACT), "eager"),
-        (Subclass(OBS, ACT), "eager"),
-    ):
-        ac.to("meta")
-        assert preferred(ac, SoftQ(ac, 0.99)) == engine
+def test_auto_takes_no_engine_that_is_unmeasured_or_slow_to_start() -> None:
+    assert AUTO == ("native", "eager")
+    assert set(ENGINES) == {"eager", "native", "compile", "cuda_graph"}

@@ -1,4 +1,4 @@
-"""How much code runs, and so must be read, for (a) the eager update and (b) a step from environment to networks.
+"""The code that runs in (a) the eager update and (b) a step from environment to networks, file by file.
 
     python benchmarks/reading.py
 

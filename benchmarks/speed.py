@@ -7,6 +7,10 @@ takes the ratios within each turn, and writes raw numbers, versions and the tabl
 benchmarks/results/speed.json and speed.md. Run it with nothing else on the machine; it takes about half an
 hour. `make bench` goes on with update.py, for the update alone, and with profile_step.py. A benchmark is
 not a test: nothing here fails because of a time.
+
+    python benchmarks/speed.py --against DIR --out versions
+
+compares this checkout with another one in DIR instead, without installing the peers.
 """
 
 from __future__ import annotations
@@ -50,10 +54,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[100, 256])
     parser.add_argument("--steps", type=int, default=2000, help="timed env steps of each run")
     parser.add_argument("--tf", action="store_true", help="also sac_tf1 (installs TensorFlow)")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout, instead of the peers")
+    parser.add_argument("--out", default="speed", help="name of the results")
     args = parser.parse_args()
     if args.tf:
         CONTESTANTS["spinup, TensorFlow"] = ["spinup_tf1", "--threads", "2"]
-    install(args.tf)
+    if args.against is None:
+        install(args.tf)
+    else:
+        two_versions(args.against.resolve())
     raw: dict[str, Any] = {}
     packages: dict[str, str] = {}
     memory: dict[str, float | None] = {}
@@ -62,7 +71,8 @@ def main() -> None:
         for turn in range(args.turns + 1):
             speeds = {}
             for name, command in CONTESTANTS.items():
-                record = run([*command, "--batch", str(batch), "--steps", str(args.steps)])
+                options = ["--batch", str(batch), "--steps", str(args.steps)]
+                record = run([*command, *options], args.against if name.startswith("before") else None)
                 packages[name] = record.get("package", "did not run")
                 memory[name] = record.get("bytes_per_transition")
                 speeds[name] = record.get("steps_per_second")
@@ -73,8 +83,8 @@ def main() -> None:
     record = {"machine": machine(), "packages": packages, "timed_steps": args.steps, "turns": raw}
     record["bytes_per_transition"] = memory
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "speed.json").write_text(json.dumps(record, indent=1) + "\n")
-    (RESULTS / "speed.md").write_text(table(record))
+    (RESULTS / f"{args.out}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (RESULTS / f"{args.out}.md").write_text(table(record))
     print(table(record))
 
 
@@ -90,14 +100,27 @@ def install(tensorflow: bool) -> None:
         subprocess.run([*pip, *packages], check=True)
 
 
-def run(command: list[str]) -> dict[str, Any]:
-    """One contestant's record; empty if it failed, which is said."""
+def two_versions(other: Path) -> None:
+    """Make this checkout and another the contestants, engine by engine."""
+    CONTESTANTS.clear()
+    for name in ("spinup", "before"):
+        CONTESTANTS[name] = ["spinup", "--threads", "2"]
+        for engine in ("eager", "native"):
+            options = json.dumps({"engine": engine})
+            CONTESTANTS[f"{name}, {engine}"] = ["spinup", "--threads", "2", "--options", options]
+
+
+def run(command: list[str], checkout: Path | None) -> dict[str, Any]:
+    """One contestant's record; empty if it failed, which is printed. `checkout` is another one of spinup."""
     venv = TF_VENV if command[0] == "spinup_tf1" else VENV
+    python = str(venv / "bin" / "python") if venv.exists() else sys.executable
+    root = (checkout or ROOT).resolve()
     done = subprocess.run(
-        [str(venv / "bin" / "python"), str(ROOT / "benchmarks" / "peers.py"), *command],
+        [python, str(root / "benchmarks" / "peers.py"), *command],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": str(root)},
     )
     try:
         record: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -277,7 +277,9 @@ def test_one_that_keeps_breaking_ends_the_run_with_a_checkpoint(
     if workers == "async":
         assert f"after {MAX_RESTARTS} restarts" in str(stopped.value)
     assert stopped.value.__cause__ is not None
-    assert newest(tmp_path)["collector"]["env_steps"] == (14 if workers == "sync" else 14 * (MAX_RESTARTS + 1))
+    assert newest(tmp_path)["collector"]["env_steps"] == (
+        14 if workers == "sync" else 14 * (MAX_RESTARTS + 1)
+    )
     monkeypatch.setattr(Broken, "how", "raise in reset")
     monkeypatch.setattr(Broken, "flag", str(tmp_path))  # mended
     _, rows = train(tmp_path, Broken, num_envs=2, env_workers=workers, resume=True)

@@ -1,4 +1,4 @@
-"""A small environment with discrete actions and a module for it, which several tests share."""
+"""A small environment with discrete actions, and a user's actor-critic for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 
 class Rooms(gym.Env[Any, Any]):
-    """Two rooms; action `start` + 1 changes the room, the other two stay; the second room pays 1."""
+    """Two states; action `start` + 1 changes the state, the other two do not; the second state pays 1."""
 
     observation_space = Discrete(2)
 
@@ -44,7 +44,7 @@ class LinearPolicy(nn.Module):
 
 
 class LinearActorCritic(nn.Module):
-    """A user's discrete actor-critic that offers the documented calls and nothing else."""
+    """A user's discrete actor-critic that has the documented methods and nothing else."""
 
     def __init__(self, obs_dim: int, n: int) -> None:
         super().__init__()

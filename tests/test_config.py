@@ -1,4 +1,4 @@
-"""SACConfig: what is refused, in one line that names the field, and what is counted from it."""
+"""SACConfig: validation in one line that names the field, and derived quantities."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from spinup.config import SACConfig, field_defaults, nearest
 from spinup.errors import ConfigError, SpinupError
 
 INTS = ["seed", "steps_per_epoch", "epochs", "replay_size", "batch_size", "start_steps", "update_after"]
-INTS += ["update_every", "num_test_episodes", "max_ep_len", "save_freq", "num_envs"]
+INTS += ["update_every", "num_test_episodes", "max_ep_len", "save_freq", "num_envs", "n_step", "critics"]
+INTS += ["target_critics"]
 REALS = ["gamma", "polyak", "lr", "alpha", "updates_per_step", "env_timeout"]
 
 
 def refused(**values: Any) -> str:
-    """The one line that refuses these values."""
+    """The message, of one line, with which these values are refused."""
     with pytest.raises(ConfigError) as caught:
         SACConfig(**values)
     text = str(caught.value)
@@ -35,7 +36,7 @@ def test_counts_refuse_what_is_not_a_whole_number(name: str, value: Any) -> None
 
 
 @pytest.mark.parametrize("name", [n for n in INTS if n not in ("seed", "start_steps", "update_after")])
-def test_zero_is_refused_where_nothing_could_run(name: str) -> None:
+def test_zero_is_refused_for_counts_that_must_be_positive(name: str) -> None:
     if name == "num_test_episodes":
         assert SACConfig(num_test_episodes=0).num_test_episodes == 0
     else:
@@ -56,7 +57,7 @@ def test_fractions(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lr", "updates_per_step", "env_timeout"])
-def test_zero_is_refused_where_it_would_stand_still(name: str) -> None:
+def test_zero_is_refused_for_reals_that_must_be_positive(name: str) -> None:
     assert "> 0" in refused(**{name: 0.0})
 
 
@@ -64,7 +65,7 @@ def test_zero_is_refused_where_it_would_stand_still(name: str) -> None:
     ("name", "value", "hint"),
     [("engine", "eagr", "'eager'"), ("variant", "sacv1", "'sac_v1'"), ("env_workers", "asynch", "'async'")],
 )
-def test_words_name_the_nearest(name: str, value: str, hint: str) -> None:
+def test_an_unknown_word_names_the_closest_choice(name: str, value: str, hint: str) -> None:
     assert f"did you mean {hint}?" in refused(**{name: value})
 
 
@@ -108,7 +109,7 @@ def test_words_or_numbers() -> None:
 
 @pytest.mark.parametrize("name", [*INTS, "threads", "checkpoint_every"])
 def test_whole_numbers_of_numpy_become_pythons(name: str) -> None:
-    config = SACConfig(**{"steps_per_epoch": 60, name: np.int64(3)})  # type: ignore[arg-type]
+    config = SACConfig(**{"steps_per_epoch": 60, "critics": 3, name: np.int64(3)})  # type: ignore[arg-type]
     assert type(getattr(config, name)) is int
     assert getattr(config, name) == 3
 
@@ -127,7 +128,7 @@ def test_arrays_are_refused(name: str) -> None:
     assert refused(**{name: np.array([1, 2])}).startswith(f"{name}=array([1, 2]): give ")
 
 
-def test_seeds_end_where_generators_do() -> None:
+def test_the_largest_seed() -> None:
     assert SACConfig(seed=2**63 - 1).seed == 2**63 - 1
     assert refused(seed=2**63) == f"seed={2**63}: give a whole number >= 0 and < 2**63"
 
@@ -139,6 +140,13 @@ def test_num_envs_divides_steps_per_epoch() -> None:
     assert "steps_per_epoch=80 would do" in refused(num_envs=80, steps_per_epoch=60)
 
 
+def test_no_more_target_critics_than_critics() -> None:
+    assert SACConfig(critics=4, target_critics=4).target_critics == 4
+    line = "target_critics=5 of critics=4: give at most as many as there are critics"
+    assert refused(critics=4, target_critics=5) == line
+    assert refused(critics=1).startswith("target_critics=2 of critics=1: ")
+
+
 def test_config_is_frozen_and_every_field_has_a_default() -> None:
     config = SACConfig()
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -146,7 +154,7 @@ def test_config_is_frozen_and_every_field_has_a_default() -> None:
     assert vars(config) == field_defaults()
 
 
-def test_errors_are_of_one_family() -> None:
+def test_errors_share_a_base_class() -> None:
     with pytest.raises(SpinupError):
         SACConfig(gamma=2)
     with pytest.raises(ValueError, match="gamma"):

@@ -1,4 +1,4 @@
-"""The loop's counting, with an environment and an agent that record what happens to them."""
+"""The loop's counting, with an environment and an agent that record how they are called."""
 
 from __future__ import annotations
 
@@ -119,9 +119,7 @@ def test_random_actions_fill_the_action_space(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_envs", [1, 4])
-def test_actions_of_any_policy_are_stored_within_bounds_and_its_array_is_left_alone(
-    tmp_path: Path, num_envs: int
-) -> None:
+def test_actions_of_any_policy_are_clipped_to_the_bounds_in_a_copy(tmp_path: Path, num_envs: int) -> None:
     returned = np.broadcast_to(np.float32(3.0), (4, 1))  # beyond the bound of 1, and read-only
     run = Run(tmp_path, num_envs=num_envs, start_steps=2)
     run.agent.act = lambda obs, deterministic: returned[: len(obs)]  # type: ignore[method-assign]
@@ -148,14 +146,14 @@ def test_several_multiples_crossed_in_one_step_give_several_blocks(tmp_path: Pat
 @pytest.mark.parametrize(
     ("update_after", "first"), [(0, 5), (4, 5), (5, 5), (6, 10), (14, 15), (15, 15), (16, 20)]
 )
-def test_first_update_and_no_catching_up(tmp_path: Path, update_after: int, first: int) -> None:
+def test_first_update_and_no_missed_updates_made_up(tmp_path: Path, update_after: int, first: int) -> None:
     updates = Run(tmp_path, update_after=update_after).go().updates
     assert updates[0] == (first, 5)
     assert len(updates) == (40 - first) // 5 + 1
 
 
 @pytest.mark.parametrize(("ratio", "total"), [(0.1, 4), (0.5, 20), (2.0, 80), (1.3, 52)])
-def test_updates_per_step_is_kept_exactly(tmp_path: Path, ratio: float, total: int) -> None:
+def test_updates_per_step_is_exact(tmp_path: Path, ratio: float, total: int) -> None:
     updates = Run(tmp_path, update_after=0, updates_per_step=ratio).go().updates
     assert sum(count for _, count in updates) == total
     done = 0
@@ -222,7 +220,7 @@ def test_callback_stops_after_the_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("save_freq", "saves"), [(1, 1), (3, 1)])
-def test_the_model_is_saved_where_the_callback_stops(tmp_path: Path, save_freq: int, saves: int) -> None:
+def test_the_model_is_saved_when_the_callback_stops(tmp_path: Path, save_freq: int, saves: int) -> None:
     run = Run(tmp_path, callback=lambda row: False, epochs=5, save_freq=save_freq).go()
     assert run.agent.events.count("save model") == saves
 

@@ -27,7 +27,7 @@ class DeviceStorage(Storage):
         super().__init__(fields, capacity)
         if device.type == "cuda":
             free = torch.cuda.mem_get_info(device)[0]
-            check_memory(fields, capacity, free, f"{device} has free", ", or give device='cpu'")
+            check_memory(fields, capacity, free, f"the free memory of {device} is", ", or give device='cpu'")
         self._device = device
         self._columns = {
             field.name: torch.from_numpy(np.zeros((capacity, *field.shape), field.dtype)).to(device)

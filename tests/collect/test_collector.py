@@ -91,7 +91,7 @@ class Broken(Diary):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_bad_observation_is_named_and_never_becomes_a_row(value: float) -> None:
+def test_a_bad_observation_is_named_and_never_stored(value: float) -> None:
     collector = diaries(env_fn=lambda: Broken(obs=value))
     collector.start()
     for _ in range(4):
@@ -232,7 +232,7 @@ class Crashing(Point):
 
 def test_a_crash_brings_no_transitions_and_no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Crashing, "crashed", False)
-    # In worker processes the class variable of the trainer is not changed, so each crashes once for ever.
+    # Worker processes do not share the class variable: a new one crashes again in its third step.
     vector = make_vector(Crashing, 1, "async", 30.0)
     collector = EnvCollector(vector, seed=0, stream=1, max_ep_len=1000)
     try:

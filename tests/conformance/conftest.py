@@ -1,4 +1,4 @@
-"""Traps: what holds for every engine of PyTorch holds for the TensorFlow graph too."""
+"""Runs the tests of traps with every PyTorch engine and with the TensorFlow graph."""
 
 from __future__ import annotations
 

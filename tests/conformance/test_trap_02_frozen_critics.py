@@ -1,4 +1,4 @@
-"""Trap 2: what is meant to be frozen in the policy step is not, and the critics move with the policy."""
+"""Trap 2: the critics are not frozen in the policy step, so that the policy's loss changes them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from helpers import FourCalls, make, parameters, random_batches, small_ac
 
 
 def test_the_policy_step_moves_no_critic(engine: str) -> None:
-    # The noise of the draw at obs enters the policy's loss alone. Two updates that differ in it must leave
-    # the same critics, and different policies.
+    # The noise of the draw at obs enters only the policy's loss. Two updates that differ in it must give
+    # the same critics and different policies.
     batches = random_batches(count=1)
     noise = batches["noise"].copy()
     noise[:, 1] += 1.0

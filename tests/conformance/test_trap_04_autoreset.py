@@ -14,7 +14,7 @@ from spinup.envs.make import make_vector
 
 
 def diary_rows(collector: EnvCollector, steps: int) -> list[Batches]:
-    """Transitions by environment, each of which acts with a number of its own."""
+    """Transitions by environment, each of which receives a different action."""
     collector.start()
     actions = np.arange(collector.num_envs, dtype=np.float32)[:, None] / 10
     rows = joined([collector.step(actions)[0] for _ in range(steps)])

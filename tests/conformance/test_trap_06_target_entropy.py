@@ -24,13 +24,13 @@ DISCRETE_CASES = [("auto", 0.3 * math.log(3)), (0.9, 0.9)]
 
 
 @pytest.mark.parametrize(("env", "given", "wanted"), CASES)
-def test_the_target_is_the_one_asked_for(run: Any, engine: str, env: Any, given: Any, wanted: float) -> None:
+def test_the_target_is_the_one_given(run: Any, engine: str, env: Any, given: Any, wanted: float) -> None:
     _, rows = run(env, engine=engine, epochs=1, alpha="auto", target_entropy=given)
     assert float(rows[-1]["TargetEntropy"]) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(("given", "wanted"), DISCRETE_CASES)
-def test_the_target_of_discrete_actions_is_the_one_asked_for(run: Any, given: Any, wanted: float) -> None:
+def test_the_target_of_discrete_actions_is_the_one_given(run: Any, given: Any, wanted: float) -> None:
     _, rows = run(Rooms, epochs=1, alpha="auto", target_entropy=given)
     assert float(rows[-1]["TargetEntropy"]) == pytest.approx(wanted)
 
@@ -44,12 +44,12 @@ def test_alpha_of_discrete_sac_moves_towards_the_target_given(run: Any) -> None:
     check_moves(run, Rooms, 0.0, 1.0985)
 
 
-def test_alpha_of_the_older_sac_moves_towards_the_target_given(run: Any) -> None:
+def test_alpha_of_sac_v1_moves_towards_the_target_given(run: Any) -> None:
     check_moves(run, Wide, -50.0, 50.0, variant="sac_v1")
 
 
 def check_moves(run: Any, env: Any, low: float, high: float, **options: Any) -> None:
-    """A target below any entropy makes alpha fall, one above any makes it rise."""
+    """A target below every reachable entropy makes alpha fall, one above makes it rise."""
     ends = []
     for target in (low, high):
         _, rows = run(env, alpha="auto_0.2", target_entropy=target, lr=0.01, **options)

@@ -33,7 +33,7 @@ def test_log_probability_is_that_of_the_squashed_action_before_scaling() -> None
 
 
 class Wide(Point):
-    """Two actions with bounds of their own; it keeps what it was given."""
+    """Two action dimensions with different bounds; records the actions it receives."""
 
     seen: list[Any] = []  # noqa: RUF012
 

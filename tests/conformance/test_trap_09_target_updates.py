@@ -1,4 +1,4 @@
-"""Trap 9: target updates counted by a loop-local index, and so never what was asked."""
+"""Trap 9: target updates counted by an index local to a loop, so that they happen too rarely or never."""
 
 from __future__ import annotations
 

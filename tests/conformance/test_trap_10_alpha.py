@@ -36,9 +36,9 @@ def test_the_alpha_step_is_numerically_the_gradient_of_its_loss() -> None:
 
 
 def test_the_alpha_logged_is_the_alpha_of_both_losses(engine: str) -> None:
-    """LossPi = Alpha * mean log pi - mean min Q, with the alpha of that very row, before its own step.
+    """LossPi = Alpha * mean log pi - mean min Q, with the alpha of the same row, before its own step.
 
-    With critics that are zero for good, min Q is 0, so alpha can be read off LossPi and LogPi.
+    With critics that stay zero, min Q is 0, so alpha follows from LossPi and LogPi.
     """
     ac = small_ac()
     with torch.no_grad():

@@ -1,8 +1,8 @@
 """Trap 11: the default target entropy of discrete SAC lies where alpha grows without bound.
 
-Raising alpha raises a policy's entropy only while rewards speak against it. Where the entropy bonus itself
-favours some actions, the ones that keep an episode going, no alpha gives more than a certain entropy, less
-than log n. `Bridge` is such a task, small enough to compute that entropy.
+Raising alpha raises a policy's entropy only while rewards oppose it. Where the entropy bonus itself favors
+some actions, those that continue an episode, no alpha gives more than a certain entropy, which is less than
+log n. `Bridge` is such a task, small enough to compute that entropy.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Bridge(gym.Env[Any, Any]):
 
 
 def reachable_entropy() -> float:
-    """The entropy of the policy that maximises entropy alone: V / alpha = log(3 exp(gamma V / alpha) + 1)."""
+    """The entropy of the policy that maximizes entropy alone: V / alpha = log(3 exp(gamma V / alpha) + 1)."""
     v = 0.0
     for _ in range(500):
         v = math.log(3 * math.exp(GAMMA * v) + 1)
@@ -60,14 +60,14 @@ def alphas(run: Any, target: Any) -> list[float]:
     return [float(row["Alpha"]) for row in rows]
 
 
-def test_alpha_stays_small_at_the_default_and_runs_away_beyond_reach(run: Any) -> None:
+def test_alpha_stays_small_at_the_default_and_grows_at_an_unreachable_target(run: Any) -> None:
     stable = alphas(run, "auto")
     assert max(stable) <= 0.2
-    runaway = alphas(run, 0.98 * math.log(4))
-    assert runaway[-1] > 5 * 0.2
-    assert all(after > before for before, after in itertools.pairwise(runaway))
+    unreachable = alphas(run, 0.98 * math.log(4))
+    assert unreachable[-1] > 5 * 0.2
+    assert all(after > before for before, after in itertools.pairwise(unreachable))
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 18, 1000])
-def test_the_default_lies_well_inside_what_a_policy_can_have(n: int) -> None:
+def test_the_default_is_well_within_the_reachable_entropies(n: int) -> None:
     assert 0.0 < default_target_entropy(n) <= 0.3 * math.log(n)

@@ -11,7 +11,7 @@ from helpers import make, parameters, random_batches, replay_buffer, small_ac
 
 
 @pytest.mark.parametrize("gamma", [0.99, 0.9999])
-def test_gamma_is_used_to_the_last_digit(engine: str, gamma: float) -> None:
+def test_gamma_is_used_with_full_precision(engine: str, gamma: float) -> None:
     ac, batches = small_ac(), random_batches(batch=64)
     buffer = replay_buffer(64, 3, 2, gamma=gamma)  # the sampler makes the discount
     rows = {name: values[0] for name, values in batches.items()}
@@ -19,7 +19,7 @@ def test_gamma_is_used_to_the_last_digit(engine: str, gamma: float) -> None:
     batches |= buffer.sample(1, 64, np.random.default_rng(0))
     with torch.no_grad():
         for q in (ac.q1.q, ac.q2.q):
-            q[-1].bias.add_(100.0)  # a target of about 100 gamma, beside which the rest is small
+            q[-1].bias.add_(100.0)  # a target of about 100 gamma; the other terms are small
     exact = copy.deepcopy(ac).double()
     b = {name: torch.from_numpy(values[0]).double() for name, values in batches.items()}
     next_action, _ = exact.pi(b["next_obs"], b["noise"][0])
@@ -31,10 +31,10 @@ def test_gamma_is_used_to_the_last_digit(engine: str, gamma: float) -> None:
 
 
 @pytest.mark.parametrize("polyak", [0.995, 0.9])
-def test_polyak_is_used_to_the_last_digit(engine: str, polyak: float) -> None:
+def test_polyak_is_used_with_full_precision(engine: str, polyak: float) -> None:
     ac = small_ac()
     before = torch.cat([parameters(ac.q1), parameters(ac.q2)]).numpy()
-    # a step so large that rounding is nothing beside it
+    # a step so large that rounding is negligible
     learner = make(ac, engine, polyak=polyak, lr=100.0, batch_size=64)
     learner.update(random_batches(batch=64))
     after = torch.cat([parameters(ac.q1), parameters(ac.q2)]).numpy()

@@ -20,11 +20,11 @@ def test_two_runs_of_one_seed_are_the_same(run: Any, engine: str, changes: Any) 
         assert rows_a[0][column] != rows_c[0][column]
 
 
-def test_every_episode_is_reset_with_a_seed_of_its_own(run: Any) -> None:
+def test_every_episode_is_reset_with_its_own_seed(run: Any) -> None:
     seeds: list[int] = []
 
     class Noted(Point):
-        """Keeps the seeds of all its instances."""
+        """Records the seeds of all its instances."""
 
         def reset(self, **kwargs: Any) -> Any:
             seeds.append(kwargs["seed"])

@@ -1,7 +1,7 @@
 """Trap 17: a compiled or captured update that silently computes something else.
 
-Every engine is admitted by equality with the eager engine (tests/pytorch/engines). Here: what would pass
-that test and still go wrong in a run.
+Every engine must equal the eager engine (tests/pytorch/engines). These tests cover faults that would pass
+that comparison and still appear in a run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from spinup.pytorch.engines.eager import EagerEngine
 SPACES = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
 
 
-def test_an_engine_reads_each_block_anew(engine: str) -> None:
-    """Nothing of an earlier block stays in a buffer: the order of blocks is all that counts."""
+def test_the_result_does_not_depend_on_how_batches_are_grouped(engine: str) -> None:
+    """No input of an earlier block is kept: only the sequence of batches matters."""
     learner, one_by_one = make(small_ac(), engine), make(small_ac(), engine)
     blocks = [random_batches(count=count, seed=count) for count in (3, 1, 4)]
     for block in blocks:
@@ -36,7 +36,7 @@ def test_an_engine_reads_each_block_anew(engine: str) -> None:
             np.testing.assert_allclose(np.concatenate([p[key] for p in parts]), values, atol=1e-5, rtol=1e-5)
 
 
-def test_metrics_of_a_block_outlive_the_next(engine: str) -> None:
+def test_metrics_of_a_block_are_not_overwritten_by_the_next(engine: str) -> None:
     learner = make(small_ac(), engine)
     first = learner.update(random_batches(count=2))
     kept = {key: value.copy() for key, value in first.items()}
@@ -45,8 +45,8 @@ def test_metrics_of_a_block_outlive_the_next(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_engine_sees_what_is_written_into_the_networks(engine: str) -> None:
-    """Parameters put in between two blocks, as loading a model does, are the ones that train on."""
+def test_parameters_written_between_blocks_are_used(engine: str) -> None:
+    """An update starts from parameters that were copied into the networks, as loading a model does."""
     learner, other = make(ac := small_ac(), engine), small_ac(seed=5)
     learner.update(random_batches())
     ac.load_state_dict(other.state_dict())
@@ -56,7 +56,7 @@ def test_an_engine_sees_what_is_written_into_the_networks(engine: str) -> None:
 
 
 class Scaled(MLPActorCritic):
-    """A user's subclass of the default, whose critics differ in what no parameter shows."""
+    """A user's subclass of the default, whose critics differ by a hook and not by a parameter."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -64,14 +64,14 @@ class Scaled(MLPActorCritic):
 
 
 @pytest.mark.parametrize("build", [lambda: FourCalls(*SPACES), lambda: Scaled(*SPACES, (8,))])
-def test_a_users_module_is_never_taken_for_the_default(build: Any) -> None:
+def test_a_users_module_is_never_treated_as_the_default(build: Any) -> None:
     ac: nn.Module = build()
     assert type(make(ac, "auto").engine) is EagerEngine
     with pytest.raises(ConfigError, match="native"):
         make(ac, "native")
 
 
-def test_a_default_module_that_was_hooked_is_not_taken_for_the_default() -> None:
+def test_a_default_module_with_a_hook_is_not_treated_as_the_default() -> None:
     ac = small_ac()
     ac.pi.register_forward_hook(lambda module, inputs, out: out)
     assert type(make(ac, "auto").engine) is EagerEngine

@@ -1,7 +1,7 @@
 """Trap 18: resume restores the networks, but not the buffer, a generator, an optimizer or alpha; rows twice.
 
-The run resumed whole must equal the run left alone; and to see that the comparison would notice, each part
-of the state in turn is left as it is in a fresh run, and then the two must differ.
+A resumed run must equal an uninterrupted one. To show that the comparison is sensitive, each part of the
+state in turn is left as in a new run, and then the two must differ.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SETTINGS: dict[str, Any] = {"env_fn": Point, "alpha": "auto", "steps_per_epoch":
 
 
 def resume(folder: Path, halves: Path, **changes: Any) -> Any:
-    """A copy of the half run, resumed to its end: parameters and rows."""
+    """A copy of the run that was stopped halfway, resumed to its end: parameters and rows."""
     shutil.copytree(halves, folder)
     ac, rows = train(folder, epochs=3, resume=True, **{**SETTINGS, **changes})
     return parameters(ac), without_timing(rows)
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two runs ended alike."""
+    """Whether two runs have equal parameters and rows."""
     return bool(a[0].equal(b[0])) and a[1] == b[1]
 
 
@@ -95,9 +95,9 @@ def test_the_buffer_is_restored_and_matters(tmp_path: Path, monkeypatch: pytest.
     assert not same(whole, resume(tmp_path / "other", tmp_path / "half"))
 
 
-def test_rows_written_after_the_checkpoint_are_not_there_twice(tmp_path: Path) -> None:
+def test_rows_logged_after_the_checkpoint_are_not_duplicated(tmp_path: Path) -> None:
     train(tmp_path / "whole", epochs=3, **SETTINGS)
-    # The run ends with a checkpoint at step 150; going back to the one before finds a row too many.
+    # The run ends with a checkpoint at step 150; the one before it is older than the last row.
     newest = max((tmp_path / "whole" / "checkpoint").glob("manifest-*"), key=lambda p: p.stat().st_mtime_ns)
     newest.unlink()
     _, rows = train(tmp_path / "whole", epochs=3, resume=True, **SETTINGS)

@@ -1,4 +1,4 @@
-"""Trap 19: deterministic evaluation asked for, stochastic delivered."""
+"""Trap 19: evaluation that should be deterministic samples actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACTIONS: list[tuple[Any, float]] = []
 
 
 class Noted(Point):
-    """Keeps each observation acted on with the action; one action per number observed."""
+    """Records each observation with the action taken there."""
 
     def reset(self, **kwargs: Any) -> Any:
         self.last, info = super().reset(**kwargs)
@@ -41,7 +41,7 @@ def test_tests_of_a_run_take_the_mean_action(run: Any, engine: str, kind: Any) -
     assert exact[:100].sum() < 5
 
 
-def test_act_is_deterministic_when_asked(engine: str) -> None:
+def test_act_is_deterministic_on_request(engine: str) -> None:
     ac = small_ac()
     learner, obs = make(ac, engine), np.ones((3, 3), np.float32)
     assert np.array_equal(learner.act(obs, True), learner.act(obs, True))

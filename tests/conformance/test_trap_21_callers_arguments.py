@@ -12,7 +12,7 @@ from spinup import MLPActorCritic, sac_pytorch
 
 
 def greedy(observation_space: Any, action_space: Any, **kwargs: Any) -> Any:
-    """A constructor that changes what it is given."""
+    """A constructor that modifies its arguments."""
     sizes = kwargs.pop("hidden_sizes")
     ac = MLPActorCritic(observation_space, action_space, hidden_sizes=tuple(sizes))
     sizes.append(99)

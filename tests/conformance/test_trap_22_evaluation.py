@@ -31,11 +31,11 @@ def test_training_is_the_same_with_and_without_tests(run: Any, engine: str, kind
             assert [row[key] for row in rows] == [row[key] for row in found[0][1]]
 
 
-def test_tests_step_environments_of_their_own(run: Any) -> None:
+def test_tests_step_separate_environments(run: Any) -> None:
     lives: list[list[int]] = []
 
     class Noted(Point):
-        """Each instance keeps the lengths of its episodes."""
+        """Each instance records the lengths of its episodes."""
 
         def __init__(self) -> None:
             super().__init__()

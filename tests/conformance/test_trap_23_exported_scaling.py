@@ -31,7 +31,7 @@ np.savez(data, obs=obs, a=out["mu"].numpy())
 
 
 class Shifted(Point):
-    """Two actions, whose ranges have neither centre 0 nor the same width."""
+    """Two action dimensions whose ranges are not centered at 0 and differ in width."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Proofs that the agent learns: what holds for every engine of PyTorch holds for the TensorFlow graph too."""
+"""Runs the learning tests with every PyTorch engine and with the TensorFlow graph."""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from spinup.config import SACConfig
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import NStepSampler, UniformSampler, make_sampler
+from spinup.replay.storage import HostStorage
+from spinup.replay.transition import Field, transition_fields
 
 GAMMA = 0.5
 
@@ -53,6 +55,47 @@ def test_one_step_discount_is_gamma_where_the_episode_goes_on() -> None:
     assert windows(buffer) == {k: (2.0**-k, 0.0 if k == 2 else gamma, k) for k in range(4)}
 
 
+@pytest.mark.parametrize("sampler", [UniformSampler(GAMMA), NStepSampler(GAMMA, 2)])
+def test_batches_keep_the_dtype_and_shape_of_each_field(sampler: Any) -> None:
+    image = np.dtype(np.uint8)
+    fields = transition_fields(2, 1) | {k: Field(k, (2, 3), image) for k in ("obs", "next_obs")}
+    buffer = ReplayBuffer(HostStorage([fields[k] for k in sampler.stored_fields], 4), sampler)
+    for k in range(6):
+        images = {
+            name: np.full((1, 2, 3), 200 + k + at, image) for at, name in enumerate(("obs", "next_obs"))
+        }
+        buffer.add({**transition(k, terminated=k == 5), **images})
+    batches = buffer.sample(7, 5, np.random.default_rng(0))
+    for name, shape in {
+        "obs": (2, 3),
+        "next_obs": (2, 3),
+        "reward": (),
+        "discount": (),
+        "action": (1,),
+    }.items():
+        assert batches[name].shape == (7, 5, *shape)
+        assert batches[name].dtype == (image if shape == (2, 3) else np.float32)
+    first = batches["obs"][..., 0, 0]
+    steps = 1 if type(sampler) is UniformSampler else 2
+    assert set(np.unique(first)) == {202, 203, 204, 205}
+    assert np.array_equal(batches["next_obs"][..., 1, 2], np.minimum(first + steps, 206))
+    assert buffer.read(2, 6)["terminated"].tolist() == [False, False, False, True]
+
+
+def test_one_step_windows_are_the_batches_of_the_uniform_sampler() -> None:
+    drawn = []
+    for sampler in (UniformSampler(0.97), NStepSampler(0.97, 1)):
+        fields = transition_fields(2, 1)
+        buffer = ReplayBuffer(HostStorage([fields[k] for k in sampler.stored_fields], 20), sampler)
+        for part in random_history(np.random.default_rng(3), 20, 2):
+            buffer.add(part)
+        drawn.append(buffer.sample(30, 10, np.random.default_rng(0)))
+    assert drawn[0].keys() == drawn[1].keys()
+    for name, values in drawn[0].items():
+        assert np.array_equal(values, drawn[1][name])
+        assert values.dtype == drawn[1][name].dtype
+
+
 def test_windows_end_at_terminals_cuts_and_the_newest_row() -> None:
     buffer = replay_buffer(20, gamma=GAMMA, n_step=3)
     buffer.add(transition(0, start=True))
@@ -87,6 +130,19 @@ def test_a_window_longer_than_the_episode_is_the_episode() -> None:
     for k in range(3):
         buffer.add(transition(k, start=k == 0, terminated=k == 2))
     assert windows(buffer)[0] == (1 + GAMMA / 2 + GAMMA**2 / 4, 0.0, 2)
+
+
+def test_windows_continue_across_the_end_of_the_ring_and_stop_at_the_newest_row() -> None:
+    buffer = replay_buffer(5, gamma=GAMMA, n_step=3)
+    for k in range(8):  # row 4 is at the last position, rows 5 to 7 at the first three
+        buffer.add(transition(k, start=k == 0))
+    assert windows(buffer) == {
+        3: (1 / 8 + GAMMA / 16 + GAMMA**2 / 32, GAMMA**3, 5),
+        4: (1 / 16 + GAMMA / 32 + GAMMA**2 / 64, GAMMA**3, 6),
+        5: (1 / 32 + GAMMA / 64 + GAMMA**2 / 128, GAMMA**3, 7),
+        6: (1 / 64 + GAMMA / 128, GAMMA**2, 7),
+        7: (1 / 128, GAMMA, 7),  # followed in the ring by row 3, the oldest
+    }
 
 
 def random_history(rng: np.random.Generator, steps: int, envs: int) -> list[Batches]:

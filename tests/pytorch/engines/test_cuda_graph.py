@@ -74,7 +74,7 @@ def test_a_users_module_draws_and_learns_as_in_eager(constructor: Any, alpha: An
     compare(eager.state_dict(), learner.state_dict(), 1e-9, "state")
 
 
-def test_a_long_block_replays_one_graph_and_what_is_left_another() -> None:
+def test_a_long_block_replays_one_graph_and_its_remainder_another() -> None:
     ac = small_ac(**BOUNDS).to(torch.float64)
     learner, counts = graph_learner(copy.deepcopy(ac), 0.2, 3)
     eager = make(ac, act_dim=3)
@@ -84,7 +84,7 @@ def test_a_long_block_replays_one_graph_and_what_is_left_another() -> None:
     assert (counts.captured, counts.replayed) == (2, 6)
 
 
-def test_a_loaded_state_is_what_the_captured_graphs_go_on_with() -> None:
+def test_captured_graphs_continue_with_a_loaded_state() -> None:
     """Graphs hold addresses, and an agent loads its state in place."""
     ac = small_ac(**BOUNDS, activation=nn.Tanh).to(torch.float64)
     learner, counts = graph_learner(copy.deepcopy(ac), "auto", 3)
@@ -115,7 +115,7 @@ def test_steps_of_the_admission_span_more_than_one_graph() -> None:
     assert STEPS[torch.float64] >= 2 * MAX_STEPS
 
 
-def test_nothing_of_a_step_lives_on_another_device_than_the_networks() -> None:
+def test_a_step_has_no_tensor_on_another_device_than_the_networks() -> None:
     """The meta device computes no values but refuses a tensor of another device, as CUDA would."""
     agent, objective, _ = make_agent(small_ac().to("meta"), SACConfig(alpha="auto"), SPACES[1])
     batches = {

@@ -40,17 +40,17 @@ def plain(ac: Any = None) -> tuple[Any, Any, tuple[str, ...]]:
 
 @dataclasses.dataclass(frozen=True)
 class MadeUpUpdateOptions(UpdateOptions):
-    """An option that no engine has heard of."""
+    """An option that no engine declares."""
 
     made_up_schedule: float = 0.0
 
 
 class MadeUpNetwork(MLPActorCritic):
-    """A network that no engine has heard of."""
+    """A network that no engine declares."""
 
 
 def with_made_up_objective_option(value: float) -> Any:
-    """An update whose objective has an option more; engines know the class by identity."""
+    """An update whose objective has one more option; its class is another than SACObjective."""
     agent, objective, fields = plain()
     kind = dataclasses.make_dataclass(
         "SACObjective", [("made_up_loss", float, 0.0)], bases=(SACObjective,), frozen=True
@@ -59,7 +59,7 @@ def with_made_up_objective_option(value: float) -> Any:
 
 
 def with_made_up_update_option(value: float = 1.0) -> Any:
-    """An update with an option more."""
+    """An update with one more option."""
     agent, objective, fields = plain()
     agent.options = MadeUpUpdateOptions(**dataclasses.asdict(agent.options), made_up_schedule=value)
     return agent, objective, fields
@@ -80,7 +80,7 @@ def with_another_optimizer() -> Any:
 
 
 def with_made_up_field() -> Any:
-    """An update whose batches have a field more."""
+    """An update whose batches have one more field."""
     agent, objective, fields = plain()
     return agent, objective, (*fields, "made_up_field")
 

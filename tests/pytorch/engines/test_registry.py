@@ -123,6 +123,14 @@ def test_compile_is_only_used_by_name_and_needs_a_compiler(monkeypatch: pytest.M
         chosen(FourCalls(OBS, ACT), engine="compile")
 
 
+def test_auto_is_eager_on_other_devices_than_the_cpu() -> None:
+    """The meta device stands for any of them."""
+    for ac in (small_ac(), FourCalls(OBS, ACT), Subclass(OBS, ACT, (8,))):
+        engine, note = chosen(ac.to("meta"))
+        assert type(engine) is EagerEngine
+        assert "(not native, as the device is meta, not cpu)" in note
+
+
 def test_auto_takes_no_engine_that_is_unmeasured_or_slow_to_start() -> None:
     assert AUTO == ("native", "eager")
     assert set(ENGINES) == {"eager", "native", "compile", "cuda_graph"}

@@ -13,16 +13,7 @@ from helpers import FourCalls, Point, make, random_batches, small_ac, train
 from rooms import Rooms
 
 from spinup.errors import ConfigError
-from spinup.pytorch import losses
 from spinup.pytorch.variants.sac import SACObjective
-
-
-def test_the_minimum_over_all_and_over_a_subset_by_hand() -> None:
-    q = torch.tensor([[1.0, 5.0], [2.0, 3.0], [0.0, 9.0]])
-    assert losses.min_q(q).tolist() == [0.0, 3.0]
-    assert losses.min_q(q, torch.tensor([0, 1])).tolist() == [1.0, 3.0]
-    assert losses.min_q(q, torch.tensor([2])).tolist() == [0.0, 9.0]
-    assert losses.min_q(torch.stack([q, -q])).tolist() == (-q).minimum(q).tolist()  # discrete: (N, B, n)
 
 
 def constant_critics(values: list[float]) -> Any:
@@ -112,7 +103,7 @@ def test_a_constructor_without_the_keyword_is_refused(tmp_path: Path) -> None:
         train(tmp_path, critics=3, actor_critic=FourCalls)
 
 
-def test_more_in_the_target_than_there_are_is_refused(tmp_path: Path) -> None:
+def test_more_target_critics_than_critics_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^target_critics=4 of critics=3: [^\n]*$"):
         train(tmp_path, critics=3, target_critics=4)
     with pytest.raises(ConfigError, match=r"^ac_kwargs has 'critics'"):

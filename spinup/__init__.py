@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spinup.tf1.sac import sac_tf1
 
 __all__ = ["EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1"]
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _LAZY = {
     "sac_pytorch": "spinup.pytorch.sac",

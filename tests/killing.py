@@ -4,9 +4,9 @@ Run as a script, so that each child is forked from a process that has imported e
 
     python killing.py '{"folder": ..., "kills": 20, "seed": 0, "settings": {...}}'
 
-Kills come in three kinds: in a random environment step, tests counted too; just before or after a random
-call of the system that writes (fsync, replace, unlink, ftruncate), which is within a save; and from
-outside after a random time. The last line printed is the number of kills of each kind.
+There are three kinds of kills: in a random environment step, including steps of tests; just before or after
+a random system call that writes (fsync, replace, unlink, ftruncate), so within a save; and from outside after
+a random time. The last line printed is the number of kills of each kind.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from helpers import train
-from resuming import Alarm, normalised, point
+from resuming import StepHook, normalized, point
 
-ENVS = {"point": point, "normalised": normalised}
+ENVS = {"point": point, "normalized": normalized}
 WRITES = ("fsync", "replace", "unlink", "ftruncate", "truncate", "write")
 
 
 def die() -> None:
-    """Kill this process as a machine that fails would."""
+    """Kill this process without cleanup, as a machine that fails would."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DeadlyCall:
+class KillingCall:
     """A function of `os` that kills the process before or after the k-th call of any of them."""
 
     left = 0
@@ -41,33 +41,33 @@ class DeadlyCall:
         self.real, self.before = real, before
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        DeadlyCall.left -= 1
-        if DeadlyCall.left == 0 and self.before:
+        KillingCall.left -= 1
+        if KillingCall.left == 0 and self.before:
             die()
         result = self.real(*args, **kwargs)
-        if DeadlyCall.left == 0:
+        if KillingCall.left == 0:
             die()
         return result
 
 
-def arm(kind: str, rng: random.Random) -> None:
-    """Prepare this process to die."""
+def schedule_kill(kind: str, rng: random.Random) -> None:
+    """Let this process kill itself at a random moment."""
     if kind == "step":
-        Alarm.at, Alarm.ring = rng.randint(1, 80), die
+        StepHook.at, StepHook.call = rng.randint(1, 80), die
     elif kind == "write":
-        DeadlyCall.left = rng.randint(1, 50)
+        KillingCall.left = rng.randint(1, 50)
         before = rng.random() < 0.5
         for name in WRITES:
-            setattr(os, name, DeadlyCall(getattr(os, name), before))
+            setattr(os, name, KillingCall(getattr(os, name), before))
 
 
 def attempt(kind: str, rng: random.Random, folder: Path, settings: dict[str, Any]) -> bool:
-    """One process; returns whether it was killed."""
+    """Train in one process; returns whether it was killed."""
     wait = rng.uniform(0.02, 0.6)
     child = os.fork()
     if child == 0:
         try:
-            arm(kind, rng)
+            schedule_kill(kind, rng)
             train(folder, resume=True, **settings)
             os._exit(0)
         finally:

@@ -15,7 +15,9 @@ from spinup.envs.saved_spec import env_of_run
 from spinup.errors import RunError
 from spinup.files import existing_dir, read_json
 from spinup.pytorch.model_file import registered
+from spinup.runs.checkpointing import FOLDER
 from spinup.runs.launch import KEPT_LOGGING
+from spinup.runs.manifest import newest_settings
 from spinup.runs.resuming import DEFAULT_ACTOR_CRITIC, needs_same_call
 
 _ACTIVATION = re.compile(r"torch\.nn\.modules\.activation\.(\w+)|torch\.nn\.(\w+)")
@@ -58,6 +60,7 @@ def resume_run(
     """
     folder = existing_dir(run_dir)
     config = read_json(folder / "config.json")
+    newest_settings(folder / FOLDER)  # refuses checkpoints of an older version
     algorithm = config.get("algorithm")
     if algorithm not in ("sac_pytorch", "sac_tf1"):
         raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")

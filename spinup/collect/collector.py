@@ -91,7 +91,7 @@ class EnvCollector:
         reward = checked_rewards(result.reward, self.num_envs, self._where)
         starts = np.array([episode.length == 0 for episode in self.episodes])
         transitions: Transitions = {
-            "obs": self.obs, "action": actions, "reward": reward, "terminated": result.terminated,
+            "obs": self.obs, "action": actions, "reward": reward, "terminated": result.terminated.copy(),
             "next_obs": next_obs, "env": self._env_index, "episode_start": starts,
         }  # fmt: skip
         if not result.valid.all():

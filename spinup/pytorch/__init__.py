@@ -1,1 +1,1 @@
-"""Soft Actor-Critic in PyTorch: losses, networks, learner, engines."""
+"""Soft Actor-Critic in PyTorch: losses, networks, agent, engines."""

@@ -59,8 +59,8 @@ class Temperature:
         if options.target_entropy is not None:
             self.log_alpha = nn.Parameter(start.log().to(like.device, like.dtype))
         self._fixed = start.to(like.device, like.dtype)
-        shown = math.nan if options.target_entropy is None else options.target_entropy
-        self.target_entropy = torch.tensor(shown, dtype=like.dtype, device=like.device)
+        logged_target = math.nan if options.target_entropy is None else options.target_entropy
+        self.target_entropy = torch.tensor(logged_target, dtype=like.dtype, device=like.device)
 
     def value(self) -> Tensor:
         """alpha, 0-dim, without gradient."""

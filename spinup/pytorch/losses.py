@@ -19,7 +19,7 @@ LOG_TWO = math.log(2.0)
 
 
 def squashed_gaussian(mu: Tensor, log_std: Tensor, xi: Tensor) -> tuple[Tensor, Tensor]:
-    """Equation 5: the reparameterised sample tanh(u), u = mu + sigma * xi, and its log-density.
+    """Equation 5: the reparameterized sample tanh(u), u = mu + sigma * xi, and its log-density.
 
     Args:
         mu: means of the Gaussian before squashing, (B, act_dim).
@@ -91,7 +91,7 @@ def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | flo
     This is the form of Haarnoja et al. (2018b), section 5; its gradient by log_alpha carries the
     factor alpha, which the `log_alpha * (...)` form of some libraries lacks. log pi is held constant.
     """
-    return -(log_alpha.exp() * (log_prob.detach() + target_entropy)).mean()
+    return -(log_alpha.exp() * (log_prob.detach() + target_entropy)).mean(-1)
 
 
 def expected_log_prob(probs: Tensor, logp: Tensor) -> Tensor:

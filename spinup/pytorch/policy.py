@@ -41,7 +41,7 @@ def gaussian_policy(ac: Any, rng: np.random.Generator) -> Policy:
 
     The package's own actor draws its noise from `rng`; any other module is called through its `act`.
     """
-    if type(ac) not in (MLPActorCritic, MLPValueActorCritic):
+    if type(ac) not in (MLPActorCritic, MLPValueActorCritic) or type(ac.pi) is not SquashedGaussianActor:
         return ModulePolicy(ac)
     pi, parameter = ac.pi, next(ac.pi.parameters())
     if parameter.device.type == "cpu" and parameter.dtype == torch.float32 and NumpyPolicy.supports(pi):

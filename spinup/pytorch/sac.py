@@ -33,7 +33,7 @@ from spinup.pytorch.variants.registry import (
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
 from spinup.runs.launch import Backend, Request, launch
-from spinup.runs.resuming import keep_choices
+from spinup.runs.resuming import keep_choices, previous_choices
 
 
 def sac_pytorch(
@@ -149,8 +149,8 @@ def sac_pytorch(
     """
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
-    if resume:
-        config = keep_choices(config, logger_kwargs)
+    previous = previous_choices(logger_kwargs) if resume else {}
+    config = keep_choices(config, previous)
     ac_kwargs = copy.deepcopy(ac_kwargs)
     request = Request(
         "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume
@@ -176,7 +176,12 @@ def sac_pytorch(
         objective, sampler = make_objective(variant, config), make_sampler(config)
         fields = (*sampler.batch_fields, *objective.noise_fields())
         engine, note = choose_engine(
-            config.engine, agent, objective, fields, config.batch_size, required=not resume
+            config.engine,
+            agent,
+            objective,
+            fields,
+            config.batch_size,
+            required=config.engine != previous.get("engine"),
         )
         capacity = min(config.replay_size, config.total_steps)
         storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)

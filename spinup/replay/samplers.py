@@ -89,6 +89,8 @@ class NStepSampler(Sampler):
         last, discount = first, np.full(first.shape, self.gamma)
         for _ in range(self.n_step - 1):
             step = self._to_next[last]
+            if not step.any():
+                break
             last = (last + step) % self._capacity
             weight = np.where(step > 0, discount, 0.0).astype(np.float32)
             batches["reward"] = batches["reward"] + storage.to_batch(weight) * _field(storage, last, "reward")

@@ -23,14 +23,22 @@ DEFAULT_ACTOR_CRITIC = "MLPActorCritic"
 OUR_ACTOR_CRITICS = ("", DEFAULT_ACTOR_CRITIC, "DiscreteMLPActorCritic", "MLPValueActorCritic")
 
 
-def keep_choices(config: SACConfig, logger_kwargs: dict[str, Any]) -> SACConfig:
-    """The configuration with each "auto" replaced by what it became when the run in the folder began."""
+def previous_choices(logger_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What engine, threads and device became when the run in the folder began; empty if there is none.
+
+    Raises:
+        ConfigError: if no folder is given.
+    """
     folder = logger_kwargs.get("output_dir")
     if folder is None:
         raise ConfigError("resume=True: give the folder of the run, logger_kwargs={'output_dir': ...}")
     settings = newest_settings(Path(folder) / FOLDER)
-    kept = {key: settings[key] for key in ("engine", "threads", "device") if key in settings}
-    return dataclasses.replace(config, **{k: v for k, v in kept.items() if getattr(config, k) == "auto"})
+    return {key: settings[key] for key in ("engine", "threads", "device") if key in settings}
+
+
+def keep_choices(config: SACConfig, previous: dict[str, Any]) -> SACConfig:
+    """The configuration with each "auto" replaced by the previous choice."""
+    return dataclasses.replace(config, **{k: v for k, v in previous.items() if getattr(config, k) == "auto"})
 
 
 def restore(trainer: Trainer, checkpointer: Checkpointer) -> None:

@@ -19,7 +19,7 @@ from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
 from spinup.replay.storage import HostStorage
 from spinup.runs.launch import Backend, Request, launch
-from spinup.runs.resuming import keep_choices
+from spinup.runs.resuming import keep_choices, previous_choices
 from spinup.tf1.networks import mlp_actor_critic
 
 
@@ -127,7 +127,7 @@ def sac_tf1(
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
     if resume:
-        config = keep_choices(config, logger_kwargs)
+        config = keep_choices(config, previous_choices(logger_kwargs))
     if actor_critic is mlp_actor_critic:
         check_ac_kwargs(ac_kwargs)
     ac_kwargs = copy.deepcopy(ac_kwargs)

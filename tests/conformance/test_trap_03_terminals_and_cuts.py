@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers import Diary
 
 from spinup.collect.collector import EnvCollector
@@ -48,3 +49,25 @@ def test_a_time_limit_of_the_env_is_not(max_ep_len: int) -> None:
 def test_neither_is_a_time_limit_by_wrapper_or_by_max_ep_len() -> None:
     assert terminals(lambda: gym.wrappers.TimeLimit(Diary((100,)), 3), 1000) == [0] * 12
     assert terminals(lambda: Diary((100,)), 3) == [0] * 12
+
+
+class Reusing(SyncVectorEnv):
+    """A user's vector that returns its own arrays, and clears the flags of what it resets."""
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        result = super().reset(seed=seed, options=options)
+        if hasattr(self, "kept") and options:
+            self.kept[options["reset_mask"]] = False
+        return result
+
+    def step(self, actions: Any) -> Any:
+        obs, r, terminated, truncated, infos = super().step(actions)
+        self.kept = np.array(terminated)
+        return obs, r, self.kept, truncated, infos
+
+
+def test_a_terminal_outlives_a_vector_that_reuses_its_arrays() -> None:
+    def make() -> Any:
+        return Reusing([lambda: Ends(True, False)], autoreset_mode=AutoresetMode.DISABLED)
+
+    assert terminals(make, 1000) == [0, 0, 1] * 4

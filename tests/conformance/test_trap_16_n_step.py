@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from helpers import Diary, replay_buffer
 from spinup.collect.collector import EnvCollector
 from spinup.envs.make import make_vector
 from spinup.pytorch import losses
+from spinup.pytorch.engines.eager import EagerEngine
 
 GAMMA, LENGTHS = 0.9, (3, 5, 1, 4)
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -34,23 +36,45 @@ def test_windows_end_where_episodes_do(n_step: int, envs: int | AutoresetMode, m
     buffer = replay_buffer(50, gamma=GAMMA, n_step=n_step)
     for _ in range(70):
         buffer.add(collector.step(np.zeros((collector.num_envs, 1), np.float32))[0])
-    newest = {env: tuple(obs) for env, obs in enumerate(collector.obs)}
-    batches = buffer.sample(20, 50, np.random.default_rng(0))
-    shorter = 0
+    newest = {tuple(obs) for obs in collector.obs}
+    lengths = check_windows(buffer.sample(20, 50, np.random.default_rng(0)), n_step, max_ep_len, newest)
+    assert min(lengths) < n_step
+
+
+def check_windows(batches: Any, n_step: int, max_ep_len: int, newest: Any = None) -> list[int]:
+    """Compare windows with the episodes of Diaries; returns their lengths.
+
+    A window may be shorter than its episode allows if it ends at an observation in `newest`, if given.
+    """
+    lengths = []
     for obs, reward, discount, next_obs in zip(
-        *(batches[name].reshape(1000, -1) for name in ("obs", "reward", "discount", "next_obs")), strict=True
+        *(np.concatenate(batches[name]) for name in ("obs", "reward", "discount", "next_obs")), strict=True
     ):
         episode, t = map(int, obs)
         end = min(LENGTHS[episode % 4], max_ep_len)
         terminates = end == LENGTHS[episode % 4] and episode % 2 == 0
         m = int(next_obs[1]) - t
         assert next_obs[0] == episode
-        complete = m == min(n_step, end - t)
-        assert complete or tuple(next_obs) in newest.values()  # the episode was still running
-        shorter += m < n_step
-        assert reward[0] == pytest.approx(sum(GAMMA**i * (100 * episode + t + 1 + i) for i in range(m)))
-        assert discount[0] == pytest.approx(0.0 if terminates and t + m == end else GAMMA**m)
-    assert shorter > 0
+        assert 1 <= m <= min(n_step, end - t)
+        assert m == min(n_step, end - t) or newest is None or tuple(next_obs) in newest
+        assert reward == pytest.approx(sum(GAMMA**i * (100 * episode + t + 1 + i) for i in range(m)))
+        assert discount == pytest.approx(0.0 if terminates and t + m == end else GAMMA**m)
+        lengths.append(m)
+    return lengths
+
+
+def test_windows_of_a_run(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    update = EagerEngine.update
+
+    def checked(self: Any, agent: Any, batches: Any) -> Any:
+        lengths.extend(check_windows(batches, 3, 4))
+        return update(self, agent, batches)
+
+    monkeypatch.setattr(EagerEngine, "update", checked)
+    run(Diary, engine="eager", num_envs=3, n_step=3, gamma=GAMMA, max_ep_len=4, steps_per_epoch=99)
+    assert len(lengths) == 8 * 160  # as many windows as transitions are drawn
+    assert set(lengths) == {1, 2, 3}
 
 
 def test_the_entropy_term_is_that_of_the_last_state_discounted_by_the_window() -> None:

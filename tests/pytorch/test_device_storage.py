@@ -92,7 +92,8 @@ def test_rows_for_an_agent_on_the_cpu_are_in_host_memory() -> None:
 def test_what_does_not_fit_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_storage.torch.cuda, "mem_get_info", lambda device: (2**20, 2**30))
     wanted = (
-        r"^replay_size=1000000 needs 0\.0 GiB at 25 bytes per transition, and the free memory of cuda:0 is 0\.0 GiB: "
+        r"^replay_size=1000000 needs 0\.0 GiB at 25 bytes per transition, and the free memory of cuda:0 is "
+        r"0\.0 GiB: "
         r"replay_size=20971 would fit, or give device='cpu'$"
     )
     with pytest.raises(ConfigError, match=wanted):

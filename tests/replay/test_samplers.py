@@ -221,3 +221,11 @@ def test_a_restored_buffer_draws_the_same_batches_and_continues_alike(
     drawn: list[Any] = [buffer.sample(3, 9, np.random.default_rng(1)) for buffer in (first, second)]
     for name, values in drawn[0].items():
         assert np.array_equal(values, drawn[1][name])
+
+
+def test_a_restored_buffer_forgets_the_rows_it_held() -> None:
+    buffer = replay_buffer(5, gamma=GAMMA, n_step=3)
+    buffer.add(transition(0, env=1, start=True))
+    buffer.restore(0, transition(1, env=0, start=True))
+    buffer.add(transition(2, env=1))
+    assert windows(buffer) == {1: (1 / 2, GAMMA, 1), 2: (1 / 4, GAMMA, 2)}

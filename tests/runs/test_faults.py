@@ -1,4 +1,4 @@
-"""What a run survives, and how it stops where it cannot go on."""
+"""Faults that a run survives, and how it stops after others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from helpers import FourCalls, Point, parameters, read_rows, train, without_timing
-from resuming import Alarm, assert_same, point, set_alarm, talking
+from resuming import StepHook, assert_same, point, signal_at, talking
 
 from spinup.cli.main import main
 from spinup.collect.collector import EnvCollector
@@ -36,7 +36,7 @@ quiet_workers = pytest.mark.filterwarnings("ignore:.*(Worker|ERROR|Traceback|mai
 
 
 def newest(folder: Path) -> dict[str, Any]:
-    """The state in the newest checkpoint, which must be whole."""
+    """The state in the newest checkpoint, which must be intact."""
     checkpoint, lines = CheckpointFolder(folder / "checkpoint").read()
     assert checkpoint is not None
     assert not lines
@@ -68,8 +68,8 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path, capfd: Any) -> None:
                 fill_up(junk)
             seen["files"] = contents(run)
         elif row["Epoch"] == 4:
-            assert newest(run)["epoch"] == 1  # of before the disk was full, and still whole
-            for name, data in contents(run).items():  # a row may fit into the last block of the table
+            assert newest(run)["epoch"] == 1  # from before the disk was full, and still intact
+            for name, data in contents(run).items():  # a row may fit into the last block of the file
                 before = seen["files"].pop(name)
                 assert data.startswith(before) if name.endswith("progress.txt") else data == before
             assert not seen["files"]
@@ -94,7 +94,7 @@ def fill_up(path: Path) -> None:
 
 
 def assert_same_but_best(a: Any, b: Any, folder_a: Path, folder_b: Path) -> None:
-    """As `assert_same`; the best model of an epoch in which it could not be written is gone."""
+    """As `assert_same`, except for model_best.pt, which could not be written in some epochs."""
     assert parameters(a).equal(parameters(b))
     assert without_timing(read_rows(folder_a)) == without_timing(read_rows(folder_b))
     model = Path("pyt_save", "model.pt")
@@ -102,7 +102,7 @@ def assert_same_but_best(a: Any, b: Any, folder_a: Path, folder_b: Path) -> None
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, and its bytes."""
+    """The bytes of every file below a folder, by path."""
     return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
@@ -135,7 +135,7 @@ def test_writes_that_fail(tmp_path: Path) -> None:
 
 
 def run_script(script: str) -> Any:
-    """A script in a process of its own."""
+    """Run a script in a new process."""
     return subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
     )
@@ -195,7 +195,7 @@ def test_a_worker_that_breaks_is_replaced(
 
 
 @quiet_workers
-def test_the_healthy_go_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_does_not_affect_other_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Broken, "flag", str(tmp_path / "flag"))
     (tmp_path / "flag").touch()
     actions = np.random.default_rng(0).uniform(-1, 1, (30, 2, 1)).astype(np.float32)
@@ -223,30 +223,28 @@ def test_the_healthy_go_on_as_if_nothing_had_been(tmp_path: Path, monkeypatch: p
     second.close()
 
 
-def normalised() -> Any:
+def normalized() -> Any:
     """A Broken with running statistics."""
     return gym.wrappers.NormalizeObservation(Broken())
 
 
 @quiet_workers
-def test_a_test_begun_again_has_learned_nothing_from_the_first(
+def test_a_repeated_test_starts_from_the_statistics_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # It breaks in step 7 of the second test, when its statistics are neither fresh nor those of before.
+    # It breaks in step 7 of the second test, when its statistics differ from the initial and the saved ones.
     flag = tmp_path / "flag"
     flag.touch()
     monkeypatch.setattr(Broken, "flag", str(flag))
     settings = {"env_workers": "async", "steps_per_epoch": 3, "num_test_episodes": 1, "max_ep_len": 10}
-    ac, _ = train(tmp_path / "run", normalised, callback=lambda row, ac: flag.unlink(), **settings)
+    ac, _ = train(tmp_path / "run", normalized, callback=lambda row, ac: flag.unlink(), **settings)
     flag.touch()
-    whole, _ = train(tmp_path / "whole", normalised, **settings)
+    whole, _ = train(tmp_path / "whole", normalized, **settings)
     assert_same(whole, ac, tmp_path / "whole", tmp_path / "run")
 
 
 @quiet_workers
-def test_one_that_breaks_while_it_runs_its_episode_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_during_the_replay_of_an_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Broken, "flag", str(tmp_path / "flag"))
     (tmp_path / "flag").touch()
     collector = EnvCollector(make_vector(Broken, 3, "async", 5.0), seed=3, stream=TRAIN_STREAM, max_ep_len=20)
@@ -268,7 +266,7 @@ def test_one_that_breaks_while_it_runs_its_episode_again(
 
 @quiet_workers
 @pytest.mark.parametrize("workers", ["sync", "async"])
-def test_one_that_keeps_breaking_ends_the_run_with_a_checkpoint(
+def test_an_environment_that_keeps_failing_ends_the_run_with_a_checkpoint(
     tmp_path: Path, workers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(EnvError, match="the spring is broken") as stopped:
@@ -281,16 +279,16 @@ def test_one_that_keeps_breaking_ends_the_run_with_a_checkpoint(
         14 if workers == "sync" else 14 * (MAX_RESTARTS + 1)
     )
     monkeypatch.setattr(Broken, "how", "raise in reset")
-    monkeypatch.setattr(Broken, "flag", str(tmp_path))  # mended
+    monkeypatch.setattr(Broken, "flag", str(tmp_path))  # fixed
     _, rows = train(tmp_path, Broken, num_envs=2, env_workers=workers, resume=True)
     assert [row["TotalEnvInteracts"] for row in rows] == ["100", "200"]
 
 
 @quiet_workers
-def test_a_test_environment_that_breaks_begins_its_test_again(
+def test_a_crash_of_a_test_environment_repeats_the_test(
     tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Ten steps train, too few for a second reset there; the second test resets for the second time.
+    # Ten training steps are too few for a second reset; the second test resets for the second time.
     monkeypatch.setattr(Broken, "flag", str(tmp_path / "flag"))
     monkeypatch.setattr(Broken, "how", "raise in reset")
     settings = {"env_workers": "async", "steps_per_epoch": 5, "num_test_episodes": 1, "start_steps": 0}
@@ -302,17 +300,17 @@ def test_a_test_environment_that_breaks_begins_its_test_again(
 
 
 class Hoarder(Point):
-    """Hands over what is no data."""
+    """Has a state_dict that holds an object."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Not data."""
+        """A state that cannot be saved."""
         return {"thing": object()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Never called."""
 
 
-def test_a_state_that_is_no_data_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_state_that_is_not_data_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"of type object is not JSON.*return arrays, numbers and strings"
     ) as no:
@@ -321,7 +319,7 @@ def test_a_state_that_is_no_data_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 class Curriculum(Point):
-    """Grows harder with each step it has ever made, and hands that over."""
+    """Rewards depend on the number of steps ever made, which state_dict returns."""
 
     made = 0
 
@@ -331,25 +329,25 @@ class Curriculum(Point):
         return obs, r * self.made, *rest
 
     def state_dict(self) -> dict[str, Any]:
-        """Its level."""
+        """The number of steps."""
         return {"made": self.made}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Back to that level."""
+        """Restore the number of steps."""
         self.made = state["made"]
 
 
 def curriculum() -> Any:
-    """A Curriculum that can ring."""
-    return Alarm(Curriculum())
+    """A Curriculum with the hook."""
+    return StepHook(Curriculum())
 
 
-def test_what_an_environment_hands_over_is_restored(tmp_path: Path) -> None:
+def test_the_state_of_an_environment_is_restored(tmp_path: Path) -> None:
     whole, _ = train(tmp_path / "whole", curriculum)
-    set_alarm(57)
+    signal_at(57)
     with pytest.raises(SystemExit):
         train(tmp_path / "stopped", curriculum)
-    set_alarm(None)
+    signal_at(None)
     resumed, _ = train(tmp_path / "stopped", curriculum, resume=True)
     assert_same(whole, resumed, tmp_path / "whole", tmp_path / "stopped")
 
@@ -388,12 +386,12 @@ def test_nan_from_the_environment(
         train(tmp_path, Poison)
     assert "\n" not in str(stopped.value)
     assert newest(tmp_path)["collector"]["env_steps"] == n
-    monkeypatch.setattr(Poison, "where", "mended")
+    monkeypatch.setattr(Poison, "where", "fixed")
     assert len(train(tmp_path, Poison, resume=True)[1]) == 2
 
 
 class Rich(Point):
-    """Pays so much after a while that the loss overflows."""
+    """Its rewards become so large that the loss overflows."""
 
     paid = 0
 
@@ -429,7 +427,7 @@ def test_a_loss_that_overflows(tmp_path: Path, engine: str, monkeypatch: pytest.
         assert batch["reward"].max() == np.float32(1e30)
 
 
-def test_a_parameter_that_is_no_number_never_reaches_a_checkpoint(tmp_path: Path, engine: str) -> None:
+def test_a_parameter_that_is_nan_never_reaches_a_checkpoint(tmp_path: Path, engine: str) -> None:
     def poison(row: dict[str, Any], ac: Any) -> None:
         if row["Epoch"] == 2:
             next(ac.pi.parameters()).data.flatten()[0] = math.nan
@@ -480,17 +478,17 @@ def test_a_folder_in_use_by_this_process_is_refused(tmp_path: Path) -> None:
 # Signals.
 
 
-def test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_whole(tmp_path: Path) -> None:
-    def ring_twice() -> None:
+def test_a_second_interrupt_exits_at_once_and_the_last_checkpoint_is_intact(tmp_path: Path) -> None:
+    def signal_twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        raise AssertionError("went on")
+        raise AssertionError("continued")
 
-    set_alarm(163)
-    Alarm.ring = ring_twice
+    signal_at(163)
+    StepHook.call = signal_twice
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, point)
-    set_alarm(None)
+    signal_at(None)
     assert newest(tmp_path)["epoch"] == 1
     whole, _ = train(tmp_path / "whole", point)
     resumed, _ = train(tmp_path, point, resume=True)
@@ -507,7 +505,7 @@ COMMAND = [
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_to_the_whole_job(tmp_path: Path, signum: int) -> None:
-    # As a terminal and a batch system send it: to the worker processes too.
+    # As a terminal or a batch system sends it: to the worker processes too.
     command = [sys.executable, "-m", "spinup.run", "sac", *COMMAND, "--data_dir", str(tmp_path)]
     folder = tmp_path / "x" / "x_s0"
     with subprocess.Popen(
@@ -527,7 +525,7 @@ def test_a_signal_to_the_whole_job(tmp_path: Path, signum: int) -> None:
     assert read_rows(folder)[-1]["Epoch"] == str(state["epoch"] + 1)
 
 
-def test_workers_outlive_signals_to_the_whole_job() -> None:
+def test_workers_ignore_signals_to_the_whole_job() -> None:
     collector = EnvCollector(make_vector(Point, 2, "async", 20.0), seed=0, stream=TRAIN_STREAM, max_ep_len=20)
     collector.start()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
@@ -539,7 +537,7 @@ def test_workers_outlive_signals_to_the_whole_job() -> None:
 
 
 MODULE = "helpers:Pendulum-v1"
-COMMAND_SAID = [
+PRINTED_COMMANDS = [
     ("Pendulum-v1", {}, "to continue: spinup resume {folder}"),
     (MODULE, {}, f"to continue: spinup resume {{folder}} --env {MODULE}"),
     (MakeEnv(MODULE), {}, f"to continue: spinup resume {{folder}} --env {MODULE}"),
@@ -553,24 +551,26 @@ COMMAND_SAID = [
 ]
 
 
-@pytest.mark.parametrize(("env", "changes", "line"), COMMAND_SAID)
-def test_the_command_to_resume_is_said(
+@pytest.mark.parametrize(("env", "changes", "line"), PRINTED_COMMANDS)
+def test_the_command_to_resume_is_printed(
     tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch, env: Any, changes: Any, line: str
 ) -> None:
     write_row = EpochLogger.dump_tabular
 
-    def write_and_ring(logger: EpochLogger) -> dict[str, Any]:
+    def write_and_signal(logger: EpochLogger) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGTERM)
         return write_row(logger)
 
-    monkeypatch.setattr(EpochLogger, "dump_tabular", write_and_ring)
+    monkeypatch.setattr(EpochLogger, "dump_tabular", write_and_signal)
     with pytest.raises(SystemExit):
         train(tmp_path, env, logger_kwargs=talking(tmp_path), **changes)
-    (said,) = [s for s in capfd.readouterr().out.splitlines() if "stopped by SIGTERM at env step 100; " in s]
-    assert said.endswith(line.format(folder=tmp_path))
+    (printed,) = [
+        s for s in capfd.readouterr().out.splitlines() if "stopped by SIGTERM at env step 100; " in s
+    ]
+    assert printed.endswith(line.format(folder=tmp_path))
 
 
-def test_handlers_are_put_back_and_ignored_signals_stay_ignored(tmp_path: Path) -> None:
+def test_handlers_are_restored_and_ignored_signals_stay_ignored(tmp_path: Path) -> None:
     names = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     before = [signal.getsignal(s) for s in names]
     seen = []
@@ -585,7 +585,7 @@ def test_handlers_are_put_back_and_ignored_signals_stay_ignored(tmp_path: Path) 
     assert seen[0] is not before[0]
 
 
-def test_a_run_in_another_thread_leaves_signals_alone(tmp_path: Path) -> None:
+def test_a_run_in_another_thread_installs_no_handlers(tmp_path: Path) -> None:
     before, seen = signal.getsignal(signal.SIGINT), []
     thread = threading.Thread(
         target=lambda: train(
@@ -616,7 +616,7 @@ train(folder, "Pendulum-v1", epochs={epochs}, steps_per_epoch=2000, max_ep_len=2
 
 
 def check_memory(folder: Path, epochs: int, ratio: float) -> None:
-    """Memory after the third epoch is memory at the end, but for 8 MiB."""
+    """Memory grows by less than 8 MiB after the third epoch."""
     done = subprocess.run(
         [sys.executable, "-c", MEMORY.format(
             tests=str(Path(__file__).parent.parent), folder=str(folder), epochs=epochs, ratio=ratio)],

@@ -1,4 +1,4 @@
-"""A run that is killed repeatedly, also while it saves, and resumed equals an uninterrupted run."""
+"""A run that is killed repeatedly, also during saves, and resumed equals an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from helpers import ENGINES, train
 from killing import ENVS
-from resuming import assert_same_files, set_alarm
+from resuming import assert_same_files, signal_at
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 SETTINGS = {"steps_per_epoch": 99, "epochs": 10, "num_test_episodes": 1, "checkpoint_every": 7, "threads": 1}
 
 
 def kill_and_resume(folder: Path, kills: int, seed: int, **settings: Any) -> dict[str, int]:
-    """Kills by kind, of a run that was resumed after each until it was done."""
+    """Number of kills of each kind, in a run that was resumed after each of them until it was complete."""
     order = {"folder": str(folder), "kills": kills, "seed": seed, "settings": {**SETTINGS, **settings}}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent.parent / "killing.py"), json.dumps(order)],
@@ -31,8 +31,8 @@ def kill_and_resume(folder: Path, kills: int, seed: int, **settings: Any) -> dic
 
 
 def check(tmp_path: Path, kills: int, seed: int, **settings: Any) -> None:
-    """Kill a run; its rows and models end as those of an uninterrupted run."""
-    set_alarm(None)
+    """Compare rows and models of a killed and resumed run with those of an uninterrupted one."""
+    signal_at(None)
     train(tmp_path / "whole", **{**SETTINGS, **settings, "env_fn": ENVS[settings["env_fn"]]})
     count = kill_and_resume(tmp_path / "killed", kills, seed, **settings)
     assert sum(count.values()) == kills, count
@@ -43,7 +43,7 @@ def test_a_few_kills(tmp_path: Path) -> None:
     check(tmp_path, 4, 1, env_fn="point", num_envs=3, engine="auto", n_step=3)
 
 
-# One compile for all of these; each process after the first finds the graph on the disk.
+# Compiled once; later processes load the graph from disk.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of the compiler's own modules
 @pytest.mark.parametrize(("kills", "seed"), [(1, 14), pytest.param(6, 51, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("compiled_once")
@@ -54,7 +54,7 @@ def test_kills_of_a_compiled_run(tmp_path: Path, kills: int, seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("num_envs", [1, 3])
-@pytest.mark.parametrize("env_fn", ["point", "normalised"])
+@pytest.mark.parametrize("env_fn", ["point", "normalized"])
 def test_many_kills(tmp_path: Path, engine: str, num_envs: int, env_fn: str) -> None:
     seed = 10 * num_envs + (env_fn == "point")
     check(tmp_path, 8, seed, engine=engine, num_envs=num_envs, env_fn=env_fn, alpha="auto")

@@ -14,17 +14,27 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers import FourCalls, Point, read_rows, train
-from resuming import Alarm, assert_same, assert_same_files, noisy, normalised, point, set_alarm, talking
+from resuming import (
+    StepHook,
+    assert_same,
+    assert_same_files,
+    noisy,
+    normalized,
+    point,
+    signal_at,
+    talking,
+)
 
 from spinup.cli.main import main
 from spinup.errors import ConfigError, RunError
 from spinup.pytorch.model_file import registered
+from spinup.runs.manifest import canonical_json, checksum
 from spinup.runs.resuming import OUR_ACTOR_CRITICS
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
 @pytest.mark.parametrize("alpha", [0.2, "auto"])
-def test_two_halves_are_the_whole(tmp_path: Path, engine: str, num_envs: int, alpha: Any) -> None:
+def test_two_halves_equal_one_run(tmp_path: Path, engine: str, num_envs: int, alpha: Any) -> None:
     settings = {"engine": engine, "num_envs": num_envs, "alpha": alpha, "steps_per_epoch": 99}
     whole, _ = train(tmp_path / "whole", epochs=4, **settings)
     train(tmp_path / "halves", epochs=2, **settings)
@@ -51,11 +61,11 @@ def test_n_step_and_more_critics(tmp_path: Path, settings: dict[str, Any]) -> No
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of the compiler's own modules
 @pytest.mark.parametrize("module", [None, pytest.param(FourCalls, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("compiled_once")
-def test_two_compiled_halves_are_the_whole(tmp_path: Path, module: Any) -> None:
+def test_two_compiled_halves_equal_one_run(tmp_path: Path, module: Any) -> None:
     settings: dict[str, Any] = {"engine": "compile", "alpha": "auto", "num_envs": 3, "steps_per_epoch": 99}
     settings |= {"actor_critic": module} if module else {}
     whole, _ = train(tmp_path / "whole", epochs=4, **settings)
-    torch._dynamo.reset()  # what a new process begins with
+    torch._dynamo.reset()  # as in a new process
     train(tmp_path / "halves", epochs=2, **settings)
     torch._dynamo.reset()
     halves, _ = train(tmp_path / "halves", epochs=4, resume=True, **settings)
@@ -63,15 +73,15 @@ def test_two_compiled_halves_are_the_whole(tmp_path: Path, module: Any) -> None:
 
 
 def stop_and_resume(folder: Path, at: int, signum: int = signal.SIGTERM, **settings: Any) -> Any:
-    """A run that a signal stops in step `at`, tests counted too, and that is resumed."""
-    set_alarm(at, signum)
+    """A run that a signal stops in step `at`, including steps of tests, and that is resumed."""
+    signal_at(at, signum)
     with pytest.raises(KeyboardInterrupt if signum == signal.SIGINT else SystemExit) as stopped:
         train(folder, **settings)
     if signum != signal.SIGINT:
         assert stopped.value.code == 128 + signum  # type: ignore[attr-defined]
     envs = max(settings.get("num_envs", 1), 2)  # two in tests
-    assert Alarm.steps < at + envs, "went on after the running step"
-    set_alarm(None)
+    assert StepHook.steps < at + envs, "continued after the current step"
+    signal_at(None)
     return train(folder, resume=True, **settings)[0]
 
 
@@ -93,9 +103,9 @@ def test_stopped_by_a_signal(tmp_path: Path, at: int, signum: int) -> None:
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
-@pytest.mark.parametrize("env_fn", [normalised, noisy])
+@pytest.mark.parametrize("env_fn", [normalized, noisy])
 @pytest.mark.parametrize("at", [74, 117, 229])  # training, within the first test, after it
-def test_what_wrappers_learned_is_restored(tmp_path: Path, env_fn: Any, num_envs: int, at: int) -> None:
+def test_statistics_of_wrappers_are_restored(tmp_path: Path, env_fn: Any, num_envs: int, at: int) -> None:
     settings = {"env_fn": env_fn, "num_envs": num_envs, "steps_per_epoch": 99, "max_ep_len": 40}
     whole, _ = train(tmp_path / "whole", **settings)
     resumed = stop_and_resume(tmp_path / "stopped", at, **settings)
@@ -103,7 +113,7 @@ def test_what_wrappers_learned_is_restored(tmp_path: Path, env_fn: Any, num_envs
 
 
 def test_worker_processes(tmp_path: Path) -> None:
-    settings = {"env_fn": normalised, "num_envs": 3, "steps_per_epoch": 99, "num_test_episodes": 1}
+    settings = {"env_fn": normalized, "num_envs": 3, "steps_per_epoch": 99, "num_test_episodes": 1}
     whole, _ = train(tmp_path / "whole", epochs=2, **settings)
     train(tmp_path / "halves", epochs=1, env_workers="async", **settings)
     halves, _ = train(tmp_path / "halves", epochs=2, env_workers="async", resume=True, **settings)
@@ -125,7 +135,7 @@ def test_a_replay_buffer_that_has_wrapped(tmp_path: Path) -> None:
 
 
 class Drifting(Point):
-    """Not deterministic: a reset does not undo the drift."""
+    """Not deterministic: the drift persists over resets."""
 
     drift = 0.0
 
@@ -135,7 +145,7 @@ class Drifting(Point):
         return super().step(action)
 
 
-def test_an_episode_that_does_not_repeat_itself_is_given_up(tmp_path: Path, capfd: Any) -> None:
+def test_an_episode_that_cannot_be_replayed_is_discarded(tmp_path: Path, capfd: Any) -> None:
     train(tmp_path, Drifting, epochs=1)
     _, rows = train(tmp_path, Drifting, resume=True, logger_kwargs=talking(tmp_path))
     assert "cannot replay its running episode exactly: it begins a new one" in capfd.readouterr().out
@@ -143,11 +153,11 @@ def test_an_episode_that_does_not_repeat_itself_is_given_up(tmp_path: Path, capf
 
 
 def vector() -> Any:
-    """A vector of the user's own."""
+    """A user's vector environment."""
     return SyncVectorEnv([Point] * 2, autoreset_mode=AutoresetMode.NEXT_STEP)
 
 
-def test_a_vector_of_ones_own_begins_new_episodes(tmp_path: Path, capfd: Any) -> None:
+def test_a_users_vector_environment_begins_new_episodes(tmp_path: Path, capfd: Any) -> None:
     train(tmp_path, vector, num_envs=2, epochs=1)
     _, rows = train(tmp_path, vector, num_envs=2, resume=True, logger_kwargs=talking(tmp_path))
     assert "environment 0, 1 cannot replay" in capfd.readouterr().out
@@ -176,7 +186,7 @@ def test_a_changed_hyperparameter_is_refused(tmp_path: Path, changed: dict[str, 
     assert before == ((tmp_path / "progress.txt").read_bytes(), (tmp_path / "config.json").read_bytes())
 
 
-def test_what_may_change_is_named(tmp_path: Path, capfd: Any) -> None:
+def test_settings_that_may_change_are_logged(tmp_path: Path, capfd: Any) -> None:
     train(tmp_path, epochs=1, threads=1)
     _, rows = train(
         tmp_path, epochs=3, threads=2, env_workers="async", resume=True, logger_kwargs=talking(tmp_path)
@@ -187,7 +197,7 @@ def test_what_may_change_is_named(tmp_path: Path, capfd: Any) -> None:
     assert len(rows) == 3
 
 
-def test_what_auto_became_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_auto_resolved_to_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path, epochs=1, threads=1, engine="eager")
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     train(tmp_path, resume=True, threads="auto", engine="auto")
@@ -196,7 +206,7 @@ def test_what_auto_became_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert '"engine": "eager"' in config
 
 
-def test_a_folder_without_a_run_gets_one(tmp_path: Path) -> None:
+def test_resume_in_an_empty_folder_starts_a_run(tmp_path: Path) -> None:
     whole, _ = train(tmp_path / "whole")
     fresh, _ = train(tmp_path / "fresh", resume=True)
     assert_same(whole, fresh, tmp_path / "whole", tmp_path / "fresh")
@@ -237,7 +247,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     )
 
 
-def test_a_run_that_its_callback_ended_stays_ended(tmp_path: Path) -> None:
+def test_a_run_ended_by_its_callback_stays_ended(tmp_path: Path) -> None:
     def stop(row: Any, ac: Any) -> bool:
         return bool(row["Epoch"] < 2)
 
@@ -269,14 +279,14 @@ def test_the_command_continues_with_other_threads(tmp_path: Path) -> None:
 
 
 def refused(capsys: Any, *words: str) -> str:
-    """The line with which the command refuses."""
+    """The error line of the command."""
     assert main(["resume", *words]) == 2
     line: str = capsys.readouterr().err
     assert line.count("\n") == 1
     return line
 
 
-def test_the_command_refuses_what_files_do_not_describe(tmp_path: Path, capsys: Any) -> None:
+def test_the_command_refuses_runs_that_files_do_not_describe(tmp_path: Path, capsys: Any) -> None:
     train(tmp_path / "lambda", Point, epochs=1)
     assert "no id describes its environment: call again" in refused(capsys, str(tmp_path / "lambda"))
     wrapped = tmp_path / "wrapped"
@@ -289,7 +299,22 @@ def test_the_command_refuses_what_files_do_not_describe(tmp_path: Path, capsys: 
     assert "does not exist" in refused(capsys, str(tmp_path / "emptx"))
 
 
-def test_the_command_imports_no_module_that_a_file_names(tmp_path: Path, capsys: Any) -> None:
+def test_the_command_refuses_a_run_of_an_older_version(tmp_path: Path, capsys: Any) -> None:
+    train(tmp_path, "Pendulum-v1", epochs=1)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"native"', '"fused"').replace('"eager"', '"fused"'))
+    for path in (tmp_path / "checkpoint").glob("manifest-*.json"):
+        body = {**json.loads(path.read_text())["body"], "version": 1}
+        path.write_text(json.dumps({"sha256": checksum(canonical_json(body)), "body": body}))
+    assert "was written by spinup 0.1.0" in refused(capsys, str(tmp_path))
+
+
+def test_an_engine_asked_for_with_resume_is_not_replaced_in_a_new_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^engine='cuda_graph' cannot be used here"):
+        train(tmp_path, engine="cuda_graph", resume=True)
+
+
+def test_the_command_imports_no_module_named_in_a_file(tmp_path: Path, capsys: Any) -> None:
     train(tmp_path, "Pendulum-v1", epochs=1)
     vars_file = tmp_path / "vars.json"
     vars_file.write_text(vars_file.read_text().replace("Pendulum-v1", "antigravity:Pendulum-v1"))
@@ -300,7 +325,7 @@ def test_the_command_imports_no_module_that_a_file_names(tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize("limit", [15, -1])
-def test_a_module_given_again_goes_with_the_saved_arguments(
+def test_an_environment_given_again_is_made_with_the_saved_arguments(
     tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     pendulum = "gymnasium.envs.classic_control:PendulumEnv"
@@ -320,7 +345,7 @@ def test_a_module_given_again_goes_with_the_saved_arguments(
 
 
 def forget(env_id: str, module: str) -> None:
-    """As in a process that has not imported the module."""
+    """Undo the import of a module that registers an environment."""
     del gym.registry[env_id]
     del sys.modules[module]
 
@@ -337,7 +362,7 @@ def test_a_resumed_run_logs_as_it_did(tmp_path: Path, capfd: Any) -> None:
     assert "Epoch" not in capfd.readouterr().out
     config = json.loads((run / "config.json").read_text())
     assert config.pop("logger_kwargs") == logging
-    (run / "config.json").write_text(json.dumps(config))  # as one was written before this was kept
+    (run / "config.json").write_text(json.dumps(config))  # as in a file without it
     (run / "rows.txt").rename(run / "progress.txt")
     assert main(["resume", str(run), "--epochs", "3"]) == 0
     assert len(read_rows(run)) == 3
@@ -346,14 +371,14 @@ def test_a_resumed_run_logs_as_it_did(tmp_path: Path, capfd: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["../rows.txt", "/rows.txt", "..", 3])
-def test_rows_are_not_written_where_a_file_leads_out(tmp_path: Path, capsys: Any, name: Any) -> None:
+def test_rows_are_not_written_outside_the_folder(tmp_path: Path, capsys: Any, name: Any) -> None:
     train(tmp_path, "Pendulum-v1", epochs=1)
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "logger_kwargs": {"output_fname": name}}))
     assert "names the file of rows" in refused(capsys, str(tmp_path))
 
 
-def test_actor_critics_that_the_command_finds_are_those_of_the_package() -> None:
+def test_actor_critics_of_the_command_are_registered() -> None:
     assert all(registered(name) for name in OUR_ACTOR_CRITICS if name)
 
 

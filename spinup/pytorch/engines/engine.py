@@ -20,8 +20,8 @@ class Supported:
     """What an engine's arithmetic covers. Whatever is not listed is refused.
 
     Args:
-        networks: classes of actor-critics. A user's class is added by its own attribute `engines`, a tuple
-            of engine names, where the engine sets `traces_modules`.
+        networks: classes of actor-critics. A user's class is added by its attribute `engines`, a tuple of
+            engine names that subclasses do not inherit, where the engine sets `traces_modules`.
         objectives: classes of objectives.
         fields: fields of a batch.
         options: options of the objective, the update and the optimizers that may have any value; every
@@ -86,7 +86,7 @@ def unsupported_by(
 ) -> str | None:
     """The first thing that `supported` does not list, in a few words; None if it lists all."""
     kind = type(agent.ac)
-    declared = supported.traces_modules and name in getattr(kind, "engines", ())
+    declared = supported.traces_modules and name in vars(kind).get("engines", ())
     if agent.like.device.type not in supported.devices:
         return f"the device is {agent.like.device}, not {' or '.join(supported.devices)}"
     if type(objective) not in supported.objectives:
@@ -114,6 +114,8 @@ def changed_options(agent: Agent, objective: Objective) -> dict[str, Any]:
         if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1:
             found["optimizer"] = type(optimizer).__name__
             continue
+        if (lr := optimizer.param_groups[0]["lr"]) != agent.options.lr:
+            found["an optimizer's own lr"] = lr
         for key, default in _ADAM.items():
             if (value := optimizer.param_groups[0].get(key, default)) != default:
                 found[key] = value

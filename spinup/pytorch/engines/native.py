@@ -18,7 +18,7 @@ from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.engine import Engine, Supported, unsupported_by
 from spinup.pytorch.engines.native_build import build, missing_compiler
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
-from spinup.pytorch.networks.actors import LOG_STD_MAX, LOG_STD_MIN, SquashedGaussianActor
+from spinup.pytorch.networks.actors import LOG_STD_MAX, LOG_STD_MIN, FreeVector, SquashedGaussianActor
 from spinup.pytorch.networks.mlp import MLPQFunction
 from spinup.pytorch.variants.objective import Objective
 from spinup.pytorch.variants.sac import SACObjective
@@ -83,7 +83,10 @@ class NativeEngine(Engine):
         self._kernel(agent, batch_size)
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        tensors = {name: values.contiguous() for name, values in agent.to_tensors(batches).items()}
+        if set(batches) != set(_BATCH):
+            raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(_BATCH)}")
+        dtype = agent.like.dtype
+        tensors = {name: torch.as_tensor(batches[name]).to(dtype).contiguous() for name in _BATCH}
         n, batch_size = tensors["reward"].shape
         kernel, new = self._kernel(agent, batch_size), agent.like.detach().new_empty
         logged = {
@@ -192,15 +195,17 @@ def _unsupported_layers(ac: Any) -> str | None:
     parts = {type(ac.pi): SquashedGaussianActor, type(ac.q1): MLPQFunction, type(ac.q2): MLPQFunction}
     if any(got is not wanted for got, wanted in parts.items()):
         return "a part of the actor-critic was replaced"
-    if not isinstance(ac.pi.log_std_layer, nn.Linear):
+    if type(ac.pi.log_std_layer) is FreeVector:
         return "the log std does not depend on the state"
+    if not type(ac.pi.mu_layer) is type(ac.pi.log_std_layer) is nn.Linear:
+        return "a head of the policy was replaced"
     for net in (ac.pi.net, ac.q1.q, ac.q2.q):
         kinds = [type(layer) for layer in net]
         for kind in kinds:
             if kind not in (nn.Linear, nn.ReLU):
                 return f"the activation is {kind.__name__}, not ReLU"
         hidden = [nn.Linear, nn.ReLU] * (len(kinds) // 2)
-        if len(kinds) < 2 or kinds not in (hidden, [*hidden, nn.Linear]):
+        if len(kinds) < 2 or kinds != (hidden if net is ac.pi.net else [*hidden, nn.Linear]):
             return "there is no hidden layer"
     if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in ac.modules()):
         return "a hook is registered on a network"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.util
@@ -51,11 +52,18 @@ def build(source: str, definitions: dict[str, str]) -> ctypes.CDLL:
     the macros, the compiler and the processor.
 
     Raises:
-        ConfigError: if it cannot be compiled.
+        ConfigError: if it cannot be compiled, stored or loaded.
     """
     program = compiler()
     if program is None:
         raise ConfigError(f"{missing_compiler()}: give engine='auto'")
+    try:
+        return _build(program, source, definitions)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # a full disk, no home, noexec
+        raise _failure(program, " ".join(str(error).split())) from error
+
+
+def _build(program: list[str], source: str, definitions: dict[str, str]) -> ctypes.CDLL:
     native = "-mcpu=native" if "ziglang" in program else "-march=native"
     command = [*program, *FLAGS, native, *(f"-D{key}={value}" for key, value in definitions.items())]
     texts = [file.read_bytes() for file in sorted(SOURCES.iterdir()) if file.is_file()]
@@ -63,8 +71,10 @@ def build(source: str, definitions: dict[str, str]) -> ctypes.CDLL:
     name = hashlib.sha256(b"\0".join([*texts, *(word.encode() for word in about)])).hexdigest()[:32]
     folder = _cache()
     library = folder / f"{name}.so"
-    if not library.exists():
-        _compile(program, [*command, str(SOURCES / source)], library)
+    if library.exists():
+        with contextlib.suppress(OSError):  # damaged: compiled again
+            return ctypes.CDLL(str(library))
+    _compile(program, [*command, str(SOURCES / source)], library)
     return ctypes.CDLL(str(library))
 
 

@@ -70,7 +70,7 @@ class SquashedGaussianActor(nn.Module):
         return torch.clamp(self.center + self.half_range * squashed, self.low, self.high)
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Sample actions by the reparameterisation of equation 5.
+        """Sample actions by the reparameterization of equation 5.
 
         Args:
             obs: observations, (B, obs_dim).

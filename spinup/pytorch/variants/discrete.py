@@ -38,7 +38,7 @@ class DiscreteSACObjective(Objective):
     draws_actions: ClassVar[bool] = False
 
     def next_value(self, networks: Networks, batch: Batch, alpha: Tensor) -> Tensor:
-        q = self.target_q(networks, batch, batch["next_obs"])
+        q = self.target_q(networks.target(batch["next_obs"]), batch)
         return losses.expected_soft_value(q, *networks.actor(batch["next_obs"]), alpha)
 
     def q_values(self, networks: Networks, batch: Batch) -> Tensor:

@@ -71,18 +71,22 @@ class Objective(abc.ABC):
         loss = losses.q_loss(q, target, batch.get("weight"))
         return loss, {"LossQ": loss, **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)}}
 
-    def target_q(self, networks: Networks, batch: Batch, *inputs: Tensor) -> Tensor:
-        """The target critics' value of `inputs` that forms the target, (B,) or (B, n)."""
-        return losses.min_q(networks.target(*inputs), batch.get("critic_subset"))
+    @property
+    def draws_subset(self) -> bool:
+        """Whether the target takes a random subset of the critics."""
+        return self.target_critics < self.critics
+
+    def target_q(self, q: Tensor, batch: Batch) -> Tensor:
+        """The value that forms a target, (B,) or (B, n), from those of all critics, (N, B) or (N, B, n)."""
+        return losses.min_q(q, batch.get("critic_subset"))
 
     def actor_q(self, q: Tensor) -> Tensor:
         """The critics' value that the policy maximizes, from (N, B, ...)."""
-        return losses.min_q(q) if self.target_critics == self.critics else q.mean(0)
+        return q.mean(0) if self.draws_subset else losses.min_q(q)
 
     def noise_fields(self) -> tuple[str, ...]:
         """The fields that `draw_noise` adds."""
-        subset = ("critic_subset",) if self.target_critics < self.critics else ()
-        return (("noise",) if self.draws_actions else ()) + subset
+        return ("noise",) * self.draws_actions + ("critic_subset",) * self.draws_subset
 
     def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
         """The random inputs of the losses for n batches: noise (n, 2, B, act_dim), critic_subset (n, M)."""
@@ -90,7 +94,7 @@ class Objective(abc.ABC):
         drawn: dict[str, Any] = {}
         if self.draws_actions:
             drawn["noise"] = rng.standard_normal((count, 2, batch_size, act_dim), dtype=np.float32)
-        if self.target_critics < self.critics:
+        if self.draws_subset:
             order = rng.permuted(np.tile(np.arange(self.critics), (count, 1)), axis=1)
             drawn["critic_subset"] = order[:, : self.target_critics].copy()
         return drawn

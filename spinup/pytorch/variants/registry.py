@@ -33,13 +33,12 @@ Spaces = tuple[Box, Box | Discrete]
 class Variant:
     """One variant of SAC.
 
-    name: for messages; option: the value of `variant` that selects it; action_space: the kind of space it
-    fits; actor_critic: what stands for MLPActorCritic; objective: its losses; make_policy: how it acts;
+    selected_by: the value of the argument `variant`; action_space: the kind of space it fits; actor_critic:
+    the class used in place of MLPActorCritic; objective: its losses; make_policy: how it acts;
     default_target_entropy: of an action space, in nats; has_value: whether it learns a value network `v`.
     """
 
-    name: str
-    option: str
+    selected_by: str
     action_space: type[Box | Discrete]
     actor_critic: type[nn.Module]
     objective: type[Objective]
@@ -54,13 +53,13 @@ def _minus_act_dim(space: Box) -> float:
 
 
 VARIANTS = (
-    Variant("sac", "sac", Box, MLPActorCritic, SACObjective, gaussian_policy, _minus_act_dim),
+    Variant("sac", Box, MLPActorCritic, SACObjective, gaussian_policy, _minus_act_dim),
     Variant(
-        "sac_v1", "sac_v1", Box, MLPValueActorCritic, SACv1Objective, gaussian_policy, _minus_act_dim,
+        "sac_v1", Box, MLPValueActorCritic, SACv1Objective, gaussian_policy, _minus_act_dim,
         has_value=True,
     ),
     Variant(
-        "discrete", "sac", Discrete, DiscreteMLPActorCritic, DiscreteSACObjective, categorical_policy,
+        "sac", Discrete, DiscreteMLPActorCritic, DiscreteSACObjective, categorical_policy,
         lambda space: default_target_entropy(int(space.n)),
     ),
 )  # fmt: skip
@@ -73,7 +72,7 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
         ConfigError: if there is none, or `target_entropy` cannot be reached with these actions.
     """
     for variant in VARIANTS:
-        if variant.option == config.variant and isinstance(action_space, variant.action_space):
+        if variant.selected_by == config.variant and isinstance(action_space, variant.action_space):
             break
     else:
         raise ConfigError(
@@ -110,7 +109,7 @@ def build_actor_critic(
 ) -> tuple[Any, Constructor, dict[str, Any]]:
     """The actor-critic, with the constructor and keyword arguments that made it.
 
-    MLPActorCritic stands for the variant's default networks. The number of critics is passed on as the
+    MLPActorCritic is replaced by the variant's default networks. The number of critics is passed on as the
     keyword `critics` where it is not 2.
 
     Raises:
@@ -126,8 +125,8 @@ def build_actor_critic(
         check_ac_kwargs(ac_kwargs)
     if constructor is MLPActorCritic:
         constructor = variant.actor_critic
-    ac_kwargs = _with_critics(constructor, ac_kwargs, critics)
     _check_arguments(constructor, spaces, ac_kwargs)
+    ac_kwargs = _with_critics(constructor, ac_kwargs, critics)
     try:
         return constructor(*spaces, **ac_kwargs), constructor, ac_kwargs
     except SpinupError:
@@ -146,6 +145,8 @@ def check_networks(ac_kwargs: Any) -> None:
         ConfigError: naming the first entry that is invalid, and what is valid.
     """
     check_ac_kwargs(ac_kwargs)
+    if "critics" in ac_kwargs:
+        raise ConfigError(_CRITICS)
     activation = ac_kwargs.get("activation", nn.ReLU)
     if not _makes_module(activation):
         raise ConfigError(f"activation={_name(activation)}: give a class of torch.nn, such as torch.nn.ReLU")
@@ -154,11 +155,14 @@ def check_networks(ac_kwargs: Any) -> None:
         raise ConfigError(f"state_dependent_std={state_dependent!r}: give True or False")
 
 
+_CRITICS = "ac_kwargs has 'critics': give critics as a keyword argument of its own"
+
+
 def _with_critics(constructor: Constructor, ac_kwargs: dict[str, Any], critics: int) -> dict[str, Any]:
-    if "critics" in ac_kwargs and constructor in _DEFAULTS:
-        raise ConfigError("ac_kwargs has 'critics': give critics as a keyword argument of its own")
     if critics == 2:
         return ac_kwargs
+    if "critics" in ac_kwargs:
+        raise ConfigError(_CRITICS)
     keywords = _keywords(constructor)
     if keywords is not None and "critics" not in keywords:
         raise ConfigError(

@@ -16,5 +16,5 @@ class SACObjective(ReparameterizedObjective):
 
     def next_value(self, networks: Networks, batch: Batch, alpha: Tensor) -> Tensor:
         next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
-        q = self.target_q(networks, batch, batch["next_obs"], next_action)
+        q = self.target_q(networks.target(batch["next_obs"], next_action), batch)
         return losses.soft_value(q, log_prob, alpha)

@@ -34,7 +34,7 @@ class SACv1Objective(ReparameterizedObjective):
         assert networks.value is not None
         with torch.no_grad():
             action, log_prob = networks.actor(batch["obs"], batch["noise"][1])
-            q = losses.min_q(networks.critics(batch["obs"], action), batch.get("critic_subset"))
+            q = self.target_q(networks.critics(batch["obs"], action), batch)
             target = losses.soft_value(q, log_prob, alpha)
         value = networks.value(batch["obs"])
         return loss_q + losses.value_loss(value, target, batch.get("weight")), metrics

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 import torch
 from admission import BOUNDS, CASES, SIZES, admit, compare, pair
-from helpers import make, parameters, random_batches, small_ac, train
+from gymnasium.spaces import Box
+from helpers import make, make_agent, parameters, random_batches, small_ac, train
 
+from spinup.config import SACConfig
 from spinup.errors import ConfigError
 from spinup.pytorch.engines import native_build
-from spinup.pytorch.engines.native import Arguments
+from spinup.pytorch.engines.native import Arguments, NativeEngine
 from spinup.pytorch.engines.native_build import build, compiler
 
 DOUBLE = torch.float64
@@ -277,3 +279,44 @@ def test_auto_goes_on_without_a_compiler_that_works(
     train(tmp_path / "run", epochs=1, logger_kwargs=logger_kwargs)
     line = f"engine: eager, plain autograd (not native, as {broken} could not compile the native engine"
     assert line in capsys.readouterr().out
+
+
+def test_a_damaged_library_in_the_cache_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build("update.cpp", {**TINY, "BATCH": "4"})
+    (library,) = (tmp_path / "spinup").iterdir()
+    whole = library.read_bytes()
+    library.unlink()  # not overwritten: this process has it mapped
+    library.write_bytes(whole[: len(whole) // 2])
+    build("update.cpp", {**TINY, "BATCH": "4"})
+    assert library.stat().st_size == len(whole)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("no home")])
+def test_what_the_machine_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail() -> Any:
+        raise error
+
+    monkeypatch.setattr(native_build, "_cache", fail)
+    with pytest.raises(
+        ConfigError, match=r"could not compile the native engine \([^\n]*\): give engine='auto'$"
+    ):
+        build("update.cpp", TINY)
+
+
+def test_batches_with_other_fields_are_refused() -> None:
+    learner = make(small_ac(), "native")
+    with pytest.raises(ValueError, match="weight"):
+        learner.update({**random_batches(), "weight": np.ones((1, 5), np.float32)})
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.5}, {"eps": 1e-3}])
+def test_settings_of_an_optimizer_that_the_kernel_ignores_are_refused(
+    change: dict[str, float],
+) -> None:
+    agent, objective, fields = make_agent(small_ac(), SACConfig(), Box(-1.0, 1.0, (2,), np.float32))
+    assert NativeEngine.unsupported_reason(agent, objective, fields) is None
+    agent.optimizers.critic.param_groups[0].update(change)
+    assert "it does not implement" in str(NativeEngine.unsupported_reason(agent, objective, fields))

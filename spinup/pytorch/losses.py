@@ -51,7 +51,10 @@ def min_q(q: Tensor, subset: Tensor | None = None) -> Tensor:
         subset: indices (M,) of the critics that count, all if None. A random subset of M = 2 is the
             target of REDQ (Chen et al. 2021, algorithm 1).
     """
-    return (q if subset is None else q[subset]).amin(0)
+    first, *others = (q if subset is None else q[subset]).unbind()
+    for other in others:
+        first = torch.minimum(first, other)
+    return first
 
 
 def q_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:

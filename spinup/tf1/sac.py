@@ -59,10 +59,9 @@ def sac_tf1(
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it, on a TensorFlow graph.
 
     It computes what `sac_pytorch` computes, on the CPU, and takes the same arguments except `engine`,
-    `device`, `variant`, `critics` and `target_critics`.
+    `device`, `variant`, `critics` and `target_critics`. All that are not listed here are described there.
 
     Args:
-        env_fn: a function that returns a new environment (Gymnasium >= 1.0), or an environment id.
         actor_critic: a function `actor_critic(x, a, action_space=..., **ac_kwargs)` of tensors, x
             (batch, obs_dim) and a (batch, act_dim), that returns
 
@@ -79,39 +78,11 @@ def sac_tf1(
             called several times on the same ones. A function with a parameter `noise` receives the
             run's own standard normal noise there, (batch, act_dim), or None if it must draw; any other
             draws in the graph, seeded, and then a resumed run continues with different draws.
-        ac_kwargs: keyword arguments for `actor_critic`.
-        seed: seed of every random generator of the run.
-        steps_per_epoch: env interactions per epoch.
-        epochs: epochs to train.
-        replay_size: transitions that the replay buffer holds.
-        gamma: discount factor, in [0, 1].
-        polyak: targets <- polyak * targets + (1 - polyak) * online, in [0, 1].
-        lr: Adam's learning rate, for policy, critics and alpha.
-        alpha: entropy coefficient; or "auto", or "auto_0.1" with that start, to learn it such that the
-            policy's entropy meets `target_entropy` (Haarnoja et al. 2018b, section 5).
-        batch_size: transitions per gradient step.
-        start_steps: first actions, drawn uniformly from the action space.
-        update_after: env interactions before the first gradient step.
-        update_every: env interactions between blocks of as many gradient steps.
-        num_test_episodes: episodes of the deterministic policy at the end of each epoch.
-        max_ep_len: longest episode; one cut there is not terminal.
-        logger_kwargs: keyword arguments for EpochLogger, see `setup_logger_kwargs`.
-        save_freq: epochs between saves of the model.
-        target_entropy: nats, in tanh space; "auto" is -act_dim.
-        num_envs: environments stepped side by side; must divide `steps_per_epoch`.
-        env_workers: "sync", all in this process, or "async", one process each.
-        env_timeout: seconds that an async environment may take for a step or a reset.
-        updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
         threads: TensorFlow threads; "auto" is two where there are two cores. TensorFlow sizes the pool
             inside its kernels once per process, for the first session that any code opens.
-        n_step: longest window of rewards that a target sums before it bootstraps; see docs/variants.md.
         callback: called as `callback(row, learner)` after each epoch, where `learner.act(obs,
             deterministic)` returns actions and `learner.session` is the session; returning False ends
             the run.
-        checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
-        checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
-        resume: continue the run that the folder in `logger_kwargs` holds, exactly where its last
-            checkpoint was taken; a folder that holds none gets a new run. See docs/reliability.md.
 
     Returns:
         The folder of the saved graph, for `restore_tf_graph`; None if it could not be written.

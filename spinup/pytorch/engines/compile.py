@@ -18,7 +18,7 @@ from spinup.errors import ConfigError
 from spinup.interfaces import Metrics
 from spinup.pytorch.agent import Agent, Optimizers
 from spinup.pytorch.engines.eager import gradient_step, unstacked
-from spinup.pytorch.engines.engine import Engine, Supported, unsupported_by
+from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.networks.actor_critic import (
     DiscreteMLPActorCritic,
     MLPActorCritic,
@@ -62,7 +62,7 @@ class CompileEngine(Engine):
 
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
-        if reason := unsupported_by(cls.supported, cls.name, agent, objective, fields):
+        if reason := super().unsupported_reason(agent, objective, fields):
             return reason
         if _TRACE_AUTOGRAD not in torch._dynamo.config.get_config_copy():
             return f"torch {torch.__version__} cannot compile a gradient into a graph"

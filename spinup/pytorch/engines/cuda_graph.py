@@ -22,7 +22,7 @@ from spinup.pytorch.engines.compile import (
     TRACED_OPTIONS,
 )
 from spinup.pytorch.engines.eager import gradient_steps
-from spinup.pytorch.engines.engine import Engine, Supported, unsupported_by
+from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.torch_settings import preserved_generators
 from spinup.pytorch.variants.objective import Objective
 from spinup.replay.transition import Batches
@@ -91,10 +91,6 @@ class CudaGraphEngine(Engine):
         self._agent: Agent | None = None
         self._graphs: dict[torch.Size, Captured] = {}
         self._shapes: dict[str, tuple[torch.dtype, torch.Size]] = {}
-
-    @classmethod
-    def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
-        return unsupported_by(cls.supported, cls.name, agent, objective, fields)
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
         if self._agent is not agent:

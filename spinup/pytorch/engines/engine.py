@@ -50,6 +50,7 @@ class Engine(abc.ABC):
 
     name: ClassVar[str]
     description: ClassVar[str]
+    supported: ClassVar[Supported]
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
@@ -59,15 +60,15 @@ class Engine(abc.ABC):
         return self.objective.draw_noise(batches, rng)
 
     @classmethod
-    @abc.abstractmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
-        """What this engine does not cover, in a few words; None if it covers this update.
+        """What this engine does not declare, in a few words; None if it declares all of this update.
 
         Args:
             agent: the agent to update.
             objective: the losses.
             fields: the fields of a batch, noise included.
         """
+        return unsupported_by(cls.supported, cls.name, agent, objective, fields)
 
     def prepare(self, agent: Agent, batch_size: int) -> None:
         """Compile what must be compiled; by default nothing.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spinup.interfaces import Metrics
 from spinup.pytorch import losses
 from spinup.pytorch.agent import Agent
-from spinup.pytorch.engines.engine import Engine, Supported, unsupported_by
+from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.engines.native_build import build, missing_compiler
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.networks.actors import LOG_STD_MAX, LOG_STD_MIN, FreeVector, SquashedGaussianActor
@@ -74,7 +74,7 @@ class NativeEngine(Engine):
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
         return (
-            unsupported_by(cls.supported, cls.name, agent, objective, fields)
+            super().unsupported_reason(agent, objective, fields)
             or _unsupported_layers(agent.ac)
             or missing_compiler()
         )

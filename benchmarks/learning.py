@@ -1,4 +1,4 @@
-"""Learning curves: train one configuration over several seeds, side by side, and keep every row.
+"""Learning curves: train one configuration over several seeds in parallel and keep every row.
 
     python benchmarks/learning.py --env HalfCheetah-v5 --seeds 0 1 2 --name halfcheetah alpha=auto
 

@@ -13,8 +13,6 @@ from typing import Any
 
 from spinup.errors import ConfigError
 
-ENGINES = ("auto", "eager", "native", "compile", "cuda_graph")
-VARIANTS = ("sac", "sac_v1")
 ENV_WORKERS = ("sync", "async")
 
 
@@ -65,9 +63,7 @@ class SACConfig:
         for name in ("lr", "updates_per_step", "env_timeout"):
             numbers[name] = _real(name, getattr(self, name), 0.0, math.inf, open_low=True)
         numbers["checkpoint_minutes"] = _real("checkpoint_minutes", self.checkpoint_minutes, 0.0, math.inf)
-        _check_choice("engine", self.engine, ENGINES)
-        _check_choice("variant", self.variant, VARIANTS)
-        _check_choice("env_workers", self.env_workers, ENV_WORKERS)
+        check_choice("env_workers", self.env_workers, ENV_WORKERS)
         for name, value in {**numbers, **self._checked_alpha(), **self._checked_words()}.items():
             object.__setattr__(self, name, value)  # NumPy scalars become Python's
         self._check_counts()
@@ -224,7 +220,12 @@ def _is_finite(value: Any) -> bool:
         return False
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Check a field whose value is one of some words.
+
+    Raises:
+        ConfigError: naming the field, the words and the nearest one.
+    """
     if value not in choices:
         hint = nearest(str(value), choices)
         raise ConfigError(f"{name}={value!r}: give one of {', '.join(choices)}{hint}")

@@ -98,8 +98,8 @@ class Collector(Protocol):
 class Evaluator(Protocol):
     """Runs test episodes."""
 
-    def evaluate(self, act: Act, round_number: int) -> tuple[list[Episode], list[str]]:
-        """The episodes of one test, and lines for the log; the same for the same round and policy."""
+    def evaluate(self, act: Act, round_number: int) -> list[Episode]:
+        """The episodes of one test; the same for the same round and policy."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

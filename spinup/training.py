@@ -170,10 +170,7 @@ class Trainer:
     def test(self, epoch: int) -> list[Episode]:
         """The deterministic test episodes of an epoch; they leave training as it was before."""
         with self.isolate_tests():
-            episodes, lines = self.evaluator.evaluate(self._best_action, epoch - 1)
-        for line in lines:
-            self.logger.log(line, color="yellow")
-        return episodes
+            return self.evaluator.evaluate(self._best_action, epoch - 1)
 
     def save(self, name: str) -> bool:
         """Write a model for users; returns False if it could not be written, to be retried next epoch."""

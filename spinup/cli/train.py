@@ -13,6 +13,7 @@ from spinup.config import SACConfig, check_ac_kwargs, field_defaults
 from spinup.envs.make import EnvFactory, env_function
 from spinup.envs.saved_spec import env_flag
 from spinup.errors import ConfigError
+from spinup.pytorch.sac import check_choices
 from spinup.pytorch.variants.registry import check_networks
 from spinup.runs.grid import ExperimentGrid
 
@@ -78,7 +79,9 @@ def _validate(grid: ExperimentGrid, envs: list[str], algorithm: str) -> None:
     """Check every variant and environment, so that an error in the last one does not appear after hours."""
     check = check_networks if algorithm == "sac_pytorch" else check_ac_kwargs
     for variant in grid.variants():
-        SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
+        config = SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
+        if algorithm == "sac_pytorch":
+            check_choices(config)
         check(variant.get("ac_kwargs", {}))
     for env in envs:
         EnvFactory(env_function(env))().close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,30 +19,39 @@ class EnvEvaluator:
     Each environment contributes a fixed number, so short episodes are not over-represented. Their seeds
     follow from the round number alone: a test changes nothing in training, and depends on nothing but the
     policy and what the environments' wrappers have learned in earlier tests.
+
+    Args:
+        collector: the environments.
+        episodes: number of episodes of a test.
+        log: receives a line when a crashed environment is restarted.
     """
 
-    def __init__(self, collector: EnvCollector, episodes: int) -> None:
-        self.collector, self.episodes = collector, episodes
+    def __init__(
+        self, collector: EnvCollector, episodes: int, log: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.collector, self.episodes, self.log = collector, episodes, log
         self._statistics = collector.vector.statistics()
 
-    def evaluate(self, act: Act, round_number: int) -> tuple[list[Episode], list[str]]:
-        """The episodes, and a line about each restart of a crashed environment, which repeats the test.
+    def evaluate(self, act: Act, round_number: int) -> list[Episode]:
+        """The episodes of one test; a crashed environment is restarted and the test repeated.
 
         Args:
             act: maps observations (N, obs_dim) to actions (N, act_dim).
             round_number: number of the test, from 0.
+
+        Raises:
+            EnvError: after too many restarts.
         """
-        lines: list[str] = []
         while True:
             try:
                 finished = self._run(act, round_number)
             except EnvCrash as crash:
                 rebuild(self.collector, crash)
                 self.collector.vector.restore_statistics([*self._statistics])
-                lines.append(f"test environment {crash}: restarted, the test is repeated")
+                self.log(f"test environment {crash}: restarted, the test is repeated")
             else:
                 self._statistics = self.collector.vector.statistics()
-                return finished, lines
+                return finished
 
     def state_dict(self) -> dict[str, Any]:
         """What the wrappers have learned, by environment."""

@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 
 from spinup.collect.collector import EnvCollector
-from spinup.config import SACConfig, field_defaults
+from spinup.config import SACConfig, check_choice, field_defaults
 from spinup.envs.make import EnvFn
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.device_storage import make_storage
-from spinup.pytorch.engines.registry import choose_engine
+from spinup.pytorch.engines.registry import ENGINES, choose_engine
 from spinup.pytorch.model_file import qualified_name, save_as, unloadable_notes
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.torch_settings import (
@@ -25,6 +25,7 @@ from spinup.pytorch.torch_settings import (
 )
 from spinup.pytorch.validation import check_actor_critic
 from spinup.pytorch.variants.registry import (
+    VARIANTS,
     build_actor_critic,
     choose_variant,
     make_objective,
@@ -34,6 +35,16 @@ from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
 from spinup.runs.launch import Backend, Request, launch
 from spinup.runs.resuming import keep_choices, previous_choices
+
+
+def check_choices(config: SACConfig) -> None:
+    """Check the fields whose values the registries of engines and variants define.
+
+    Raises:
+        ConfigError: naming the field and its possible values.
+    """
+    check_choice("engine", config.engine, ("auto", *ENGINES))
+    check_choice("variant", config.variant, tuple(dict.fromkeys(v.selected_by for v in VARIANTS)))
 
 
 def sac_pytorch(
@@ -149,6 +160,7 @@ def sac_pytorch(
     """
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
+    check_choices(config)
     previous = previous_choices(logger_kwargs) if resume else {}
     config = keep_choices(config, previous)
     ac_kwargs = copy.deepcopy(ac_kwargs)

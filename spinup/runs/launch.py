@@ -98,7 +98,9 @@ def launch(
             engine=backend.engine,
             replay=backend.replay,
             collector=collector,
-            evaluator=EnvEvaluator(test_collector, config.num_test_episodes),
+            evaluator=EnvEvaluator(
+                test_collector, config.num_test_episodes, lambda line: logger.log(line, color="yellow")
+            ),
             actions=collector.actions,
             logger=logger,
             callback=None if callback is None else lambda row: callback(row, backend.model),

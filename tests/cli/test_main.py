@@ -15,8 +15,9 @@ import spinup
 from spinup.cli.flags import flag_defaults, parse_flags
 from spinup.cli.main import main
 from spinup.cli.values import read_value
-from spinup.config import ENGINES, field_defaults
+from spinup.config import field_defaults
 from spinup.errors import ConfigError
+from spinup.pytorch.engines.registry import ENGINES
 
 SAC = spinup.sac_pytorch
 DEFAULTS = flag_defaults(SAC)
@@ -186,6 +187,8 @@ def test_help_describes_every_flag(capsys):
         ("sac --env Pendulum-v1 --gamma 2j", "gamma=2j"),
         ("sac --env Pendulum-v1 --alpha {1:2}", "alpha={1: 2}"),
         ("sac --env Pendulum-v1 --engine [1]", "engine=[1]"),
+        ("sac --env Pendulum-v1 --engine eager nativ", "engine='nativ'"),
+        ("sac --env Pendulum-v1 --variant sac2", "variant='sac2'"),
         ("sac --env Pendulum-v1 --epochs 1.5", "epochs=1.5"),
         ("sac --env Pendulum-v1 --hid [64,64", "'[64,64'"),
         ("sac --env Pendulum-v1 --hid [64] --ac_kwargs {}", "give one of them"),

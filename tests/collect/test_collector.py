@@ -125,7 +125,7 @@ def test_a_bad_reward_is_named(value: float) -> None:
 def test_test_episodes_are_divided_evenly(episodes: int, num_envs: int) -> None:
     lengths = iter([(1,), (1,)] + [(9,)] * 10)  # the first environment is done long before the others
     collector = diaries(num_envs, env_fn=lambda: Diary(next(lengths)), stream=TEST_STREAM)
-    found = EnvEvaluator(collector, episodes).evaluate(act, 0)[0]
+    found = EnvEvaluator(collector, episodes).evaluate(act, 0)
     assert len(found) == episodes
     counts = np.bincount([e.env for e in found], minlength=num_envs)
     assert counts.max() - counts.min() <= 1
@@ -147,7 +147,7 @@ def test_a_vector_environment_is_tested_with_its_own_size() -> None:
     config = SACConfig(num_test_episodes=5)
     collector, tester = make_collectors(lambda: SyncVectorEnv([Diary] * 3), config)
     assert (collector.num_envs, tester.num_envs) == (3, 3)
-    found = EnvEvaluator(tester, 5).evaluate(act, 0)[0]
+    found = EnvEvaluator(tester, 5).evaluate(act, 0)
     assert len(found) == 5
 
 

@@ -116,10 +116,8 @@ class SACConfig:
                 )
         return numbers
 
-    def _checked_words(self) -> dict[str, int]:
-        numbers = {}
-        if not _is_word(self.threads, "auto"):
-            numbers["threads"] = _whole("threads", self.threads, 1, words="'auto' or ")
+    def _checked_words(self) -> dict[str, int | str]:
+        numbers = {"threads": count_or_auto("threads", self.threads)}
         if not _is_word(self.checkpoint_every, "epoch"):
             every = _whole("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
             numbers["checkpoint_every"] = every
@@ -152,6 +150,15 @@ def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
     """The hint ", did you mean 'x'?" for the known word closest to `word`, or an empty string."""
     close = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+def count_or_auto(name: str, value: Any) -> int | str:
+    """A whole number >= 1 as Python's own int, or the word "auto".
+
+    Raises:
+        ConfigError: if the value is neither.
+    """
+    return "auto" if _is_word(value, "auto") else _whole(name, value, 1, words="'auto' or ")
 
 
 def field_defaults() -> dict[str, Any]:

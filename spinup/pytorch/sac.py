@@ -19,7 +19,6 @@ from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.torch_settings import (
     choose_device,
     preserved_generators,
-    thread_count,
     threads_note,
     torch_settings,
 )
@@ -33,6 +32,7 @@ from spinup.pytorch.variants.registry import (
 )
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
+from spinup.runs.cores import thread_count
 from spinup.runs.launch import Backend, Request, launch
 from spinup.runs.resuming import keep_choices, previous_choices
 
@@ -134,7 +134,7 @@ def sac_pytorch(
         env_workers: "sync", all in this process, or "async", a process per environment.
         env_timeout: seconds that an async environment may take for a step or a reset.
         updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
-        threads: torch threads during the run; "auto" is two where there are two cores.
+        threads: torch threads during the run; "auto" is two where this process may use two cores.
         variant: "sac", or "sac_v1", the older one with a value network (Haarnoja et al. 2018a), for which
             an actor-critic has the Module `v` besides: `v(obs)` returns (batch,). See docs/variants.md.
         n_step: longest window of rewards that a target sums before it bootstraps; see docs/variants.md.

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from spinup.config import SACConfig
 from spinup.errors import ConfigError
-
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-
-
-def thread_count(config: SACConfig) -> int:
-    """The number of torch threads: as asked, else two where this process may use two cores, else one.
-
-    Two threads share an update, a critic each. More gain little at these sizes, and two on one core are
-    slower than one (docs/speed.md).
-    """
-    return config.threads if isinstance(config.threads, int) else min(2, usable_cores())
 
 
 def threads_note(threads: int) -> str:
@@ -30,18 +17,6 @@ def threads_note(threads: int) -> str:
     if threads == 1:
         return "threads: 1"
     return f"threads: {threads}; if other programs keep the cores busy, threads=1 is much faster"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: least of the machine's, its affinity, its cgroup quota."""
-    cores = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        cores = min(cores, len(os.sched_getaffinity(0)))
-    try:
-        quota, period = CGROUP_QUOTA.read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such file, or the quota is "max"
-        return cores
 
 
 def choose_device(name: str) -> torch.device:

@@ -18,6 +18,7 @@ from spinup.loggers.tf_saver import import_tf
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
 from spinup.replay.storage import HostStorage
+from spinup.runs.cores import thread_count
 from spinup.runs.launch import Backend, Request, launch
 from spinup.runs.resuming import keep_choices, previous_choices
 from spinup.tf1.networks import mlp_actor_critic
@@ -78,8 +79,8 @@ def sac_tf1(
             called several times on the same ones. A function with a parameter `noise` receives the
             run's own standard normal noise there, (batch, act_dim), or None if it must draw; any other
             draws in the graph, seeded, and then a resumed run continues with different draws.
-        threads: TensorFlow threads; "auto" is two where there are two cores. TensorFlow sizes the pool
-            inside its kernels once per process, for the first session that any code opens.
+        threads: TensorFlow threads; "auto" is two where this process may use two cores. TensorFlow sizes
+            the pool inside its kernels once per process, for the first session that any code opens.
         callback: called as `callback(row, learner)` after each epoch, where `learner.act(obs,
             deterministic)` returns actions and `learner.session` is the session; returning False ends
             the run.
@@ -130,11 +131,6 @@ def sac_tf1(
             return Backend(agent, engine, ReplayBuffer(storage, sampler), agent, choices, notes)
 
         return _saved(launch(config, request, build).model, logger_kwargs)
-
-
-def thread_count(config: SACConfig) -> int:
-    """The number of TensorFlow threads: as configured, else two where the machine has two cores."""
-    return config.threads if isinstance(config.threads, int) else min(2, os.cpu_count() or 1)
 
 
 def _name(actor_critic: Any) -> str:

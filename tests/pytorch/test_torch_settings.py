@@ -1,4 +1,4 @@
-"""Process-wide torch settings: the number of threads, and flushing denormals on each of them."""
+"""Process-wide torch settings: flushing denormals on each thread, and the note about threads."""
 
 from __future__ import annotations
 
@@ -9,41 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spinup.config import SACConfig
-from spinup.pytorch import torch_settings
-from spinup.pytorch.torch_settings import thread_count, threads_note
-
-
-@pytest.mark.parametrize(
-    ("cores", "affinity", "quota", "threads"),
-    [
-        (1, 1, "max 100000", 1),
-        (2, 2, "max 100000", 2),
-        (64, 64, "max 100000", 2),
-        (64, 1, "max 100000", 1),
-        (64, 64, "150000 100000", 1),
-        (64, 64, "50000 100000", 1),
-        (64, 64, "400000 100000", 2),
-        (2, 2, None, 2),
-        (None, 2, None, 1),
-    ],
-)
-def test_two_threads_where_two_cores_are_usable(
-    cores: int,
-    affinity: int,
-    quota: str | None,
-    threads: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
-    monkeypatch.setattr(torch_settings, "CGROUP_QUOTA", tmp_path / "cpu.max")
-    if quota is not None:
-        (tmp_path / "cpu.max").write_text(quota + "\n")
-    assert thread_count(SACConfig()) == threads
-    assert thread_count(SACConfig(threads=5)) == 5
-
+from spinup.pytorch.torch_settings import threads_note
 
 DENORMALS = """
 import numpy as np, torch

@@ -1,11 +1,17 @@
 """Errors a user can act on: one line that names the cause and the remedy.
 
-The command line prints them without a traceback and exits with code 2.
+The command line prints them without a traceback and exits with their `exit_code`.
 """
 
 
 class SpinupError(Exception):
-    """Base class of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose.
+
+    Attributes:
+        exit_code: of the command line.
+    """
+
+    exit_code = 2
 
 
 class ConfigError(SpinupError, ValueError):
@@ -22,3 +28,8 @@ class RunError(SpinupError, RuntimeError):
 
 class MissingExtraError(SpinupError, ImportError):
     """An optional dependency that is not installed."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line."""
+    return " ".join(str(error).split())

@@ -11,6 +11,7 @@ from typing import Any
 from spinup.cli.values import activation, cast_like, read_value
 from spinup.config import SACConfig, nearest
 from spinup.errors import ConfigError
+from spinup.runs.cores import run_count
 
 # Parameters without a flag: the command line sets them itself, or their values cannot be written as text.
 _NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback")
@@ -21,10 +22,11 @@ _OUTPUT_FLAGS = {
     "data_dir": "parent folder of all experiments",
     "datestamp": "add the date and time to the folder's name",
     "overwrite": "replace the run in the folder",
+    "jobs": "runs at a time, each in its own process; auto: one per usable core (default 1: in this one)",
 }
 _PARAMETER_DOCS = {
     "ac_kwargs": "arguments of the networks; --ac_kwargs:<name> sets a single one",
-    "resume": "continue the run in the folder, if there is one",
+    "resume": "continue the run in the folder, if there is one; of a grid, all runs that are not complete",
 }
 
 
@@ -36,7 +38,7 @@ class TrainFlags:
         env: environment ids.
         params: values by parameter; the key `a:b` is the entry b of the dict parameter a.
         shorthands: names of parameters in folder names, as given by --flag[short].
-        output: exp_name, data_dir, datestamp and overwrite, where given.
+        output: exp_name, data_dir, datestamp, overwrite and jobs, where given.
     """
 
     env: list[str] = field(default_factory=list)
@@ -93,7 +95,7 @@ def _read_output(flag: str, name: str, given: list[str]) -> Any:
         raise ConfigError(f"--{flag} takes one value, not {len(given)}: {' '.join(given)}")
     if name in _OUTPUT_SWITCHES:
         return _read_bool(flag, given[0]) if given else True
-    return given[0]
+    return run_count("jobs", read_value(given[0])) if name == "jobs" else given[0]
 
 
 def _read_bool(flag: str, word: str) -> bool:

@@ -12,7 +12,7 @@ from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
 from spinup.config import nearest
-from spinup.errors import ConfigError, SpinupError
+from spinup.errors import ConfigError, SpinupError, one_line
 
 OVERVIEW = """\
 Soft Actor-Critic for environments with the Gymnasium interface.
@@ -24,7 +24,7 @@ commands:
   sac_tf1      train with TensorFlow
   test_policy  evaluate, render or record a trained policy
   plot         plot learning curves
-  resume       continue a run
+  resume       continue a run, or all unfinished runs in a folder
   help         show this message; `spinup COMMAND --help` shows a command's flags
 
 examples:
@@ -48,14 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after `spinup`; `sys.argv[1:]` if None.
 
     Returns:
-        The exit code: 0, 2 for a usage error, 130 after an interrupt.
+        The exit code: 0, 2 for an error with a one-line message, 130 after an interrupt; where one of
+        several runs failed otherwise, that run's.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(words)
     except SpinupError as error:
-        print(f"spinup: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        print(f"spinup: {one_line(error)}", file=sys.stderr)
+        return error.exit_code
     except KeyboardInterrupt:
         print("spinup: interrupted", file=sys.stderr)
         return 130

@@ -1,26 +1,31 @@
-"""`spinup resume RUN_DIR`: rebuilds the call that started a run from its files, and resumes it."""
+"""`spinup resume RUN_DIR`: rebuilds the calls that started runs from their files, and resumes them."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import spinup
 from spinup.cli.parser import Parser
-from spinup.cli.values import activation
+from spinup.cli.values import activation, read_value
 from spinup.config import field_defaults
 from spinup.envs.saved_spec import env_of_run
 from spinup.errors import RunError
 from spinup.files import existing_dir, read_json
 from spinup.pytorch.model_file import registered
 from spinup.runs.checkpointing import FOLDER
+from spinup.runs.cores import run_count
+from spinup.runs.grid import Call, run_calls
 from spinup.runs.launch import KEPT_LOGGING
 from spinup.runs.manifest import newest_settings
-from spinup.runs.resuming import DEFAULT_ACTOR_CRITIC, needs_same_call
+from spinup.runs.resuming import DEFAULT_ACTOR_CRITIC, is_complete, needs_same_call
 
 _ACTIVATION = re.compile(r"torch\.nn\.modules\.activation\.(\w+)|torch\.nn\.(\w+)")
+_ALGORITHMS = ("sac_pytorch", "sac_tf1")
 _REMEDY = "call again with resume=True and the original arguments"
 
 
@@ -28,28 +33,62 @@ def main(words: list[str]) -> int:
     """Run `spinup resume`.
 
     Raises:
-        SpinupError: see `resume_run`.
+        SpinupError: before the first run, see `resume_call`; else see `run_calls`.
     """
-    parser = Parser("spinup resume", "Continue a run to its planned end, or further.")
+    parser = Parser(
+        "spinup resume", "Continue a run, or all unfinished runs in a folder, to the planned end."
+    )
     add = parser.add_argument
-    add("run_dir", metavar="RUN_DIR", help="folder of the run, such as data/hc/hc_s0")
+    add("run_dir", metavar="RUN_DIR", help="folder of a run, as data/hc/hc_s0, or of runs, as data/hc")
     add("--epochs", type=int, metavar="N", help="train until epoch N instead of the planned end")
     add("--threads", type=int, metavar="N", help="number of torch threads from now on")
     add("--env", metavar="ID", help="module:Env-v0, where the environment's module must be imported")
+    add(
+        "--jobs", default="1", metavar="N", help="runs at a time, each in its own process; auto: one per core"
+    )
     args = parser.parse(words)
-    resume_run(args.run_dir, args.epochs, args.env, args.threads)
+    count = run_count("jobs", read_value(args.jobs))
+    threads = 1 if args.threads is None and count > 1 else args.threads
+    folders = unfinished_runs(existing_dir(args.run_dir), args.epochs)
+    calls = [resume_call(folder, args.epochs, args.env, threads) for folder in folders]
+    run_calls(calls, count, shlex.join(["spinup", "resume", *words]))
     return 0
 
 
-def resume_run(
-    run_dir: str, epochs: int | None = None, env: str | None = None, threads: int | None = None
-) -> None:
-    """Continue a run to its planned end, or to the end of epoch `epochs`.
+def unfinished_runs(folder: Path, epochs: int | None = None) -> list[Path]:
+    """The folder itself, or the folders below it with runs that are not complete if it holds none itself.
+
+    Args:
+        folder: an existing folder.
+        epochs: the end of the runs, in place of the planned one.
+
+    Raises:
+        RunError: if the files of a run cannot be read.
+    """
+    configs = {path.parent: read_json(path) for path in sorted(folder.rglob("config.json"))}
+    runs = {path: config for path, config in configs.items() if config.get("algorithm") in _ALGORITHMS}
+    if folder in configs or not runs:
+        return [folder]
+    unfinished = []
+    for run, config in runs.items():
+        planned = config.get("epochs") if epochs is None else epochs
+        rows = _logger_kwargs(config).get("output_fname", "progress.txt")
+        if isinstance(planned, int) and is_complete(run, planned, rows):
+            print(f"{run} is complete: skipped")
+        else:
+            unfinished.append(run)
+    return unfinished
+
+
+def resume_call(
+    folder: Path, epochs: int | None = None, env: str | None = None, threads: int | None = None
+) -> Call:
+    """The call that continues a run to its planned end, or to the end of epoch `epochs`.
 
     Nothing that the files name is imported; their environment and actor-critic must be registered.
 
     Args:
-        run_dir: the folder of the run.
+        folder: of the run.
         epochs: total number of epochs, in place of the planned one.
         env: the environment's id; needed where it must be imported from a module ("module:Env-v0").
         threads: number of torch threads, in place of the previous one.
@@ -58,30 +97,32 @@ def resume_run(
         RunError: if the folder holds no run, or its files do not describe the call completely.
         EnvError: if its environment is not registered, or the module of `env` cannot be imported.
     """
-    folder = existing_dir(run_dir)
     config = read_json(folder / "config.json")
     newest_settings(folder / FOLDER)  # refuses checkpoints of an older version
     algorithm = config.get("algorithm")
-    if algorithm not in ("sac_pytorch", "sac_tf1"):
+    if algorithm not in _ALGORITHMS:
         raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")
     saved_env = read_json(folder / "vars.json").get("env")
     if reason := needs_same_call({"env": saved_env}):
         raise RunError(f"{folder} cannot be resumed from its files, since {reason}: {_REMEDY}")
-    env_fn = env_of_run(folder, saved_env, env, _REMEDY)
     function: Callable[..., Any] = getattr(spinup, algorithm)
     parameters = inspect.signature(function).parameters
     settings = {name: config[name] for name in field_defaults() if name in config and name in parameters}
     changed = {"epochs": epochs, "threads": threads}
     settings |= {name: value for name, value in changed.items() if value is not None}
-    logger_kwargs = {**_logger_kwargs(config), "output_dir": str(folder), "exp_name": config.get("exp_name")}
-    function(
-        env_fn,
-        ac_kwargs=_decode(config.get("ac_kwargs", {})),
-        logger_kwargs=logger_kwargs,
-        resume=True,
+    kwargs = {
+        "env_fn": env_of_run(folder, saved_env, env, _REMEDY),
+        "ac_kwargs": _decode(config.get("ac_kwargs", {})),
+        "logger_kwargs": {
+            **_logger_kwargs(config),
+            "output_dir": str(folder),
+            "exp_name": config.get("exp_name"),
+        },
+        "resume": True,
         **_actor_critic(config.get("actor_critic", "")),
         **settings,
-    )
+    }
+    return Call(str(folder), function, kwargs)
 
 
 def _logger_kwargs(config: dict[str, Any]) -> dict[str, Any]:

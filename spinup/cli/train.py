@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ HELP = """\
 usage: spinup {command} --env ID [--flag VALUE ...] ...
 
 Train and save under data/<exp_name>/<exp_name>_s<seed>. Several values after a flag make a grid: every
-combination is run, one after another.
+combination is run, one after another, or several at a time with --jobs.
 
 flags:
 {flags}
@@ -34,6 +35,7 @@ Values are Python literals, activations such as torch.nn.ELU, or plain strings.
 examples:
   spinup {command} --env HalfCheetah-v5 --exp_name hc
   spinup {command} --env Hopper-v5 --exp_name hop --seed 0 10 20 --hid "[64,64]" "[256,256]" --alpha auto
+  spinup {command} --env Walker2d-v5 --exp_name walk --seed 0 1 2 3 --lr 1e-3 3e-4 --jobs auto
 """
 
 
@@ -60,7 +62,10 @@ def main(command: str, words: list[str]) -> int:
     _validate(grid, flags.env, algorithm)
     if len(grid.variants()) > 1:
         grid.print()
-    folders = grid.run(function, **output, after=_next_commands(grid))
+    jobs = output.pop("jobs", 1)
+    again = _resume_command(command, words, output)
+    after = _next_commands(grid) if jobs == 1 else None
+    folders = grid.run(function, jobs, **output, after=after, how_to_continue=again)
     if len(folders) > 1:
         print(f"  plot all:   spinup plot {' '.join(map(shlex.quote, folders))}")
     return 0
@@ -85,6 +90,18 @@ def _validate(grid: ExperimentGrid, envs: list[str], algorithm: str) -> None:
         check(variant.get("ac_kwargs", {}))
     for env in envs:
         EnvFactory(env_function(env))().close()
+
+
+def _resume_command(command: str, words: list[str], output: dict[str, Any]) -> str:
+    """The command that continues this one, for messages."""
+    if output.get("datestamp"):  # the same command would name other folders
+        return "spinup resume FOLDER, for the folder of each run"
+    kept, dropped = [], False
+    for word in words:
+        if word.startswith("--"):
+            dropped = re.match(r"--(overwrite|resume)\b", word) is not None
+        kept += [] if dropped else [word]
+    return shlex.join(["spinup", command, *kept, "--resume"])
 
 
 def _next_commands(grid: ExperimentGrid) -> Callable[[str], None]:

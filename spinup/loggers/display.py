@@ -8,9 +8,12 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 Row = dict[str, Any]
+Report = Callable[[str, Any], None]  # called as report("progress", [n, total]) and report("row", row)
+REPORT_SECONDS = 0.5  # between two reports of progress
 
 _RICH_COLORS = {"gray": "bright_black", "crimson": "bright_red"}
 
@@ -27,6 +30,36 @@ def plain_table(row: Row) -> str:
     right = max((len(value) for _, value in cells), default=0)
     rule = "-" * (left + right + 7)
     return "\n".join([rule, *(f"| {key:>{left}} | {value:>{right}} |" for key, value in cells), rule])
+
+
+class Progress:
+    """Steps that are done, and the speed of this process, measured from its first step.
+
+    A resumed run starts at n > 1.
+
+    Attributes:
+        n: steps done.
+        total: steps planned.
+    """
+
+    def __init__(self) -> None:
+        self.n = self.total = 0
+        self._first, self._started = 0, 0.0
+
+    def update(self, n: int, total: int) -> None:
+        """Set the numbers; cheap enough to call at every step."""
+        if self.total == 0:
+            self._first, self._started = n - 1, time.monotonic()
+        self.n, self.total = n, total
+
+    def speed(self, at: float) -> float:
+        """Steps per second up to the moment `at`, of `time.monotonic`."""
+        return (self.n - self._first) / max(at - self._started, 1e-9)
+
+    def seconds_left(self, at: float) -> float:
+        """Seconds that the remaining steps take at this speed; 0 if it is 0."""
+        speed = self.speed(at)
+        return (self.total - self.n) / speed if speed > 0 else 0.0
 
 
 class Display(abc.ABC):
@@ -88,8 +121,7 @@ class LiveDisplay(Display):
         self._console = console
         self._live: Any = None
         self._row: Row = {}
-        self._n = self._total = 0
-        self._first, self._started = 0, 0.0
+        self._progress = Progress()
 
     def line(self, message: str, color: str) -> None:
         from rich.text import Text
@@ -102,7 +134,7 @@ class LiveDisplay(Display):
             self._console.print(self._table())
 
     def progress(self, n: int, total: int) -> None:
-        self._n, self._total = n, total
+        self._progress.update(n, total)
         if self._live is None:
             self._start()
 
@@ -115,8 +147,6 @@ class LiveDisplay(Display):
     def _start(self) -> None:
         from rich.live import Live
 
-        # Speed is measured from the first step of this process: a resumed run starts at n > 1.
-        self._first, self._started = self._n - 1, time.monotonic()
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
         self._live.start()
         atexit.register(self.close)  # a crash would otherwise leave the cursor hidden
@@ -130,12 +160,11 @@ class LiveDisplay(Display):
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        elapsed = max(time.monotonic() - self._started, 1e-9)
-        speed = (self._n - self._first) / elapsed
-        remaining = (self._total - self._n) / speed if speed > 0 else 0.0
+        progress, now = self._progress, time.monotonic()
+        speed, left = progress.speed(now), format_duration(progress.seconds_left(now))
         grid = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=max(self._total, 1), completed=self._n, width=30)
-        text = f"{self._n:,}/{self._total:,} steps  {speed:,.0f}/s  {format_duration(remaining)} left"
+        bar = ProgressBar(total=max(progress.total, 1), completed=progress.n, width=30)
+        text = f"{progress.n:,}/{progress.total:,} steps  {speed:,.0f}/s  {left} left"
         grid.add_row(bar, text)
         return grid
 
@@ -163,19 +192,68 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
+class ReportingDisplay(Display):
+    """Also reports progress and rows to the process that started this one.
+
+    Args:
+        display: shows everything here.
+        report: called with each row, and at most every REPORT_SECONDS with the progress.
+    """
+
+    def __init__(self, display: Display, report: Report) -> None:
+        self._display, self._report = display, report
+        self._latest: list[int] = []
+        self._due_at = 0.0
+
+    def line(self, message: str, color: str) -> None:
+        self._display.line(message, color)
+
+    def table(self, row: Row) -> None:
+        self._display.table(row)
+        self._report_progress()
+        self._report("row", row)
+
+    def progress(self, n: int, total: int) -> None:
+        self._display.progress(n, total)
+        self._latest = [n, total]
+        if time.monotonic() >= self._due_at:
+            self._report_progress()
+
+    def close(self) -> None:
+        self._report_progress()
+        self._display.close()
+
+    def _report_progress(self) -> None:
+        if self._latest:
+            self._report("progress", self._latest)
+        self._due_at = time.monotonic() + REPORT_SECONDS
+
+
+_report: Report | None = None
+
+
+def report_to(report: Report | None) -> None:
+    """Let displays that this process makes from now on report to `report` as well; None ends it."""
+    global _report
+    _report = report
+
+
 def make_display(quiet: bool = False) -> Display:
     """The display for this process: silent if `quiet`, live on a capable terminal, plain otherwise."""
-    if quiet:
-        return SilentDisplay()
+    console = None if quiet else live_console()
+    display = SilentDisplay() if quiet else PlainDisplay() if console is None else LiveDisplay(console)
+    return display if _report is None else ReportingDisplay(display, _report)
+
+
+def live_console() -> Any:
+    """A Rich console if standard output is a terminal on which lines can be redrawn, else None."""
     if not (hasattr(sys.stdout, "isatty") and sys.stdout.isatty()):
-        return PlainDisplay()
+        return None
     # Imported here so that runs whose output is a file never load it.
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal or console.is_dumb_terminal or console.is_jupyter:
-        return PlainDisplay()
-    return LiveDisplay(console)
+    return None if not console.is_terminal or console.is_dumb_terminal or console.is_jupyter else console
 
 
 def has_display() -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
 
 from spinup.errors import ConfigError, RunError
 
+LOG_FILE = "log.txt"  # what a run prints that has its own process
+
 # Everything a run writes into its folder, and so what `overwrite` removes: all but the lock file, which the
-# overwriting run holds. Names that begin with a dot are leftovers of an interrupted save.
+# overwriting run holds, and LOG_FILE. Names that begin with a dot are leftovers of an interrupted save.
 _RUN_FILES = (
     "config.json", "vars*.json", "pyt_save", "tf1_save", "tf1_save_*", "tf1_save[0-9]*", "checkpoint",
     "nan_batch.npz", "events.out.tfevents.*", ".config.json.tmp", ".vars*.json.tmp", ".tf1_save*.tmp",
@@ -50,6 +53,8 @@ def prepare_folder(output_dir: str | Path | None, output_fname: str, overwrite: 
     for pattern in (*_RUN_FILES, output_fname):
         for path in folder.glob(pattern):
             _remove(path)
+    if (folder / LOG_FILE).is_file():  # emptied, since the output of this process may go to it
+        os.truncate(folder / LOG_FILE, 0)
     return folder
 
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from spinup.config import SACConfig, field_defaults
 from spinup.envs.saved_spec import MakeEnv
 from spinup.errors import ConfigError, RunError
 from spinup.loggers.run_folder import holds_run, refuse_both
+from spinup.runs.cores import run_count
+from spinup.runs.jobs import run_jobs
+from spinup.runs.resuming import check_settings, is_complete
+from spinup.runs.run_process import make_job
 
 Variant = dict[str, Any]
+
+
+class Call(NamedTuple):
+    """The call of one run, and the folder that it writes to."""
+
+    folder: str
+    function: Callable[..., Any]
+    kwargs: dict[str, Any]
 
 
 def setup_logger_kwargs(
@@ -47,7 +61,7 @@ def setup_logger_kwargs(
 
 
 class ExperimentGrid:
-    """Runs all combinations of given parameter values, one after another.
+    """Runs all combinations of given parameter values, one after another or several at a time.
 
     Example::
 
@@ -126,34 +140,42 @@ class ExperimentGrid:
     def run(
         self,
         thunk: Callable[..., Any],
-        num_cpu: int = 1,
+        num_cpu: int | str = 1,
         data_dir: str | Path | None = None,
         datestamp: bool = False,
         *,
         overwrite: bool = False,
         after: Callable[[str], None] | None = None,
+        how_to_continue: str = "run the grid again with the parameter resume=True",
     ) -> list[str]:
         """Call `thunk` with each variant and its `logger_kwargs`; `env_name` becomes the function `env_fn`.
 
-        Every folder is checked before the first run starts.
+        Every folder is checked before the first run starts. Of several runs with `resume`, those that are
+        complete are skipped.
 
         Args:
             thunk: `sac_pytorch`, or another function with these keyword arguments.
-            num_cpu: for compatibility with Spinning Up; must be 1.
+            num_cpu: runs at a time. With 1 they are executed one after another in this process, and the first
+                that fails ends the grid. With more, or "auto", which is one per usable core, each has its own
+                process, with one thread if `thunk` has a parameter `threads` and the grid does not set it;
+                what it prints goes to `log.txt` in its folder, and one that fails does not stop the others.
             data_dir: see `setup_logger_kwargs`.
             datestamp: see `setup_logger_kwargs`.
             overwrite: replace existing runs.
-            after: called with the folder of each run once it has ended.
+            after: called with the folder of each run once it is complete.
+            how_to_continue: what to do to continue interrupted runs, for the message if `num_cpu` is not 1.
 
         Returns:
             The folders of the runs.
 
         Raises:
-            ConfigError: if two variants would share a folder, or both `overwrite` and `resume` are set.
+            ConfigError: if two variants would share a folder, or both `overwrite` and `resume` are set; if
+                `num_cpu` is not 1, also for arguments that cannot be pickled.
             RunError: if a folder holds a run already.
+            RunsFailed: if `num_cpu` is not 1 and a run failed, once all others have ended.
+            KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with checkpoints.
         """
-        if num_cpu != 1:
-            raise ConfigError(f"num_cpu={num_cpu!r}: must be 1; use num_envs for environments in parallel")
+        count = run_count("num_cpu", num_cpu)
         runs = list(zip(self.variants(), self._logger_kwargs(data_dir, datestamp), strict=True))
         folders: list[str] = [logger_kwargs["output_dir"] for _, logger_kwargs in runs]
         for (variant, _), folder in zip(runs, folders, strict=True):
@@ -163,14 +185,19 @@ class ExperimentGrid:
                     f"{folder} already holds a run: continue it with resume, keep both with --datestamp, or "
                     "replace it with --overwrite"
                 )
+        calls: list[Call] = []
         for variant, logger_kwargs in runs:
+            folder = logger_kwargs["output_dir"]
+            if len(runs) > 1 and variant.get("resume") and _has_completed(variant, folder):
+                print(f"{folder} is complete: skipped")
+                continue
             kwargs = copy.deepcopy(variant)
             if "env_name" in kwargs:
                 name = kwargs.pop("env_name")
                 kwargs["env_fn"] = MakeEnv(name) if isinstance(name, str) else name
-            thunk(**kwargs, logger_kwargs=logger_kwargs | ({"overwrite": True} if overwrite else {}))
-            if after is not None:
-                after(logger_kwargs["output_dir"])
+            kwargs["logger_kwargs"] = logger_kwargs | ({"overwrite": True} if overwrite else {})
+            calls.append(Call(folder, thunk, kwargs))
+        run_calls(calls, count, how_to_continue, after)
         return folders
 
     def _logger_kwargs(self, data_dir: str | Path | None, datestamp: bool) -> list[dict[str, Any]]:
@@ -186,6 +213,49 @@ class ExperimentGrid:
                     "flags distinct short names with --flag[short]"
                 )
         return found
+
+
+def run_calls(
+    calls: list[Call], count: int, how_to_continue: str, after: Callable[[str], None] | None = None
+) -> None:
+    """Make the call of each run: one after another in this process if `count` is 1, else in processes.
+
+    Args:
+        calls: the runs.
+        count: runs at a time.
+        how_to_continue: see `ExperimentGrid.run`.
+        after: see `ExperimentGrid.run`.
+
+    Raises:
+        ConfigError: for arguments that cannot be pickled, if `count` is not 1.
+        RunsFailed: see `run_jobs`, if `count` is not 1.
+    """
+    if count == 1:
+        for call in calls:
+            call.function(**call.kwargs)
+            if after is not None:
+                after(call.folder)
+    elif calls:
+        jobs = [make_job(c.folder, c.function, {**_one_thread(c.function), **c.kwargs}) for c in calls]
+        run_jobs(jobs, count, how_to_continue, after)
+
+
+def _one_thread(function: Callable[..., Any]) -> dict[str, int]:
+    return {"threads": 1} if "threads" in inspect.signature(function).parameters else {}
+
+
+def _has_completed(variant: Variant, folder: str) -> bool:
+    """Whether the folder holds this variant's run, complete.
+
+    Raises:
+        ConfigError: if it holds a run with other settings.
+    """
+    if not holds_run(folder):
+        return False
+    config = SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
+    env_fn = variant.get("env_fn", variant.get("env_name"))
+    check_settings(Path(folder), config, variant.get("ac_kwargs", {}), env_fn)
+    return is_complete(Path(folder), config.epochs)
 
 
 def default_shorthand(key: str) -> str:

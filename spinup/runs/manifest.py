@@ -81,7 +81,13 @@ def read_manifest(path: Path, number: int) -> Checkpoint:
 
 
 def newest_settings(folder: Path) -> dict[str, Any]:
-    """The settings in the newest valid manifest, or an empty dict; array files are not read.
+    """The settings in the newest valid manifest, or an empty dict; see `newest_manifest`."""
+    newest = newest_manifest(folder)
+    return {} if newest is None else newest.settings
+
+
+def newest_manifest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint whose manifest is valid, or None; array files are not read.
 
     Raises:
         RunError: spinup 0.1.0 wrote it.
@@ -89,12 +95,12 @@ def newest_settings(folder: Path) -> dict[str, Any]:
     numbers = {checkpoint_number(path.name) for path in folder.glob("manifest-*.json")}
     for number in sorted(numbers, reverse=True):
         try:
-            return read_manifest(folder / f"manifest-{number}.json", number).settings
+            return read_manifest(folder / f"manifest-{number}.json", number)
         except OldVersionError as error:
             raise RunError(f"{folder.parent} cannot be resumed from checkpoint {number}: {error}") from None
         except CheckpointError:
             continue
-    return {}
+    return None
 
 
 def read_arrays(folder: Path, name: str, files: dict[str, list[Any]]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from spinup.config import SACConfig, field_defaults
 from spinup.errors import ConfigError, RunError
+from spinup.files import to_json
 from spinup.runs.checkpointing import FOLDER, Checkpointer
-from spinup.runs.manifest import CheckpointError, newest_settings
+from spinup.runs.manifest import CheckpointError, newest_manifest, newest_settings
 from spinup.training import Trainer
 
 # Settings of when, where and how fast a run computes, which do not change what it learns.
@@ -39,6 +40,48 @@ def previous_choices(logger_kwargs: dict[str, Any]) -> dict[str, Any]:
 def keep_choices(config: SACConfig, previous: dict[str, Any]) -> SACConfig:
     """The configuration with each "auto" replaced by the previous choice."""
     return dataclasses.replace(config, **{k: v for k, v in previous.items() if getattr(config, k) == "auto"})
+
+
+def is_complete(folder: Path, epochs: int, output_fname: str = "progress.txt") -> bool:
+    """Whether the run in the folder has reached the end of epoch `epochs`, or its callback has ended it.
+
+    Args:
+        folder: of the run; need not exist.
+        epochs: the planned end.
+        output_fname: the file of rows, which tells it for a run without checkpoints.
+
+    Raises:
+        RunError: spinup 0.1.0 wrote its checkpoint.
+    """
+    checkpoint = newest_manifest(folder / FOLDER)
+    if checkpoint is None:
+        table = folder / output_fname
+        return table.is_file() and table.read_bytes().count(b"\n") > epochs  # a header, a row per epoch
+    done, planned = checkpoint.state.get("epoch"), checkpoint.settings.get("epochs")
+    stopped = checkpoint.state.get("stopped") is True and isinstance(planned, int) and epochs <= planned
+    return stopped or (isinstance(done, int) and done >= epochs)
+
+
+def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any) -> None:
+    """Check that the run in the folder, if there is one, has these settings.
+
+    Args:
+        folder: of the run; need not exist.
+        config: the hyperparameters.
+        ac_kwargs: the arguments of the networks.
+        env_fn: compared if it is an environment id.
+
+    Raises:
+        ConfigError: for the first setting that may not differ and does.
+        RunError: spinup 0.1.0 wrote its checkpoint.
+    """
+    settings = newest_settings(folder / FOLDER)
+    if not settings:
+        return
+    changes(settings, {**vars(config), "ac_kwargs": to_json(ac_kwargs)})
+    env = settings.get("env")
+    if isinstance(env, dict) and isinstance(env_fn, str):
+        changes({"env": env.get("id")}, {"env": env_fn.rpartition(":")[2]})
 
 
 def restore(trainer: Trainer, checkpointer: Checkpointer) -> None:

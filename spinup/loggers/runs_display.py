@@ -1,0 +1,175 @@
+"""Console output of several runs at once: one live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import abc
+import atexit
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from spinup.loggers.display import Progress, Row, format_duration, live_console
+
+WAITING, STARTING, RUNNING, STOPPING = "waiting", "starting", "running", "stopping"
+DONE, STOPPED, FAILED = "done", "stopped", "failed"
+ENDED = (DONE, STOPPED, FAILED)
+_STYLES = {RUNNING: "green", STOPPING: "yellow", STOPPED: "yellow", FAILED: "red", WAITING: "bright_black"}
+_COLUMNS = ("run", "epoch", "step", "return", "steps/s", "time left", "state")
+
+
+class RunStatus:
+    """What is known about one run.
+
+    Attributes:
+        name: of the run.
+        state: one of the words above.
+        epoch: the last finished epoch; None before the first.
+        mean_return: of its test episodes, or of training where there were none.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.state = name, WAITING
+        self.epoch: int | None = None
+        self.mean_return = math.nan
+        self._progress = Progress()
+        self._ended_at: float | None = None
+
+    def set_state(self, state: str) -> None:
+        """Set the state; the speed stays as it is when the run ends."""
+        self.state = state
+        if state in ENDED:
+            self._ended_at = time.monotonic()
+
+    def set_progress(self, n: int, total: int) -> None:
+        """Set steps done and planned."""
+        self._progress.update(n, total)
+
+    def set_row(self, row: Row) -> None:
+        """Set what the row of a finished epoch tells."""
+        self.epoch = row.get("Epoch")
+        returns = [row.get(name) for name in ("AverageTestEpRet", "AverageEpRet")]
+        finite = [r for r in returns if isinstance(r, (int, float)) and math.isfinite(r)]
+        self.mean_return = finite[0] if finite else math.nan
+
+    def cells(self) -> tuple[str, ...]:
+        """One text per column of the table; empty where nothing is known."""
+        progress, at = self._progress, self._ended_at or time.monotonic()
+        known = progress.total > 0
+        left = format_duration(progress.seconds_left(at)) if known and self.state not in ENDED else ""
+        return (
+            self.name,
+            "" if self.epoch is None else str(self.epoch),
+            f"{progress.n:,}/{progress.total:,}" if known else "",
+            "" if self.epoch is None else f"{self.mean_return:.5g}",
+            f"{progress.speed(at):,.0f}" if known else "",
+            left,
+            self.state,
+        )
+
+
+class RunsDisplay(abc.ABC):
+    """Shows the states of several runs.
+
+    Args:
+        names: one per run.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.runs = [RunStatus(name) for name in names]
+
+    def progress(self, i: int, n: int, total: int) -> None:
+        """Run i has done n of total steps."""
+        self.runs[i].set_progress(n, total)
+        if self.runs[i].state == STARTING:
+            self.state(i, RUNNING)
+
+    def row(self, i: int, row: Row) -> None:
+        """Run i has finished an epoch."""
+        self.runs[i].set_row(row)
+
+    def state(self, i: int, state: str, note: str = "") -> None:
+        """Run i is in another state, for the reason in `note`."""
+        self.runs[i].set_state(state)
+
+    @abc.abstractmethod
+    def line(self, message: str) -> None:
+        """Show a message."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Restore the terminal; safe to call twice."""
+
+
+class PlainRunsDisplay(RunsDisplay):
+    """A line for each finished epoch and each change of a state, for files, pipes and notebooks."""
+
+    def row(self, i: int, row: Row) -> None:
+        super().row(i, row)
+        name, epoch, step, mean_return, speed, left, _ = self.runs[i].cells()
+        self.line(f"{name}: epoch {epoch}, step {step}, return {mean_return}, {speed} steps/s, {left} left")
+
+    def state(self, i: int, state: str, note: str = "") -> None:
+        super().state(i, state, note)
+        self.line(f"{self.runs[i].name}: {state}{note and f', {note}'}")
+
+    def line(self, message: str) -> None:
+        print(message, flush=True)
+
+    def close(self) -> None:
+        pass
+
+
+class LiveRunsDisplay(RunsDisplay):
+    """A table that Rich redraws in a thread of its own; notes are printed above it."""
+
+    def __init__(self, names: Sequence[str], console: Any) -> None:
+        from rich.live import Live
+
+        super().__init__(names)
+        self._console = console
+        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4)
+        self._live.start()
+        atexit.register(self.close)  # a crash would otherwise leave the cursor hidden
+
+    def state(self, i: int, state: str, note: str = "") -> None:
+        super().state(i, state, note)
+        if note:
+            self.line(f"{self.runs[i].name}: {state}, {note}")
+
+    def line(self, message: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(message))
+
+    def close(self) -> None:
+        self._live.stop()
+        atexit.unregister(self.close)
+
+    def _table(self) -> Any:
+        from rich import box
+        from rich.table import Table
+
+        count = Counter(run.state for run in self.runs)
+        caption = ", ".join(f"{number} {state}" for state, number in count.items())
+        table = Table(box=box.SIMPLE, pad_edge=False, caption=caption, caption_justify="left")
+        for name in _COLUMNS:
+            left = name in ("run", "state")
+            table.add_column(name, justify="left" if left else "right", no_wrap=True)
+        for run in self._shown():
+            table.add_row(*run.cells(), style=_STYLES.get(run.state))
+        return table
+
+    def _shown(self) -> list[RunStatus]:
+        """The runs that fit on the terminal, in order; those that are active come first in the choice."""
+        room = max(self._console.height - 6, 1)  # header, rules, caption and a line for the cursor
+        order = sorted(self.runs, key=lambda run: (run.state in ENDED, run.state == WAITING))
+        chosen = {id(run) for run in order[:room]}
+        return [run for run in self.runs if id(run) in chosen]
+
+
+def make_runs_display(names: Sequence[str]) -> RunsDisplay:
+    """The display for this process: a live table on a capable terminal, plain lines otherwise."""
+    console = live_console()
+    return PlainRunsDisplay(names) if console is None else LiveRunsDisplay(names, console)

@@ -43,9 +43,7 @@ def main(words: list[str]) -> int:
     add("--epochs", type=int, metavar="N", help="train until epoch N instead of the planned end")
     add("--threads", type=int, metavar="N", help="number of torch threads from now on")
     add("--env", metavar="ID", help="module:Env-v0, where the environment's module must be imported")
-    add(
-        "--jobs", default="1", metavar="N", help="runs at a time, each in its own process; auto: one per core"
-    )
+    add("--jobs", default="1", metavar="N", help="runs at a time, each in a process; auto: one per core")
     args = parser.parse(words)
     count = run_count("jobs", read_value(args.jobs))
     threads = 1 if args.threads is None and count > 1 else args.threads
@@ -65,9 +63,11 @@ def unfinished_runs(folder: Path, epochs: int | None = None) -> list[Path]:
     Raises:
         RunError: if the files of a run cannot be read.
     """
+    if (folder / "config.json").exists():
+        return [folder]
     configs = {path.parent: read_json(path) for path in sorted(folder.rglob("config.json"))}
     runs = {path: config for path, config in configs.items() if config.get("algorithm") in _ALGORITHMS}
-    if folder in configs or not runs:
+    if not runs:
         return [folder]
     unfinished = []
     for run, config in runs.items():

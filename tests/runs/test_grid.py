@@ -146,5 +146,5 @@ def test_mistakes_in_a_grid(tmp_path):
         grid.add("lr", 2)
     with pytest.raises(ConfigError, match="gamma has no value"):
         grid.add("gamma", [])
-    with pytest.raises(ConfigError, match="num_cpu=4: must be 1"):
-        grid.run(lambda **_: None, num_cpu=4)
+    with pytest.raises(ConfigError, match="num_cpu=0: give 'auto' or a whole number >= 1"):
+        grid.run(lambda **_: None, num_cpu=0)

@@ -156,7 +156,18 @@ def test_help_describes_every_flag(capsys):
     lines = {
         line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  --")
     }
-    for name in [*DEFAULTS, "env", "exp_name", "data_dir", "datestamp", "overwrite", "hid", "act", "dt"]:
+    for name in [
+        *DEFAULTS,
+        "env",
+        "exp_name",
+        "data_dir",
+        "datestamp",
+        "overwrite",
+        "jobs",
+        "hid",
+        "act",
+        "dt",
+    ]:
         assert len(lines[f"--{name}"].split()) > 3, f"--{name} has no description"
     assert "(default 4000)" in lines["--steps_per_epoch"]
     assert all(engine in lines["--engine"] for engine in ENGINES)
@@ -215,6 +226,9 @@ def test_help_describes_every_flag(capsys):
         ("sac --env Pendulum-v1 --overwrite maybe", "True or False"),
         ("sac --env Pendulum-v1 --overwrite --resume", "leave one of them out"),
         ("sac --env Pendulum-v1 --seed 0 0", "share the folder"),
+        ("sac --env Pendulum-v1 --jobs 0", "jobs=0: give 'auto' or a whole number >= 1"),
+        ("sac --env Pendulum-v1 --jobs all", "jobs='all'"),
+        ("resume . --jobs all", "jobs='all'"),
         ("sac --env Pendulum-v1 --gamma[a/b] 0.9", "shorthand"),
         ("sac --env Pendulum-v1 --gamma[ 0.9", "is not a valid flag"),
         ("test_policy", "PATH"),

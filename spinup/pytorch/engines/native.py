@@ -1,7 +1,7 @@
-"""The native engine: the update of the default networks as machine code, compiled for the run's sizes.
+"""The native engine: gradients in closed form, as machine code that is compiled once per machine.
 
-csrc/ computes the gradients of the losses in closed form, a whole block of updates per call, on the agent's
-own tensors. It uses torch only for tensor storage.
+csrc/ computes a whole block of updates per call, on the agent's own tensors. It uses torch only for tensor
+storage. A network is described to it as a sequence of layers.
 """
 
 from __future__ import annotations
@@ -17,140 +17,192 @@ from spinup.pytorch import losses
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.engines.native_build import build, missing_compiler
-from spinup.pytorch.networks.actor_critic import MLPActorCritic
-from spinup.pytorch.networks.actors import LOG_STD_MAX, LOG_STD_MIN, FreeVector, SquashedGaussianActor
-from spinup.pytorch.networks.mlp import MLPQFunction
+from spinup.pytorch.networks.actor_critic import (
+    DiscreteMLPActorCritic,
+    MLPActorCritic,
+    MLPValueActorCritic,
+)
+from spinup.pytorch.networks.actors import (
+    LOG_STD_MAX,
+    LOG_STD_MIN,
+    CategoricalActor,
+    FreeVector,
+    SquashedGaussianActor,
+)
+from spinup.pytorch.networks.mlp import MLPDiscreteQFunction, MLPQFunction, MLPValueFunction
+from spinup.pytorch.variants.discrete import DiscreteSACObjective
 from spinup.pytorch.variants.objective import Objective
 from spinup.pytorch.variants.sac import SACObjective
+from spinup.pytorch.variants.sac_v1 import SACv1Objective
 from spinup.replay.transition import Batches
 
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
-_BATCH = ("obs", "action", "reward", "discount", "next_obs", "noise")
-# Fields of the struct `Arguments` in csrc/step.h; a test compares their names and offsets.
+_BATCH = ("obs", "action", "reward", "discount", "next_obs")
+_OPTIONAL = ("noise", "weight", "critic_subset")
+# In the order of the enumeration `Kind` in csrc/activations.h, with the attribute that is its constant and
+# those that must have their defaults.
+ACTIVATIONS: dict[type[nn.Module], tuple[str | None, dict[str, Any]]] = {
+    nn.Identity: (None, {}), nn.ReLU: (None, {}), nn.CELU: ("alpha", {}), nn.ELU: ("alpha", {}),
+    nn.GELU: (None, {"approximate": "none"}), nn.Hardswish: (None, {}),
+    nn.Hardtanh: (None, {"min_val": -1.0, "max_val": 1.0}), nn.LeakyReLU: ("negative_slope", {}),
+    nn.Mish: (None, {}), nn.PReLU: (None, {"num_parameters": 1}), nn.ReLU6: (None, {}), nn.SELU: (None, {}),
+    nn.SiLU: (None, {}), nn.Sigmoid: (None, {}), nn.Softplus: (None, {"beta": 1.0, "threshold": 20.0}),
+    nn.Softsign: (None, {}), nn.Tanh: (None, {}),
+}  # fmt: skip
+_KINDS = list(ACTIVATIONS)
+# Fields of the structs in csrc/, field by field; a test compares their names and offsets.
 _BOUNDS = ("center", "half_range", "low", "high")
-_TABLES = ("pi", "pi_m", "pi_v", "q", "q_m", "q_v", "target")
-_ALPHA = ("fixed_alpha", "log_alpha", "alpha_m", "alpha_v")
+_NETWORKS = ("actor", "critic", "value")
 _OUTPUTS = ("log_prob", "q_out", "target_out", "q_pi", "alpha")
 _NUMBERS = (
-    "lr", "polyak", "target_entropy", "log_std_min", "log_std_max", "pi_steps", "q_steps", "alpha_steps",
+    "lr", "polyak", "target_entropy", "log_std_min", "log_std_max", "actor_steps", "critic_steps",
+    "alpha_steps",
+)  # fmt: skip
+_SIZES = (
+    "n", "batch", "obs_dim", "act_dim", "discrete", "trunk_layers", "critics", "critic_layers",
+    "value_layers", "subset_size", "workers",
 )  # fmt: skip
 
 
-class Arguments(ctypes.Structure):
-    """The struct of that name in csrc/step.h, field by field."""
+class Parameter(ctypes.Structure):
+    """The struct of that name in csrc/adam.h."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("p", "m", "v", "target")]
+
+
+class Layer(ctypes.Structure):
+    """The struct `LayerArguments` in csrc/layers.h."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in (*_BATCH, *_BOUNDS, *_TABLES, *_ALPHA, *_OUTPUTS, "workspace")),
-        *((name, ctypes.c_double) for name in _NUMBERS),
-        *((name, ctypes.c_long) for name in ("n", "threads")),
+        *((name, Parameter) for name in ("weight", "bias", "slope")),
+        ("constant", ctypes.c_double),
+        *((name, ctypes.c_long) for name in ("inputs", "outputs", "kind")),
     ]
 
 
-class Kernel(NamedTuple):
-    """Machine code for one set of sizes, and memory for its intermediate values."""
+class Arguments(ctypes.Structure):
+    """The struct of that name in csrc/update.h."""
 
-    update: Any
-    workspace: Tensor
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in (*_BATCH, *_OPTIONAL, *_BOUNDS, *_NETWORKS, "fixed_alpha")),
+        ("log_alpha", Parameter),
+        *((name, ctypes.c_void_p) for name in (*_OUTPUTS, "workspace")),
+        *((name, ctypes.c_double) for name in _NUMBERS),
+        *((name, ctypes.c_long) for name in _SIZES),
+    ]
+
+
+class Linear(NamedTuple):
+    """A linear layer, or a learned vector, and the activation after it."""
+
+    linear: nn.Module
+    activation: nn.Module | None
 
 
 @final
 class NativeEngine(Engine):
-    """MLPActorCritic with ReLU on the CPU. The first run with given sizes compiles for some seconds."""
+    """The package's own networks on the CPU. The first run on a machine compiles for some seconds."""
 
     name: ClassVar[str] = "native"
-    description: ClassVar[str] = "machine code compiled for these sizes"
+    description: ClassVar[str] = "machine code for this processor"
     supported: ClassVar[Supported] = Supported(
-        (MLPActorCritic,),
-        (SACObjective,),
-        frozenset(_BATCH),
-        frozenset({"lr", "polyak", "alpha", "target_entropy"}),
+        (MLPActorCritic, MLPValueActorCritic, DiscreteMLPActorCritic),
+        (SACObjective, SACv1Objective, DiscreteSACObjective),
+        frozenset((*_BATCH, *_OPTIONAL)),
+        frozenset({"lr", "polyak", "alpha", "target_entropy", "critics", "target_critics"}),
         ("cpu",),
     )
 
     def __init__(self, objective: Objective) -> None:
         super().__init__(objective)
-        self._kernels: dict[Any, Kernel] = {}
+        self._libraries: dict[torch.dtype, ctypes.CDLL] = {}
+        self._workspaces: dict[tuple[Any, ...], Tensor] = {}
 
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
         return (
             super().unsupported_reason(agent, objective, fields)
-            or _unsupported_layers(agent.ac)
+            or _unsupported_layers(agent)
             or missing_compiler()
         )
 
     def prepare(self, agent: Agent, batch_size: int) -> None:
-        self._kernel(agent, batch_size)
+        self._load(agent.like.dtype)
+
+    def _load(self, dtype: torch.dtype) -> ctypes.CDLL:
+        if dtype not in self._libraries:
+            library = build("update.cpp", {"SCALAR": _SCALARS[dtype]})
+            library.workspace_size.restype, library.update.restype = ctypes.c_long, None
+            self._libraries[dtype] = library
+        return self._libraries[dtype]
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        if set(batches) != set(_BATCH):
-            raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(_BATCH)}")
-        dtype = agent.like.dtype
-        tensors = {name: torch.as_tensor(batches[name]).to(dtype).contiguous() for name in _BATCH}
-        n, batch_size = tensors["reward"].shape
-        kernel, new = self._kernel(agent, batch_size), agent.like.detach().new_empty
+        wanted = {*_BATCH, *self.objective.noise_fields()}
+        if not wanted <= set(batches) <= {*wanted, "weight"}:
+            raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(wanted)}")
+        dtype, like = agent.like.dtype, agent.like.detach()
+        tensors = {name: torch.as_tensor(values).to(dtype).contiguous() for name, values in batches.items()}
+        if "critic_subset" in batches:
+            tensors["critic_subset"] = torch.as_tensor(batches["critic_subset"]).long().contiguous()
+        (n, batch), critics = tensors["reward"].shape, len(agent.networks.critics)
         logged = {
-            "log_prob": new(n, batch_size), "q_out": new(2, n, batch_size), "target_out": new(n, batch_size),
-            "q_pi": new(n, batch_size), "alpha": new(n),
+            "log_prob": like.new_empty(n, batch), "q_out": like.new_empty(critics, n, batch),
+            "target_out": like.new_empty(n, batch), "q_pi": like.new_empty(n, batch), "alpha": like.new_empty(n),
         }  # fmt: skip
-        actor, critic, temperature = agent.optimizers.actor, agent.optimizers.critic, agent.temperature
-        target = [p for layer in _critic_layers(agent.networks.target) for p in (layer.weight, layer.bias)]
-        tables = {
-            **_parameter_tables("pi", _actor_layers(agent.ac), actor),
-            **_parameter_tables("q", _critic_layers(agent.networks.critics), critic),
-            "target": _table(target),
-        }
-        steps = {"pi_steps": _steps(actor), "q_steps": _steps(critic)}
-        tensors |= logged | {name: getattr(agent.ac.pi, name) for name in _BOUNDS}
-        tensors |= {"workspace": kernel.workspace, "fixed_alpha": temperature.value()}
-        if temperature.log_alpha is not None:
-            state = agent.optimizers.alpha.state[temperature.log_alpha]
-            tensors |= {"log_alpha": temperature.log_alpha, "alpha_m": state["exp_avg"]}
-            tensors |= {"alpha_v": state["exp_avg_sq"]}
-            steps["alpha_steps"] = _steps(agent.optimizers.alpha)
+        temperature, optimizers = agent.temperature, agent.optimizers
+        tensors |= logged | {"fixed_alpha": temperature.value()}
+        discrete = isinstance(agent.ac.pi, CategoricalActor)
+        if not discrete:
+            tensors |= {name: getattr(agent.ac.pi, name) for name in _BOUNDS}
+        networks = _describe_networks(agent)
         arguments = Arguments(
             **{name: tensor.data_ptr() for name, tensor in tensors.items()},
-            **{name: ctypes.addressof(table) for name, table in tables.items()},
-            **steps,
+            **{name: ctypes.addressof(layers) for name, layers in networks.items() if len(layers)},
             lr=agent.options.lr,
             polyak=agent.options.polyak,
             target_entropy=agent.options.target_entropy or 0.0,
             log_std_min=LOG_STD_MIN,
             log_std_max=LOG_STD_MAX,
+            actor_steps=_steps(optimizers.actor),
+            critic_steps=_steps(optimizers.critic),
             n=n,
-            threads=min(2, torch.get_num_threads()),
+            batch=batch,
+            obs_dim=tensors["obs"].shape[-1],
+            act_dim=networks["actor"][-1].outputs,
+            discrete=discrete,
+            trunk_layers=len(networks["actor"]) - (1 if discrete else 2),
+            critics=critics,
+            critic_layers=len(networks["critic"]) // critics,
+            value_layers=len(networks["value"]),
+            subset_size=self.objective.target_critics,
+            workers=min(max(2, critics), torch.get_num_threads()),
         )
-        kernel.update(ctypes.byref(arguments))
-        for optimizer in filter(None, agent.optimizers):
+        if temperature.log_alpha is not None:
+            arguments.log_alpha = _parameter(temperature.log_alpha, optimizers.alpha)
+            arguments.alpha_steps = _steps(optimizers.alpha)
+        arguments.workspace = self._workspace(arguments, dtype).data_ptr()
+        self._load(dtype).update(ctypes.byref(arguments))
+        for optimizer in filter(None, optimizers):
             for state in optimizer.state.values():
                 state["step"] += n
+        if "weight" in tensors:
+            logged["weight"] = tensors["weight"]
         return {key: value.numpy() for key, value in _metrics(logged, temperature.target_entropy).items()}
 
-    def _kernel(self, agent: Agent, batch_size: int) -> Kernel:
-        ac: Any = agent.ac
-        pi, critic = ac.pi, _linear(ac.q1.q)
-        obs_dim, act_dim = _linear(pi.net)[0].in_features, len(pi.center)
-        widths = [[layer.out_features for layer in layers] for layers in (_linear(pi.net), critic[:-1])]
-        definitions = {
-            "SCALAR": _SCALARS[agent.like.dtype], "OBS": obs_dim, "ACT": act_dim, "BATCH": batch_size,
-            "PI_WIDTHS": ",".join(map(str, widths[0])), "Q_WIDTHS": ",".join(map(str, widths[1])),
-        }  # fmt: skip
-        key = tuple(definitions.values())
-        if key not in self._kernels:
-            library = build("update.cpp", {name: str(value) for name, value in definitions.items()})
-            library.workspace_size.restype, library.update.restype = ctypes.c_long, None
-            workspace = torch.zeros(library.workspace_size(), dtype=agent.like.dtype)
-            self._kernels[key] = Kernel(library.update, workspace)
-        return self._kernels[key]
+    def _workspace(self, arguments: Arguments, dtype: torch.dtype) -> Tensor:
+        key = dtype, *(getattr(arguments, name) for name in _SIZES[1:])
+        if key not in self._workspaces:
+            size = self._load(dtype).workspace_size(ctypes.byref(arguments))
+            self._workspaces[key] = torch.zeros(size, dtype=dtype)
+        return self._workspaces[key]
 
 
 def _metrics(logged: dict[str, Tensor], target_entropy: Tensor) -> dict[str, Tensor]:
     """What n eager steps log, from the values that the kernel wrote."""
     log_prob, q, alpha = logged["log_prob"], logged["q_out"], logged["alpha"]
     return {
-        "LossQ": losses.q_loss(q, logged["target_out"]),
-        "Q1Vals": q[0],
-        "Q2Vals": q[1],
+        "LossQ": losses.q_loss(q, logged["target_out"], logged.get("weight")),
+        **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)},
         "LossPi": losses.actor_loss(logged["q_pi"], log_prob, alpha[:, None]),
         "LogPi": log_prob,
         "Entropy": -log_prob.mean(-1),
@@ -159,68 +211,136 @@ def _metrics(logged: dict[str, Tensor], target_entropy: Tensor) -> dict[str, Ten
     }
 
 
-def _linear(net: nn.Module) -> list[nn.Linear]:
-    return [layer for layer in net.children() if isinstance(layer, nn.Linear)]
+def _sequence(net: nn.Sequential) -> list[Linear]:
+    """Its linear layers with the activations that follow them."""
+    modules = [*net, None]
+    following = zip(modules, modules[1:], strict=False)
+    return [
+        Linear(layer, None if isinstance(after, nn.Linear) else after)
+        for layer, after in following
+        if isinstance(layer, nn.Linear)
+    ]
 
 
-def _actor_layers(ac: Any) -> list[nn.Linear]:
-    return [*_linear(ac.pi.net), ac.pi.mu_layer, ac.pi.log_std_layer]
+def _actor_layers(pi: nn.Module) -> list[Linear]:
+    if isinstance(pi, CategoricalActor):
+        return _sequence(pi.logits)
+    return [*_sequence(pi.net), Linear(pi.mu_layer, None), Linear(pi.log_std_layer, None)]
 
 
-def _critic_layers(critics: Any) -> list[nn.Linear]:
-    return [layer for critic in critics for layer in _linear(critic.q)]
+def _critic_layers(critic: Any) -> list[Linear]:
+    return _sequence(critic.v if isinstance(critic, MLPValueFunction) else critic.q)
 
 
-def _parameter_tables(name: str, layers: list[nn.Linear], optimizer: torch.optim.Adam) -> dict[str, Any]:
-    """Pointers to weight and bias of each layer in turn, and to both moments of Adam in the same order."""
-    params = [p for layer in layers for p in (layer.weight, layer.bias)]
-    states = [optimizer.state[p] for p in params]
+def _networks(agent: Agent) -> dict[str, list[Linear]]:
+    value = agent.networks.value
     return {
-        name: _table(params),
-        f"{name}_m": _table([state["exp_avg"] for state in states]),
-        f"{name}_v": _table([state["exp_avg_sq"] for state in states]),
+        "actor": _actor_layers(agent.ac.pi),
+        "critic": [layer for critic in agent.networks.critics for layer in _critic_layers(critic)],
+        "value": [] if value is None else _critic_layers(value),
     }
 
 
-def _table(tensors: list[Tensor]) -> Any:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+def _describe_networks(agent: Agent) -> dict[str, Any]:
+    """Arrays of `Layer`, by field of `Arguments`."""
+    averaged = "critic" if agent.networks.value is None else "value"
+    target = agent.networks.target
+    targets = [
+        layer for critic in (target if averaged == "critic" else [target]) for layer in _critic_layers(critic)
+    ]
+    found = {}
+    for name, layers in _networks(agent).items():
+        optimizer = agent.optimizers.actor if name == "actor" else agent.optimizers.critic
+        copies = targets if name == averaged else [None] * len(layers)
+        described = [_describe(*pair, optimizer) for pair in zip(layers, copies, strict=True)]
+        found[name] = (Layer * len(described))(*described)
+    return found
+
+
+def _describe(layer: Linear, target: Linear | None, optimizer: torch.optim.Adam) -> Layer:
+    kind = nn.Identity if layer.activation is None else type(layer.activation)
+    attribute = ACTIVATIONS[kind][0]
+    found = Layer(
+        kind=_KINDS.index(kind), constant=getattr(layer.activation, attribute) if attribute else 0.0
+    )
+    copies = dict.fromkeys(("weight", "bias", "slope")) if target is None else _parameters(target)
+    for name, parameter in _parameters(layer).items():
+        setattr(found, name, _parameter(parameter, optimizer, copies[name]))
+    linear: Any = layer.linear
+    if isinstance(linear, nn.Linear):
+        found.inputs, found.outputs = linear.in_features, linear.out_features
+    else:
+        found.inputs, found.outputs = 0, len(linear.value)
+    return found
+
+
+def _parameters(layer: Linear) -> dict[str, nn.Parameter]:
+    """By field of `Layer`."""
+    linear: Any = layer.linear
+    found = {"bias": linear.value} if isinstance(linear, FreeVector) else dict(linear.named_parameters())
+    if isinstance(layer.activation, nn.PReLU):
+        found["slope"] = layer.activation.weight
+    return found
+
+
+def _parameter(p: nn.Parameter, optimizer: torch.optim.Adam, target: Tensor | None = None) -> Parameter:
+    state = optimizer.state[p]
+    tensors = (p, state["exp_avg"], state["exp_avg_sq"], target)
+    return Parameter(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))
 
 
 def _steps(optimizer: torch.optim.Adam) -> float:
     return float(next(iter(optimizer.state.values()))["step"])
 
 
-def _unsupported_layers(ac: Any) -> str | None:
-    """Where the closed-form gradients are not those of `ac`, in a few words; None where they are."""
-    parts = {type(ac.pi): SquashedGaussianActor, type(ac.q1): MLPQFunction, type(ac.q2): MLPQFunction}
-    if any(got is not wanted for got, wanted in parts.items()):
+def _unsupported_layers(agent: Agent) -> str | None:
+    """Where the closed-form gradients are not those of the networks, in a few words; None where they are."""
+    ac, critics, value = agent.ac, agent.networks.critics, agent.networks.value
+    parts = [
+        (ac.pi, (SquashedGaussianActor, CategoricalActor)),
+        *((critic, (MLPQFunction, MLPDiscreteQFunction)) for critic in critics),
+        *([(value, (MLPValueFunction,))] if value is not None else []),
+    ]
+    if any(type(part) not in kinds for part, kinds in parts):
         return "a part of the actor-critic was replaced"
-    if type(ac.pi.log_std_layer) is FreeVector:
-        return "the log std does not depend on the state"
-    if not type(ac.pi.mu_layer) is type(ac.pi.log_std_layer) is nn.Linear:
-        return "a head of the policy was replaced"
-    for net in (ac.pi.net, ac.q1.q, ac.q2.q):
-        kinds = [type(layer) for layer in net]
-        for kind in kinds:
-            if kind not in (nn.Linear, nn.ReLU):
-                return f"the activation is {kind.__name__}, not ReLU"
-        hidden = [nn.Linear, nn.ReLU] * (len(kinds) // 2)
-        if len(kinds) < 2 or kinds != (hidden if net is ac.pi.net else [*hidden, nn.Linear]):
-            return "there is no hidden layer"
+    discrete = isinstance(ac.pi, CategoricalActor)
+    if any(isinstance(critic, MLPDiscreteQFunction) is not discrete for critic in critics):
+        return "a part of the actor-critic was replaced"
+    if not discrete:
+        heads = type(ac.pi.mu_layer), type(ac.pi.log_std_layer)
+        if heads[0] is not nn.Linear or heads[1] not in (nn.Linear, FreeVector):
+            return "a head of the policy was replaced"
+    sequences = [module for module in ac.modules() if isinstance(module, nn.Sequential)]
+    for net in sequences:
+        if reason := _unsupported_sequence(list(net)):
+            return reason
+    if len({len(_critic_layers(critic)) for critic in critics}) > 1:
+        return "the critics differ in depth"
     if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in ac.modules()):
         return "a hook is registered on a network"
-    return _unsupported_parameters(ac)
+    return _unsupported_parameters(agent)
 
 
-def _unsupported_parameters(ac: Any) -> str | None:
-    layers = [*_actor_layers(ac), *_critic_layers((ac.q1, ac.q2))]
-    expected = [p for layer in layers for p in (layer.weight, layer.bias)]
-    given = list(ac.parameters())
-    if len(given) != len(expected) or {id(p) for p in given} != {id(p) for p in expected}:
-        return "parameters are shared or were added"
-    shapes = [[layer.weight.shape for layer in _linear(critic.q)] for critic in (ac.q1, ac.q2)]
-    if shapes[0] != shapes[1] or ac.pi.mu_layer.weight.shape != ac.pi.log_std_layer.weight.shape:
-        return "the critics, or the policy's heads, differ in shape"
+def _unsupported_sequence(modules: list[nn.Module]) -> str | None:
+    for before, module in zip([None, *modules], modules, strict=False):
+        if type(module) is nn.Linear:
+            continue
+        if type(module) not in ACTIVATIONS:
+            return f"it does not implement the layer {type(module).__name__}"
+        if type(before) is not nn.Linear:
+            return "an activation does not follow a linear layer"
+        for attribute, value in ACTIVATIONS[type(module)][1].items():
+            if (given := getattr(module, attribute)) != value:
+                return f"it does not implement {type(module).__name__} with {attribute}={given!r}"
+    return None
+
+
+def _unsupported_parameters(agent: Agent) -> str | None:
+    layers = [layer for layers in _networks(agent).values() for layer in layers]
+    described = [p for layer in layers for p in _parameters(layer).values()]
+    given = list(agent.ac.parameters())
+    if len(given) != len(described) or {id(p) for p in given} != {id(p) for p in described}:
+        return "parameters are shared, were added or were removed"
     if not all(p.requires_grad for p in given):
         return "a parameter is frozen"
     if len({p.dtype for p in given}) > 1 or given[0].dtype not in _SCALARS:

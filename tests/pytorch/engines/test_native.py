@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import io
+import math
 import os
 import subprocess
 import sys
@@ -15,23 +16,151 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from admission import BOUNDS, CASES, SIZES, admit, compare, pair
-from gymnasium.spaces import Box
+from admission import BOUNDS, CASES, NUMPY, SIZES, STEPS, TOLERANCE, admit, compare, pair
+from gymnasium.spaces import Box, Discrete
 from helpers import make, make_agent, parameters, random_batches, small_ac, train
+from torch import nn
 
 from spinup.config import SACConfig
 from spinup.errors import ConfigError
-from spinup.pytorch.engines import native_build
-from spinup.pytorch.engines.native import Arguments, NativeEngine
+from spinup.pytorch.engines import native, native_build
+from spinup.pytorch.engines.native import ACTIVATIONS, Arguments, NativeEngine
 from spinup.pytorch.engines.native_build import build, compiler
+from spinup.pytorch.model_file import ACTIVATIONS as ACTIVATION_NAMES
+from spinup.pytorch.variants.registry import choose_variant
 
 DOUBLE = torch.float64
-TINY = {"SCALAR": "float", "OBS": "2", "ACT": "1", "BATCH": "3", "PI_WIDTHS": "4", "Q_WIDTHS": "5"}
+FLOAT = {"SCALAR": "float"}
 
 
 @pytest.mark.parametrize(("hidden", "alpha", "dtype"), CASES)
 def test_it_computes_the_eager_update(hidden: Any, alpha: Any, dtype: torch.dtype) -> None:
     admit(*pair(small_ac(**BOUNDS, hidden_sizes=hidden).to(dtype), "native", alpha), dtype)
+
+
+@pytest.mark.parametrize("dtype", STEPS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_it_computes_the_eager_update_with_every_activation(activation: Any, dtype: torch.dtype) -> None:
+    ac = small_ac(**BOUNDS, hidden_sizes=(12, 9), activation=activation)
+    admit(*pair(ac.to(dtype), "native", "auto"), dtype)
+
+
+def test_every_activation_of_the_command_line_is_covered() -> None:
+    assert {activation.__name__ for activation in ACTIVATIONS} == set(ACTIVATION_NAMES)
+
+
+@pytest.mark.parametrize(("activation", "constant"), [(nn.ELU, 0.3), (nn.CELU, 2.0), (nn.LeakyReLU, 0.2)])
+def test_the_constant_of_an_activation_counts(activation: Any, constant: float) -> None:
+    ac = small_ac(**BOUNDS, activation=activation).to(DOUBLE)
+    for module in ac.modules():
+        if type(module) is activation:
+            setattr(module, str(native.ACTIVATIONS[activation][0]), constant)
+    admit(*pair(ac, "native", 0.2), DOUBLE)
+
+
+def test_elementary_functions_are_exact_to_rounding_in_float() -> None:
+    library = build("update.cpp", FLOAT)
+    x = torch.cat(
+        [torch.linspace(-100, 88, 20_000), torch.logspace(-30, 1, 5_000), -torch.logspace(-30, 1, 5_000)]
+    )
+    for index, reference in enumerate((torch.exp, torch.expm1, torch.tanh, torch.special.ndtr)):
+        got = x.clone()
+        library.elementary(ctypes.c_long(index), ctypes.c_long(len(x)), ctypes.c_void_p(got.data_ptr()))
+        wanted = reference(x.double())
+        error = (got.double() - wanted).abs()
+        if reference is not torch.special.ndtr:  # that is within 2e-7 in absolute terms
+            tiny = 2 * torch.finfo(torch.float32).tiny  # smaller results may become 0
+            error = torch.where(wanted.abs() < tiny, 0.0, error / (wanted.abs() + tiny))
+        assert error.max() < 4e-7
+    special = torch.tensor([float("nan")] * 16 + [float("inf")] * 16 + [-float("inf")] * 16)
+    for index, wanted in enumerate(((math.inf, 0.0), (math.inf, -1.0), (1.0, -1.0), (1.0, 0.0))):
+        got = special.clone()
+        library.elementary(ctypes.c_long(index), ctypes.c_long(len(got)), ctypes.c_void_p(got.data_ptr()))
+        assert got[:16].isnan().all()
+        assert got[16:32].min() >= min(wanted[0], 1e38)
+        assert got[32:].max() == wanted[1]
+
+
+CHANGES = {
+    "sac_v1": {"variant": "sac_v1"},
+    "one critic": {"critics": 1, "target_critics": 1},
+    "three critics": {"critics": 3, "target_critics": 3},
+    "two of five critics": {"critics": 5, "target_critics": 2},
+    "sac_v1 with two of three critics": {"variant": "sac_v1", "critics": 3, "target_critics": 2},
+}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "default": {"hidden_sizes": (12, 9)},
+    "no hidden layer": {"hidden_sizes": ()},
+    "tanh": {"hidden_sizes": (8, 8, 8), "activation": nn.Tanh},
+    "free log std": {"hidden_sizes": (8,), "state_dependent_std": False},
+    "free log std without hidden layers": {"hidden_sizes": (), "state_dependent_std": False},
+    "PReLU": {"hidden_sizes": (6, 5), "activation": nn.PReLU},
+}
+
+
+@pytest.mark.parametrize("dtype", STEPS)
+@pytest.mark.parametrize("networks", NETWORKS)
+@pytest.mark.parametrize("change", ["sac", *CHANGES])
+def test_it_computes_the_eager_update_of_every_variant(
+    change: str, networks: str, dtype: torch.dtype
+) -> None:
+    changes = CHANGES.get(change, {})
+    space = Box(np.array([-1.0, -2.0, 0.5]), np.array([1.0, 0.5, 3.0]), dtype=np.float64)
+    admit_variant(Box(-np.inf, np.inf, (5,)), space, NETWORKS[networks], changes, dtype)
+
+
+@pytest.mark.parametrize("dtype", STEPS)
+@pytest.mark.parametrize("hidden", [(12, 9), (), (40,)])
+@pytest.mark.parametrize("change", [{}, {"critics": 3, "target_critics": 2}, {"n": 1}, {"n": 20}])
+def test_it_computes_the_eager_update_of_discrete_actions(
+    change: Any, hidden: Any, dtype: torch.dtype
+) -> None:
+    changes = dict(change)
+    space = Discrete(changes.pop("n", 4))
+    alpha = "auto" if space.n > 1 else 0.2
+    networks = {"hidden_sizes": hidden}
+    admit_variant(Box(-np.inf, np.inf, (5,)), space, networks, {"alpha": alpha, **changes}, dtype)
+
+
+def test_a_discrete_action_that_is_ruled_out_has_no_gradient() -> None:
+    def rule_out(ac: Any) -> None:
+        with torch.no_grad():
+            ac.pi.logits[-1].bias.copy_(torch.tensor([0.0, -2000.0, 0.5]))
+
+    networks = {"hidden_sizes": (6,)}
+    admit_variant(Box(-1.0, 1.0, (5,)), Discrete(3), networks, {}, DOUBLE, rule_out)
+
+
+def admit_variant(
+    observation_space: Any,
+    action_space: Any,
+    networks: Any,
+    changes: Any,
+    dtype: torch.dtype,
+    edit: Any = None,
+) -> None:
+    """Compare both engines on the default networks of a variant, with and without weights."""
+    torch.manual_seed(0)
+    config = SACConfig(**{"alpha": "auto", **changes})
+    variant = choose_variant(config, action_space)
+    kwargs = networks if config.critics == 2 else {**networks, "critics": config.critics}
+    ac = variant.actor_critic(observation_space, action_space, **kwargs).to(dtype)
+    if edit is not None:
+        edit(ac)
+    settings = {"alpha": "auto", "batch_size": 20, "action_space": action_space, **changes}
+    eager, other = make(copy.deepcopy(ac), **settings), make(ac, "native", **settings)
+    rng, act_dim = np.random.default_rng(0), getattr(action_space, "n", 3)
+    for seed in range(2):
+        batches = random_batches(5, int(act_dim), STEPS[dtype] // 2, 20, seed, NUMPY[dtype])
+        del batches["noise"]
+        if isinstance(action_space, Discrete):
+            shape = batches["reward"].shape
+            batches["action"] = rng.integers(act_dim, size=(*shape, 1)).astype(NUMPY[dtype])
+        batches |= eager.engine.objective.draw_noise(batches, rng)
+        if seed:
+            batches["weight"] = rng.random(batches["reward"].shape).astype(NUMPY[dtype])
+        compare(eager.update(batches), other.update(batches), TOLERANCE[dtype], "metrics")
+    compare(eager.state_dict(), other.state_dict(), TOLERANCE[dtype], "state")
 
 
 @pytest.mark.parametrize("log_std", [-30.0, 1.5, 7.0])
@@ -121,11 +250,15 @@ def test_a_state_from_before_the_first_update_resets_adam() -> None:
 
 
 def test_the_argument_struct_is_the_same_in_python_and_in_c() -> None:
-    library = build("update.cpp", TINY)
-    library.arguments_layout.restype = ctypes.c_char_p
-    fields = [f"{name}:{getattr(Arguments, name).offset}" for name, _ in Arguments._fields_]
-    wanted = " ".join([*fields, f"size:{ctypes.sizeof(Arguments)}"])
-    assert library.arguments_layout().decode() == wanted
+    library = build("update.cpp", FLOAT)
+    for struct, layout in (
+        (Arguments, library.arguments_layout),
+        (native.Layer, library.layer_layout),
+        (native.Parameter, library.parameter_layout),
+    ):
+        layout.restype = ctypes.c_char_p
+        fields = [f"{name}:{getattr(struct, name).offset}" for name, _ in struct._fields_]
+        assert layout().decode() == " ".join([*fields, f"size:{ctypes.sizeof(struct)}"])
 
 
 @pytest.mark.parametrize(
@@ -187,16 +320,16 @@ def test_nan_reaches_the_losses(where: str) -> None:
 
 def test_a_second_run_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    build("update.cpp", TINY)
+    build("update.cpp", FLOAT)
     (library,) = (tmp_path / "spinup").iterdir()
     assert (tmp_path / "spinup").stat().st_mode & 0o077 == 0
     monkeypatch.setattr(native_build, "_compile", None)
-    build("update.cpp", TINY)
-    with pytest.raises(TypeError):  # where one of the sizes differs, the compiler is called
-        build("update.cpp", {**TINY, "ACT": "2"})
+    build("update.cpp", FLOAT)
+    with pytest.raises(TypeError):  # for another type, the compiler is called
+        build("update.cpp", {"SCALAR": "double"})
     monkeypatch.setattr(native_build, "_processor", lambda: "another")
     with pytest.raises(TypeError):
-        build("update.cpp", TINY)
+        build("update.cpp", FLOAT)
     assert list((tmp_path / "spinup").iterdir()) == [library]
 
 
@@ -215,7 +348,7 @@ def test_a_cache_that_others_may_write_to_is_not_used(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "spinup").mkdir()
     (tmp_path / "spinup").chmod(0o777)
-    build("update.cpp", TINY)
+    build("update.cpp", FLOAT)
     assert not list((tmp_path / "spinup").iterdir())
 
 
@@ -285,13 +418,13 @@ def test_a_damaged_library_in_the_cache_is_compiled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a"))
-    build("update.cpp", TINY)
+    build("update.cpp", FLOAT)
     (whole,) = (tmp_path / "a" / "spinup").iterdir()
     damaged = tmp_path / "b" / "spinup" / whole.name  # elsewhere, since this process has loaded the other
     damaged.parent.mkdir(parents=True, mode=0o700)
     damaged.write_bytes(b"no library")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    build("update.cpp", TINY)
+    build("update.cpp", FLOAT)
     assert damaged.stat().st_size == whole.stat().st_size
 
 
@@ -304,13 +437,13 @@ def test_what_the_machine_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch, e
     with pytest.raises(
         ConfigError, match=r"could not compile the native engine \([^\n]*\): give engine='auto'$"
     ):
-        build("update.cpp", TINY)
+        build("update.cpp", FLOAT)
 
 
 def test_batches_with_other_fields_are_refused() -> None:
     learner = make(small_ac(), "native")
-    with pytest.raises(ValueError, match="weight"):
-        learner.update({**random_batches(), "weight": np.ones((1, 5), np.float32)})
+    with pytest.raises(ValueError, match="importance"):
+        learner.update({**random_batches(), "importance": np.ones((1, 5), np.float32)})
 
 
 @pytest.mark.parametrize("change", [{"lr": 0.5}, {"eps": 1e-3}])

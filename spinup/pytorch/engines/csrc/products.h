@@ -1,76 +1,44 @@
-// Products of small matrices for one thread, their sizes known to the compiler.
+// Products of matrices for one thread.
 //
-// C = A B for A (ROWS, K) and B (K, N): B is packed into strips of one or two vectors' width, so that a tile
-// of C stays in registers while K runs. What happens to a finished vector of C is the caller's: bias and
+// C = A B for A (rows, k) and B (k, n): B is packed into strips of one or two vectors' width, so that a tile of
+// C stays in the registers while k runs. What happens to a finished vector of C is the caller's: bias and
 // ReLU, ReLU's derivative, or a step of Adam; so a result is written once and never read again for that.
 
 #pragma once
 
-#include <algorithm>
+#include "vectors.h"
 
 namespace {
 
-using T = SCALAR;
-
-#if defined(__AVX512F__)
-constexpr int VECTOR_BYTES = 64, REGISTERS = 32;
-#elif defined(__AVX__)
-constexpr int VECTOR_BYTES = 32, REGISTERS = 16;
-#elif defined(__aarch64__)
-constexpr int VECTOR_BYTES = 16, REGISTERS = 32;
-#else
-constexpr int VECTOR_BYTES = 16, REGISTERS = 16;
-#endif
-
-constexpr int LANES = VECTOR_BYTES / sizeof(T);
-typedef T Vector __attribute__((vector_size(VECTOR_BYTES)));
-typedef T Anywhere __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
-
-inline Vector load(const T *from) { return *reinterpret_cast<const Anywhere *>(from); }
-inline void store(T *to, Vector v) { *reinterpret_cast<Anywhere *>(to) = v; }
-
-inline Vector load_some(const T *from, int count) {
-    Vector v = {};
-    for (int i = 0; i < count; i++) v[i] = from[i];
-    return v;
-}
-
-inline void store_some(T *to, Vector v, int count) {
-    for (int i = 0; i < count; i++) to[i] = v[i];
-}
-
-inline T sum(Vector v) {
-    T total = 0;
-    for (int i = 0; i < LANES; i++) total += v[i];
-    return total;
-}
-
-constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
-constexpr int padded(int n) { return ceil_div(n, LANES) * LANES; }
+constexpr int STRIP = 2 * LANES;
 
 // Row stride of a matrix with n columns: whole vectors, and one more, since rows a power of two apart
 // would share few places in the cache.
 constexpr int stride(int n) { return padded(n) + LANES; }
 
-constexpr int strip_vectors(int n) { return n > LANES ? 2 : 1; }
-constexpr int strip_width(int n) { return strip_vectors(n) * LANES; }
-constexpr int strips(int n) { return ceil_div(n, strip_width(n)); }
-constexpr int packed_size(int k, int n) { return strips(n) * k * strip_width(n); }
+constexpr long packed_size(int k, int n) { return long(k) * padded(n); }
 
-// Packs rows first..last of B (K, N) with row stride `ld`; columns beyond N become 0.
-template <int K, int N> inline void pack(const T *b, int ld, T *to, int first = 0, int last = K) {
-    constexpr int WIDTH = strip_width(N);
-    for (int s = 0; s < strips(N); s++)
-        for (int k = first; k < last; k++) {
-            const T *row = b + k * ld + s * WIDTH;
-            T *place = to + (s * K + k) * WIDTH;
-            const int count = std::min(WIDTH, N - s * WIDTH);
-            for (int j = 0; j < count; j++) place[j] = row[j];
-            for (int j = count; j < WIDTH; j++) place[j] = 0;
-        }
+// Calls strip(first column, its place in the packed matrix, its width) for each strip of n columns of k rows.
+template <class F> inline void each_strip(int k, int n, F strip) {
+    for (int at = 0; at < n; at += STRIP) strip(at, long(at) * k, n - at > LANES ? STRIP : LANES);
 }
 
-typedef decltype(Vector{} < Vector{}) Index;
+// Packs B (k, n) with row stride `ld`; columns beyond n become 0.
+inline void pack(const T *b, long ld, int k, int n, T *to) {
+    each_strip(k, n, [&](int at, long place, int width) {
+        const int count = std::min(width, n - at);
+        for (int i = 0; i < k; i++) {
+            const T *row = b + i * ld + at;
+            T *out = to + place + long(i) * width;
+            if (count == STRIP) {
+                store(out, load(row)), store(out + LANES, load(row + LANES));
+                continue;
+            }
+            for (int j = 0; j < count; j++) out[j] = row[j];
+            for (int j = count; j < width; j++) out[j] = 0;
+        }
+    });
+}
 
 // Exchanges, between rows D apart of a block, the lanes that lie on the wrong side of its diagonal.
 template <int D> inline void exchange(Vector &a, Vector &b) {
@@ -94,67 +62,91 @@ template <int D = LANES / 2> inline void transpose(Vector (&rows)[LANES]) {
     }
 }
 
-// Packs columns first..last of B (K, N), of which b holds the transpose, (N, K) without gaps. `first`
-// begins a strip.
-template <int K, int N> inline void pack_transposed(const T *b, T *to, int first = 0, int last = N) {
-    constexpr int WIDTH = strip_width(N);
-    for (int strip = first; strip < last; strip += WIDTH)
-        for (int j = 0; j < WIDTH; j += LANES) {
-            const int n = strip + j, count = std::max(0, std::min(LANES, N - n));
-            T *place = to + strip * K + j;
-            int k = 0;
-            for (; count == LANES && k + LANES <= K; k += LANES) {
+// Packs columns first..last of B (k, n), of which b holds the transpose, (n, k) without gaps. `first` begins
+// a strip.
+inline void pack_transposed(const T *b, int k, int n, T *to, int first, int last) {
+    each_strip(k, n, [&](int at, long place, int width) {
+        if (at < first || at >= last) return;
+        for (int j = 0; j < width; j += LANES) {
+            const int from = at + j, count = std::max(0, std::min(LANES, n - from));
+            T *out = to + place + j;
+            int i = 0;
+            for (; count == LANES && i + LANES <= k; i += LANES) {
                 Vector rows[LANES];
-                for (int i = 0; i < LANES; i++) rows[i] = load(b + (n + i) * K + k);
+                for (int r = 0; r < LANES; r++) rows[r] = load(b + long(from + r) * k + i);
                 transpose(rows);
-                for (int i = 0; i < LANES; i++) store(place + (k + i) * WIDTH, rows[i]);
+                for (int r = 0; r < LANES; r++) store(out + long(i + r) * width, rows[r]);
             }
-            for (; k < K; k++)
-                for (int i = 0; i < LANES; i++) place[k * WIDTH + i] = i < count ? b[(n + i) * K + k] : 0;
+            for (; i < k; i++)
+                for (int r = 0; r < LANES; r++) out[long(i) * width + r] = r < count ? b[long(from + r) * k + i] : 0;
         }
+    });
 }
 
-// Rows of a tile: what fits into the registers beside the strip and one broadcast, dividing `rows` well.
-constexpr int tile_rows(int rows, int vectors) {
-    const int most = (REGISTERS - vectors - 2) / vectors;
-    return ceil_div(rows, ceil_div(rows, std::max(1, most)));
-}
+// Rows of a tile: what fits into the registers beside the strip and one broadcast.
+constexpr int MOST_ROWS = (REGISTERS - 4) / 2;
 
-template <int ROWS, int VECTORS, int K, int STEP_M, int STEP_K, class Done>
-inline void tile(const T *a, const T *strip, int m, int n, Done &done) {
+// A tile of C. A's element (m, k) is a[m step + k], or a[m + k step] if A is read ACROSS.
+template <bool ACROSS, int ROWS, int VECTORS, class Done>
+inline void tile(const T *a, long step, int k, const T *strip, int m, int n, const Done &done) {
+    done.expect(m, n, ROWS);
     Vector c[ROWS][VECTORS] = {};
-    for (int k = 0; k < K; k++) {
+    for (int i = 0; i < k; i++) {
         Vector b[VECTORS];
 #pragma GCC unroll 2
-        for (int j = 0; j < VECTORS; j++) b[j] = load(strip + (k * VECTORS + j) * LANES);
+        for (int j = 0; j < VECTORS; j++) b[j] = load(strip + (i * VECTORS + j) * LANES);
 #pragma GCC unroll 32
-        for (int i = 0; i < ROWS; i++)
+        for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
-            for (int j = 0; j < VECTORS; j++) c[i][j] += a[i * STEP_M + k * STEP_K] * b[j];
+            for (int j = 0; j < VECTORS; j++) c[r][j] += (ACROSS ? a[r] : a[r * step]) * b[j];
+        a += ACROSS ? step : 1;
     }
 #pragma GCC unroll 32
-    for (int i = 0; i < ROWS; i++)
+    for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
-        for (int j = 0; j < VECTORS; j++) done(m + i, n + j * LANES, c[i][j]);
+        for (int j = 0; j < VECTORS; j++) done(m + r, n + j * LANES, c[r][j]);
 }
 
-// Calls done(m, n, v) with each vector v = C[m, n .. n + LANES] of A B; A's element (m, k) is
-// a[m STEP_M + k STEP_K], B is packed. Columns beyond N come as 0.
-template <int ROWS, int N, int K, int STEP_M, int STEP_K, class Done>
-inline void product(const T *a, const T *b, Done done) {
-    if constexpr (ROWS > 0) {
-        constexpr int VECTORS = strip_vectors(N), TILE = tile_rows(ROWS, VECTORS), REST = ROWS % TILE;
-        for (int s = 0; s < strips(N); s++) {
-            const T *strip = b + s * K * strip_width(N);
-            const int n = s * strip_width(N);
-            for (int m = 0; m + TILE <= ROWS; m += TILE)
-                tile<TILE, VECTORS, K, STEP_M, STEP_K>(a + m * STEP_M, strip, m, n, done);
-            if constexpr (REST > 0) {
-                const int m = ROWS - REST;
-                tile<REST, VECTORS, K, STEP_M, STEP_K>(a + m * STEP_M, strip, m, n, done);
-            }
-        }
+template <bool ACROSS, int VECTORS, int ROWS = MOST_ROWS, class Done>
+inline void tile_of(int rows, const T *a, long step, int k, const T *strip, int m, int n, const Done &done) {
+    if (rows == ROWS)
+        tile<ACROSS, ROWS, VECTORS>(a, step, k, strip, m, n, done);
+    else if constexpr (ROWS > 1)
+        tile_of<ACROSS, VECTORS, ROWS - 1>(rows, a, step, k, strip, m, n, done);
+}
+
+// Calls f(first row, count) for tiles of `rows` rows that differ by one at most.
+template <class F> inline void each_tile(int rows, F f) {
+    const int tiles = ceil_div(rows, MOST_ROWS);
+    for (int t = 0, m = 0; t < tiles; t++) {
+        const int count = rows / tiles + (t < rows % tiles);
+        f(m, count);
+        m += count;
     }
+}
+
+// Calls done(m, n, v) with each vector v = C[m, n .. n + LANES] of A B, and before it done.expect(m, n, rows)
+// for a tile. B is packed. Columns beyond n come as 0.
+//
+// Strip by strip, so that a strip stays in the nearest cache; if A is read ACROSS, tile by tile, so that
+// what `done` reads and writes follows in memory.
+template <bool ACROSS, class Done>
+inline void product(int rows, int n, int k, const T *a, long step, const T *b, const Done &done) {
+    const auto one = [&](int m, int count, int at, long place, int width) {
+        const T *from = a + (ACROSS ? m : m * step);
+        if (width == STRIP)
+            tile_of<ACROSS, 2>(count, from, step, k, b + place, m, at, done);
+        else
+            tile_of<ACROSS, 1>(count, from, step, k, b + place, m, at, done);
+    };
+    if constexpr (ACROSS)
+        each_tile(rows, [&](int m, int count) {
+            each_strip(k, n, [&](int at, long place, int width) { one(m, count, at, place, width); });
+        });
+    else
+        each_strip(k, n, [&](int at, long place, int width) {
+            each_tile(rows, [&](int m, int count) { one(m, count, at, place, width); });
+        });
 }
 
 }  // namespace

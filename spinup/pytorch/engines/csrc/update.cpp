@@ -1,85 +1,115 @@
-// A block of gradient steps in one call, on one thread or two.
+// A block of gradient steps in one call, by one worker or several.
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
-#include <functional>
+#include <mutex>
 #include <string>
 #include <thread>
 
-#include "step.h"
+#include "update.h"
 
 namespace {
 
-// A barrier for two threads; with one thread it does nothing.
-struct Barrier {
-    const long threads;
-    std::atomic<long> arrived{0}, round{0};
+// A barrier. Whoever waits looks for some microseconds, then sleeps, so that another process can use the core.
+class Barrier {
+    const int workers;
+    std::atomic<int> arrived{0}, sleeping{0};
+    std::atomic<long> round{0};
+    std::mutex mutex;
+    std::condition_variable changed;
+
+  public:
+    explicit Barrier(int count) : workers(count) {}
+
     void wait() {
-        if (threads == 1) return;
+        if (workers == 1) return;
         const long now = round.load();
-        if (arrived.fetch_add(1) + 1 == threads) {
+        if (arrived.fetch_add(1) + 1 == workers) {
             arrived.store(0);
             round.store(now + 1);
+            if (sleeping.load()) {
+                std::lock_guard<std::mutex> lock(mutex);
+                changed.notify_all();
+            }
             return;
         }
-        for (long spins = 0; round.load() == now; spins++)
-            if (spins > 20000) std::this_thread::yield();
+        const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
+        do {
+            for (int i = 0; i < 200; i++)
+                if (round.load(std::memory_order_acquire) != now) return;
+        } while (std::chrono::steady_clock::now() < end);
+        std::unique_lock<std::mutex> lock(mutex);
+        sleeping.fetch_add(1);
+        changed.wait(lock, [&] { return round.load() != now; });
+        sleeping.fetch_sub(1);
     }
 };
 
-void work(Update &update, Barrier &barrier, long worker) {
+void work(Update &update, Barrier &barrier, int worker) {
     const Arguments &in = update.in;
-    const auto each = [&](auto phase) {
-        if (worker == 0) phase(Part<0>{});
-        if (worker == 1 || in.threads == 1) phase(Part<1>{});
+    const auto by_rows = [&](auto phase) { phase(), barrier.wait(); };
+    const auto by_network = [&](int count, auto phase) {
+        for (int c = worker; c < count; c += in.workers) phase(c);
         barrier.wait();
     };
-    each([&](auto part) { update.begin(part); });
+    by_rows([&] { update.begin(worker); });
     for (long k = 0; k < in.n; k++) {
-        if (worker == 0) {
-            update.pi_adam.at_step(in.pi_steps + k + 1, in.lr);
-            update.q_adam.at_step(in.q_steps + k + 1, in.lr);
-            update.alpha_adam.at_step(in.alpha_steps + k + 1, in.lr);
-        }
-        each([&](auto part) { update.sample(k, part); });
-        each([&](auto part) { update.evaluate(k, part.value); });
-        each([&](auto part) { update.learn(k, part.value); });
-        each([&](auto part) { update.action_gradient(k, part.value); });
-        each([&](auto part) { update.policy_gradient(part); });
-        each([&](auto part) { update.improve(k, part); });
+        if (worker == 0) update.begin_step(k);
+        by_rows([&] { update.sample(k, worker); });
+        by_network(update.networks(), [&](int c) { update.evaluate(k, c); });
+        by_network(update.networks(), [&](int c) { update.learn(k, c); });
+        if (!in.discrete) by_network(in.critics, [&](int c) { update.action_gradient(k, c); });
+        by_rows([&] { update.policy_gradient(k, worker); });
+        by_rows([&] { update.improve(k, worker); });
     }
 }
 
 }  // namespace
 
 // Numbers of type T that `workspace` must hold.
-extern "C" long workspace_size() {
-    const Arguments none{};
+extern "C" long workspace_size(const Arguments *in) {
+    Arguments none = *in;
+    none.workspace = nullptr;
     return Update(none).arena.used;
 }
 
-// "name:offset " of each field of Arguments, for the test that compares it with its Python twin.
-extern "C" const char *arguments_layout() {
-    static const std::string layout = [] {
-        std::string text;
-#define FIELD(type, name) text += #name ":" + std::to_string(offsetof(Arguments, name)) + " ";
-        ARGUMENTS(FIELD)
+// "name:offset " of each field of a struct and its size, for the test that compares it with its Python twin.
+#define FIELD_OFFSET(struct, name) #name ":" + std::to_string(offsetof(struct, name)) + " "
+#define LAYOUT(function, fields, struct)                                                           \
+    extern "C" const char *function() {                                                            \
+        static const std::string text = std::string() + fields "size:" + std::to_string(sizeof(struct)); \
+        return text.c_str();                                                                       \
+    }
+
+#define FIELD(type, name) FIELD_OFFSET(Arguments, name) +
+LAYOUT(arguments_layout, ARGUMENTS(FIELD), Arguments)
 #undef FIELD
-        return text + "size:" + std::to_string(sizeof(Arguments));
-    }();
-    return layout.c_str();
+#define FIELD(type, name) FIELD_OFFSET(LayerArguments, name) +
+LAYOUT(layer_layout, LAYER(FIELD), LayerArguments)
+#undef FIELD
+#define FIELD(type, name) FIELD_OFFSET(Parameter, name) +
+LAYOUT(parameter_layout, FIELD(T *, p) FIELD(T *, m) FIELD(T *, v) FIELD(T *, target), Parameter)
+#undef FIELD
+
+// exp, expm1, tanh or the normal distribution function of n numbers, a multiple of LANES or fewer at the end,
+// for a test.
+extern "C" void elementary(long function, long n, T *x) {
+    for (long at = 0; at < n; at += LANES) {
+        const int count = int(std::min<long>(LANES, n - at));
+        const Vector v = load_some(x + at, count);
+        store_some(x + at, function == 0 ? exponential(v) : function == 1 ? exponential_minus_1(v) :
+                           function == 2 ? hyperbolic_tangent(v) : normal_cdf(v), count);
+    }
 }
 
 extern "C" void update(const Arguments *in) {
     Update all(*in);
-    all.load_heads();
-    Barrier barrier{in->threads};
-    if (in->threads == 1) {
-        work(all, barrier, 0);
-    } else {
-        std::thread second(work, std::ref(all), std::ref(barrier), 1);
-        work(all, barrier, 0);
-        second.join();
-    }
-    all.store_heads();
+    Barrier barrier(in->workers);
+    std::vector<std::thread> others;
+    for (int worker = 1; worker < in->workers; worker++)
+        others.emplace_back(work, std::ref(all), std::ref(barrier), worker);
+    work(all, barrier, 0);
+    for (std::thread &other : others) other.join();
 }

@@ -1,0 +1,273 @@
+// Linear layers with their activations, and networks of them: forward, backward, a step of Adam.
+//
+// Activations and gradients are matrices (B, out) with row stride `stride(out)`, the padding finite.
+
+#pragma once
+
+#include "activations.h"
+#include "adam.h"
+#include "products.h"
+
+#include <vector>
+
+// One layer as native.py describes it; the class Layer there has the same fields in the same order.
+// A layer without inputs is a learned vector. Weight (out, in), bias (out,), slope (1,) of PReLU.
+#define LAYER(X)                                                                                   \
+    X(Parameter, weight) X(Parameter, bias) X(Parameter, slope)                                    \
+    X(double, constant) X(long, inputs) X(long, outputs) X(long, kind)
+
+extern "C" struct LayerArguments {
+#define FIELD(type, name) type name;
+    LAYER(FIELD)
+#undef FIELD
+};
+
+namespace {
+
+// Memory handed out from one piece; with none it only counts.
+struct Arena {
+    T *base;
+    long used = 0;
+    T *take(long n) {
+        T *at = base ? base + used : nullptr;
+        used += ceil_div(n, LANES) * LANES;
+        return at;
+    }
+};
+
+struct Range { int first, last; };
+
+// The share of one worker in n things, in whole multiples of `unit`.
+inline Range share(int worker, int workers, int n, int unit) {
+    const int units = ceil_div(n, unit);
+    return {std::min(n, units * worker / workers * unit), std::min(n, units * (worker + 1) / workers * unit)};
+}
+
+// A layer's weights as products read them: forward W^T (in, out), backward W (out, in); its bias, and the constant of its activation.
+struct Packed {
+    T *forward, *backward, *bias, *constant;
+};
+
+// What a pass leaves: the layer's outputs, their values before the activation unless that is fused, the gradient
+// by the latter, and for PReLU each row's part of the gradient by its slope.
+struct Values {
+    T *h, *x, *g, *slope_g;
+};
+
+// Adds the bias and applies ReLU.
+struct Forward {
+    T *to;
+    long step;
+    const T *bias;
+    bool active;
+    void expect(int, int, int) const {}
+    void operator()(int m, int n, Vector v) const {
+        v += load(bias + n);
+        store(to + m * step + n, active ? relu(v) : v);
+    }
+};
+
+// Adds to what is there, if asked, and applies ReLU's derivative.
+struct Backward {
+    T *to;
+    const T *h;
+    long step;
+    bool add, active;
+    void expect(int, int, int) const {}
+    void operator()(int m, int n, Vector v) const {
+        const long at = m * step + n;
+        if (add) v += load(to + at);
+        store(to + at, active ? where_active(v, h + at) : v);
+    }
+};
+
+// Gives the gradient of a row of the weight to Adam.
+struct Learn {
+    const Adam &adam;
+    const Parameter &weight;
+    int first, in;
+    void expect(int m, int n, int rows) const {
+        for (int r = 0; r < rows; r++) Adam::expect(weight, long(first + m + r) * in + n);
+    }
+    void operator()(int m, int n, Vector v) const { adam.step(weight, long(first + m) * in + n, v, in - n); }
+};
+
+struct Layer {
+    int in, out, batch;
+    Kind kind;
+    bool passes_gradient;  // whether a gradient by its inputs is ever needed
+    Parameter weight, bias, slope;
+    T constant;
+    Packed online, target;
+
+    Layer(const LayerArguments &about, int rows, bool inner, Arena &arena)
+        : in(about.inputs), out(about.outputs), batch(rows), kind(Kind(about.kind)), passes_gradient(inner),
+          weight(about.weight), bias(about.bias), slope(about.slope), constant(about.constant) {
+        for (Packed *one : {&online, &target}) {
+            one->forward = arena.take(packed_size(in, out));
+            one->backward = inner ? arena.take(packed_size(out, in)) : nullptr;
+            one->bias = arena.take(padded(out));
+            one->constant = arena.take(1);
+        }
+    }
+
+    Values take(Arena &arena) const {
+        const long size = long(batch) * stride(out);
+        return {arena.take(size), arena.take(is_fused(kind) ? 0 : size), arena.take(size), arena.take(batch)};
+    }
+
+    bool single() const { return out == 1 && in > 0; }
+
+    // Reads the parameters of outputs first..last.
+    void pack_outputs(Range outputs) { fill(online, weight.p, bias.p, slope.p, outputs, true); }
+    void pack_target() { fill(target, weight.target, bias.target, slope.target, {0, out}, false); }
+    void fill(const Packed &to, const T *w, const T *b, const T *negative_slope, Range of, bool backward) const {
+        for (int i = of.first; i < of.last; i++) to.bias[i] = b[i];
+        if (of.first == 0) *to.constant = kind == PRELU ? *negative_slope : constant;
+        if (single())  // a row: nothing to transpose
+            std::copy(w + of.first * in, w + of.last * in, to.forward);
+        else
+            pack_transposed(w, in, out, to.forward, of.first, of.last);
+        if (backward && passes_gradient) pack_rows(w, to.backward, of);
+    }
+    // Rows of W are rows of what a gradient is multiplied by.
+    void pack_rows(const T *w, T *to, Range of) const {
+        each_strip(out, in, [&](int at, long place, int width) {
+            for (int i = of.first; i < of.last; i++) {
+                const T *row = w + long(i) * in + at;
+                T *cells = to + place + long(i) * width;
+                const int count = std::min(width, in - at);
+                if (count == STRIP) {
+                    store(cells, load(row)), store(cells + LANES, load(row + LANES));
+                    continue;
+                }
+                for (int j = 0; j < count; j++) cells[j] = row[j];
+                for (int j = count; j < width; j++) cells[j] = 0;
+            }
+        });
+    }
+
+    // The outputs of some rows of inputs x.
+    void forward(const Packed &packed, const T *x, long step, const Values &to, Range rows) const {
+        const long out_step = stride(out);
+        T *before = is_fused(kind) ? to.h : to.x;
+        if (single())
+            for (int m = rows.first; m < rows.last; m++) {
+                Vector total = {};
+                for (int n = 0; n < padded(in); n += LANES) total += load(x + m * step + n) * load(packed.forward + n);
+                T value = sum(total) + packed.bias[0];
+                before[m * out_step] = kind == RELU && value < 0 ? 0 : value;
+            }
+        else
+            product<false>(rows.last - rows.first, out, in, x + rows.first * step, step, packed.forward,
+                           Forward{before + rows.first * out_step, out_step, packed.bias, kind == RELU});
+        if (is_fused(kind)) return;
+        for (int m = rows.first; m < rows.last; m++)
+            for (long at = m * out_step, end = at + padded(out); at < end; at += LANES)
+                store(to.h + at, activate(kind, *packed.constant, load(to.x + at)));
+    }
+
+    // From to.g of the outputs, for some rows: the gradient by the values before the activation of the layer
+    // below. With `add`, another layer has written its own part.
+    void backward(const Values &of, const Layer &below, const Values &to, Range rows, bool add, bool last) const {
+        const long step = stride(out), below_step = stride(in), from = rows.first * below_step;
+        const bool active = last && below.kind == RELU;
+        product<false>(rows.last - rows.first, in, out, of.g + rows.first * step, step, online.backward,
+                       Backward{to.g + from, to.h + from, below_step, add, active});
+        if (last && !is_fused(below.kind)) below.differentiate(to, rows);
+    }
+
+    // Turns the gradient by the outputs of some rows into that by their values before the activation.
+    void differentiate(const Values &of, Range rows) const {
+        const long step = stride(out);
+        for (int m = rows.first; m < rows.last; m++) {
+            Vector slope_g = {};
+            for (int n = 0; n < out; n += LANES) {
+                const long at = m * step + n;
+                const Vector g = load(of.g + at), x = load(of.x + at);
+                if (kind == PRELU) slope_g += g * smaller(x, Vector{});
+                store(of.g + at, g * derivative(kind, *online.constant, x, load(of.h + at)));
+            }
+            of.slope_g[m] = sum(slope_g);
+        }
+    }
+
+    // The step of outputs first..last, from the gradient g by them and the inputs x; then reads the parameters
+    // again.
+    void learn(const Values &of, const T *x, long x_step, T *scratch, const Adam &adam, Range outputs) {
+        const int rows = outputs.last - outputs.first;
+        if (rows <= 0) return;
+        const long step = stride(out);
+        const T *g = of.g + outputs.first;
+        if (single())
+            for (int n = 0; n < in; n += LANES) {
+                Vector total = {};
+                for (int m = 0; m < batch; m++) total += g[m * step] * load(x + m * x_step + n);
+                adam.step(weight, n, total, in - n);
+            }
+        else if (in > 0) {
+            pack(x, x_step, batch, in, scratch);
+            product<true>(rows, in, batch, g, step, scratch, Learn{adam, weight, outputs.first, in});
+        }
+        for (int n = 0; n < rows; n += LANES) {
+            Vector total = {};
+            for (int m = 0; m < batch; m++) total += load(g + m * step + n);
+            adam.step(bias, outputs.first + n, total, rows - n);
+        }
+        if (kind == PRELU && outputs.first == 0) {
+            Vector total = {};
+            for (int m = 0; m < batch; m++) total[0] += of.slope_g[m];
+            adam.step(slope, 0, total, 1);
+        }
+        pack_outputs(outputs);
+        if (weight.target) pack_target();
+    }
+};
+
+// Layers in sequence.
+struct Network {
+    std::vector<Layer> layers;
+
+    Network(const LayerArguments *about, int count, int batch, Arena &arena) {
+        for (int l = 0; l < count; l++) layers.emplace_back(about[l], batch, l > 0, arena);
+    }
+
+    std::vector<Values> take(Arena &arena) const {
+        std::vector<Values> values;
+        for (const Layer &layer : layers) values.push_back(layer.take(arena));
+        return values;
+    }
+
+    void pack() {
+        for (Layer &layer : layers) {
+            layer.pack_outputs({0, layer.out});
+            if (layer.weight.target) layer.pack_target();
+        }
+    }
+
+    void forward(Packed Layer::*weights, const T *x, long step, const std::vector<Values> &to, Range rows) const {
+        for (size_t l = 0; l < layers.size(); l++) {
+            layers[l].forward(layers[l].*weights, x, step, to[l], rows);
+            x = to[l].h, step = stride(layers[l].out);
+        }
+    }
+
+    // From the gradient g of the last layer, those of all others.
+    void backward(const std::vector<Values> &values, Range rows) const {
+        for (size_t l = layers.size(); l-- > 1;)
+            layers[l].backward(values[l], layers[l - 1], values[l - 1], rows, false, true);
+    }
+
+    // The step of one worker's share of each layer's outputs.
+    void learn(const std::vector<Values> &values, const T *x, long step, T *scratch, const Adam &adam, int worker = 0,
+               int workers = 1) {
+        for (size_t l = layers.size(); l-- > 0;) {
+            const T *inputs = l ? values[l - 1].h : x;
+            const long inputs_step = l ? stride(layers[l].in) : step;
+            const Range outputs = share(worker, workers, layers[l].out, STRIP);
+            layers[l].learn(values[l], inputs, inputs_step, scratch, adam, outputs);
+        }
+    }
+};
+
+}  // namespace

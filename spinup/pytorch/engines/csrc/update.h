@@ -1,0 +1,370 @@
+// Gradient steps, in closed form, of the losses in spinup/pytorch/losses.py. Equation numbers are those of
+// docs/sac.md.
+//
+// A step is a sequence of phases. In each, a worker has its share of the batch's rows, of the critics, or of a
+// layer's outputs. Shares have no sum in common, so the number of workers changes no bit.
+
+#pragma once
+
+#include "layers.h"
+
+// The class Arguments of native.py has the same fields in the same order; a test compares them.
+//
+// Batches: obs and next_obs (n, B, obs_dim), action (n, B, act_dim), or (n, B, 1) if discrete, reward, discount
+// and, if given, weight (n, B), noise (n, 2, B, act_dim), subset (n, subset_size) or null. actor: the trunk's
+// layers, then the heads for mean and log std, or that for the logits. critics: the layers of critic 1, then those of critic 2,
+// and so on; value: null without a value network. Outputs: log_prob, target_out and q_pi (n, B), q_out (critics, n, B),
+// alpha (n,). Steps: steps of Adam so far.
+#define ARGUMENTS(X)                                                                               \
+    X(const T *, obs) X(const T *, action) X(const T *, reward) X(const T *, discount)             \
+    X(const T *, next_obs) X(const T *, noise) X(const T *, weight) X(const long *, critic_subset) \
+    X(const T *, center) X(const T *, half_range) X(const T *, low) X(const T *, high)             \
+    X(const LayerArguments *, actor) X(const LayerArguments *, critic) X(const LayerArguments *, value) \
+    X(const T *, fixed_alpha) X(Parameter, log_alpha)                                              \
+    X(T *, log_prob) X(T *, q_out) X(T *, target_out) X(T *, q_pi) X(T *, alpha)                   \
+    X(T *, workspace)                                                                              \
+    X(double, lr) X(double, polyak) X(double, target_entropy)                                      \
+    X(double, log_std_min) X(double, log_std_max)                                                  \
+    X(double, actor_steps) X(double, critic_steps) X(double, alpha_steps)                          \
+    X(long, n) X(long, batch) X(long, obs_dim) X(long, act_dim) X(long, discrete)                  \
+    X(long, trunk_layers) X(long, critics) X(long, critic_layers) X(long, value_layers)            \
+    X(long, subset_size) X(long, workers)
+
+extern "C" struct Arguments {
+#define FIELD(type, name) type name;
+    ARGUMENTS(FIELD)
+#undef FIELD
+};
+
+namespace {
+
+// A critic, or the value network, with what one step computes of it.
+struct Critic {
+    Network net;
+    std::vector<Values> values;
+    int first_input;
+    T *q, *q_target, *q_pi, *q_before, *scratch, *first_action, *action_g;
+
+    Critic(const LayerArguments *about, int count, int batch, int obs_dim, Arena &arena)
+        : net(about, count, batch, arena), values(net.take(arena)) {
+        const Layer &first = net.layers.front(), &last = net.layers.back();
+        const long size = long(batch) * stride(last.out);
+        for (T **one : {&q, &q_target, &q_pi, &q_before}) *one = arena.take(size);
+        int widest = 0;
+        for (const Layer &layer : net.layers) widest = std::max(widest, layer.in);
+        scratch = arena.take(packed_size(batch, widest));
+        const int act_dim = first.in - obs_dim;
+        first_action = arena.take(packed_size(first.out, std::max(1, act_dim)));
+        action_g = arena.take(long(batch) * stride(std::max(1, act_dim)));
+    }
+    int outputs() const { return net.layers.back().out; }
+
+    // The outputs (B, out) for inputs x, which also stay in `values`.
+    void evaluate(Packed Layer::*weights, const T *x, long step, T *to) {
+        const Layer &last = net.layers.back();
+        net.forward(weights, x, step, values, {0, last.batch});
+        std::copy_n(values.back().h, long(last.batch) * stride(last.out), to);
+    }
+};
+
+struct Update {
+    const Arguments &in;
+    const int B, obs_dim, act_dim, inputs;  // inputs of a critic
+    Arena arena;
+    Network trunk;
+    std::vector<Layer> heads;
+    std::vector<Values> trunk_values, head_values, next_trunk_values, next_head_values;
+    std::vector<Critic> critics;
+    std::vector<Critic> value;  // none or one
+    T *x, *x_next, *x_pi, *next_log_prob, *tanh_u, *spread, *inside, *probs, *next_probs;
+    std::vector<T *> scratch;  // of each worker, for the policy
+    T alpha = 0;
+    Adam actor_adam{}, critic_adam{}, alpha_adam{};
+
+    explicit Update(const Arguments &arguments)
+        : in(arguments), B(in.batch), obs_dim(in.obs_dim), act_dim(in.act_dim),
+          inputs(obs_dim + (in.discrete ? 0 : act_dim)), arena{in.workspace},
+          trunk(in.actor, in.trunk_layers, B, arena) {
+        for (int i = 0; i < (in.discrete ? 1 : 2); i++)
+            heads.emplace_back(in.actor[in.trunk_layers + i], B, in.trunk_layers > 0, arena);
+        for (auto *one : {&trunk_values, &next_trunk_values}) *one = trunk.take(arena);
+        for (auto *one : {&head_values, &next_head_values})
+            for (const Layer &head : heads) one->push_back(head.take(arena));
+        for (int c = 0; c < in.critics; c++)
+            critics.emplace_back(in.critic + c * in.critic_layers, in.critic_layers, B, obs_dim, arena);
+        if (in.value) value.emplace_back(in.value, in.value_layers, B, obs_dim, arena);
+        for (T **one : {&x, &x_next, &x_pi}) *one = arena.take(long(B) * stride(inputs));
+        next_log_prob = arena.take(B);
+        for (T **one : {&tanh_u, &spread, &inside}) *one = arena.take(long(B) * act_dim);
+        for (T **one : {&probs, &next_probs}) *one = arena.take(long(B) * act_dim);
+        int widest = obs_dim;
+        for (const Layer &layer : trunk.layers) widest = std::max(widest, layer.out);
+        for (int w = 0; w < in.workers; w++) scratch.push_back(arena.take(packed_size(B, widest)));
+    }
+
+    int networks() const { return critics.size() + value.size(); }
+    bool is_critic(int c) const { return c < int(critics.size()); }
+    Critic &network(int c) { return is_critic(c) ? critics[c] : value[0]; }
+    Range rows_of(int worker) const { return share(worker, in.workers, B, 1); }
+
+    // What the first step reads.
+    void begin(int worker) {
+        for (int c = worker; c < networks(); c += in.workers) {
+            network(c).net.pack();
+            if (is_critic(c)) pack_first_action(critics[c]);
+        }
+        if (worker) return;
+        trunk.pack();
+        for (Layer &head : heads) head.pack_outputs({0, head.out});
+        set_alpha();
+    }
+
+    void begin_step(long k) {
+        actor_adam.at_step(in.actor_steps + k + 1, in.lr, in.polyak);
+        critic_adam.at_step(in.critic_steps + k + 1, in.lr, in.polyak);
+        alpha_adam.at_step(in.alpha_steps + k + 1, in.lr, in.polyak);
+    }
+
+    void set_alpha() { alpha = in.log_alpha.p ? std::exp(*in.log_alpha.p) : *in.fixed_alpha; }
+
+    // The columns of a critic's first weight that multiply the action.
+    void pack_first_action(Critic &critic) {
+        const Layer &first = critic.net.layers.front();
+        if (!in.discrete) ::pack(first.weight.p + obs_dim, first.in, first.out, act_dim, critic.first_action);
+    }
+
+    // Phase 1, by rows: the critics' inputs, and the policy at next_obs and at obs.
+    void sample(long k, int worker) {
+        const Range rows = rows_of(worker);
+        const long step = stride(inputs);
+        for (int m = rows.first; m < rows.last; m++) {
+            const T *obs = in.obs + (k * B + m) * obs_dim, *next_obs = in.next_obs + (k * B + m) * obs_dim;
+            for (T *to : {x, x_pi}) std::copy_n(obs, obs_dim, to + m * step);
+            std::copy_n(next_obs, obs_dim, x_next + m * step);
+            if (!in.discrete) std::copy_n(in.action + (k * B + m) * act_dim, act_dim, x + m * step + obs_dim);
+        }
+        if (value.empty()) {
+            run_actor(x_next, next_trunk_values, next_head_values, rows);
+            draw(k, 0, rows, next_head_values, x_next, next_probs, next_log_prob);
+        }
+        run_actor(x, trunk_values, head_values, rows);
+        draw(k, 1, rows, head_values, x_pi, probs, in.log_prob + k * B);
+    }
+
+    void run_actor(const T *from, const std::vector<Values> &trunk_to, const std::vector<Values> &heads_to, Range rows) {
+        trunk.forward(&Layer::online, from, stride(inputs), trunk_to, rows);
+        const bool deep = !trunk.layers.empty();
+        const T *h = deep ? trunk_to.back().h : from;
+        const long step = deep ? stride(trunk.layers.back().out) : stride(inputs);
+        for (size_t i = 0; i < heads.size(); i++) heads[i].forward(heads[i].online, h, step, heads_to[i], rows);
+    }
+
+    void draw(long k, int at, Range rows, const std::vector<Values> &from, T *to, T *probs_to, T *log_prob) {
+        const long step = stride(act_dim);
+        for (int m = rows.first; m < rows.last; m++) {
+            if (in.discrete) {
+                log_prob[m] = softmax(from[0].h + m * step, probs_to + m * act_dim);
+                continue;
+            }
+            const T *xi = in.noise + ((2 * k + at) * B + m) * act_dim;
+            T *action = to + m * stride(inputs) + obs_dim;
+            log_prob[m] = squash(at, m, from[0].h + m * step, from[1].h + m * step, xi, action);
+        }
+    }
+
+    // Equation 5 for one row: its action, into a; returns its log-density.
+    T squash(int at, int m, const T *mu, const T *raw_log_std, const T *xi, T *a) {
+        const T low = T(in.log_std_min), high = T(in.log_std_max);
+        T logp = T(-act_dim * (0.91893853320467274178 + 2 * 0.69314718055994530942));  // log(2 pi) / 2, log 2
+        for (int j = 0; j < act_dim; j++) {
+            const T raw = raw_log_std[j], log_std = raw < low ? low : raw > high ? high : raw;
+            const T move = std::exp(log_std) * xi[j], u = mu[j] + move;
+            const T t = std::expm1(-2 * std::abs(u));  // both tanh and log pi need exp(-2 |u|)
+            const T tanh = std::copysign(-t / (2 + t), u);
+            logp += T(-0.5) * xi[j] * xi[j] - log_std + 2 * (std::abs(u) + std::log1p(t + 1));
+            const T action = in.center[j] + in.half_range[j] * tanh;
+            a[j] = action < in.low[j] ? in.low[j] : action > in.high[j] ? in.high[j] : action;
+            if (at == 0) continue;
+            const int i = m * act_dim + j;
+            tanh_u[i] = tanh, spread[i] = move, inside[i] = raw == log_std;
+        }
+        return logp;
+    }
+
+    // One row's probabilities from its logits, which become their logarithms; returns the expected logarithm.
+    T softmax(T *logits, T *p) const {
+        T most = logits[0], total = 0, expected = 0;
+        for (int j = 1; j < act_dim; j++) most = logits[j] > most || std::isnan(logits[j]) ? logits[j] : most;
+        for (int j = 0; j < act_dim; j++) total += std::exp(logits[j] - most);
+        for (int j = 0; j < act_dim; j++) {
+            logits[j] -= most + std::log(total), p[j] = std::exp(logits[j]);
+            if (p[j] != 0) expected += p[j] * logits[j];
+        }
+        return expected;
+    }
+
+    // Phase 2, by network: targets at next_obs, and values of the stored actions, whose passes stay.
+    void evaluate(long k, int c) {
+        Critic &critic = network(c);
+        const long step = stride(inputs);
+        if (critic.net.layers.back().weight.target) critic.evaluate(&Layer::target, x_next, step, critic.q_target);
+        if (is_critic(c) && !value.empty()) critic.evaluate(&Layer::online, x_pi, step, critic.q_before);
+        critic.evaluate(&Layer::online, x, step, critic.q);
+        if (!is_critic(c)) return;
+        for (int m = 0; m < B; m++) in.q_out[(c * in.n + k) * B + m] = critic.q[m * stride(critic.outputs()) + taken(k, m)];
+    }
+
+    int taken(long k, int m) const { return in.discrete ? int(in.action[k * B + m]) : 0; }
+
+    static T smaller(T a, T b) { return a < b || std::isnan(a) ? a : b; }
+
+    // The smallest value of the critics that form a target, one of `of`, at one place.
+    T smallest(long k, T *Critic::*of, long at) const {
+        if (!in.critic_subset) return smallest_of_all(of, at);
+        const long *subset = in.critic_subset + k * in.subset_size;
+        T found = (critics[subset[0]].*of)[at];
+        for (int i = 1; i < in.subset_size; i++) found = smaller(found, (critics[subset[i]].*of)[at]);
+        return found;
+    }
+    T smallest_of_all(T *Critic::*of, long at) const {
+        T found = (critics[0].*of)[at];
+        for (size_t c = 1; c < critics.size(); c++) found = smaller(found, (critics[c].*of)[at]);
+        return found;
+    }
+
+    // The soft value of next_obs (equations 2, 9, 10).
+    T next_value(long k, int m) const {
+        if (!value.empty()) return value[0].q_target[m * stride(1)];
+        const T bonus = -alpha * next_log_prob[m];
+        if (!in.discrete) return smallest(k, &Critic::q_target, m * stride(1)) + bonus;
+        T expected = 0;
+        for (int j = 0; j < act_dim; j++)
+            expected += next_probs[m * act_dim + j] * smallest(k, &Critic::q_target, m * stride(act_dim) + j);
+        return expected + bonus;
+    }
+
+    // Phase 3, by network: equation 4 (10 for the value network), Adam, equation 7; then the values at obs of
+    // the action drawn there, or of all actions.
+    void learn(long k, int c) {
+        Critic &critic = network(c);
+        const long step = stride(critic.outputs());
+        T *g = critic.values.back().g;
+        std::fill_n(g, B * step, T(0));
+        for (int m = 0; m < B; m++) {
+            const long i = k * B + m;
+            const T target = is_critic(c) ? in.reward[i] + in.discount[i] * next_value(k, m)
+                                          : smallest(k, &Critic::q_before, m * stride(1)) - alpha * in.log_prob[i];
+            const T scale = T(2.0 / B) * (in.weight ? in.weight[i] : T(1));
+            const long at = m * step + taken_by(c, k, m);
+            g[at] = (critic.q[at] - target) * scale;
+            if (c == 0) in.target_out[i] = target;
+        }
+        critic.net.backward(critic.values, {0, B});
+        critic.net.learn(critic.values, x, stride(inputs), critic.scratch, critic_adam);
+        if (!is_critic(c)) return;
+        pack_first_action(critic);
+        critic.evaluate(&Layer::online, in.discrete ? x : x_pi, stride(inputs), critic.q_pi);
+    }
+
+    int taken_by(int c, long k, int m) const { return is_critic(c) ? taken(k, m) : 0; }
+
+    // The critics' value that the policy maximizes, at one place: the mean of all if the target takes a subset,
+    // else the smallest.
+    T actor_value(long at) const {
+        if (!in.critic_subset) return smallest_of_all(&Critic::q_pi, at);
+        T total = 0;
+        for (const Critic &critic : critics) total += critic.q_pi[at];
+        return total / T(critics.size());
+    }
+
+    // Its derivative by the value of critic c; equal values share it as torch.minimum does, pair by pair.
+    T actor_share(int c, long at) const {
+        if (in.critic_subset) return T(1) / T(critics.size());
+        T found = critics[0].q_pi[at], share = c == 0;
+        for (int i = 1; i < int(critics.size()); i++) {
+            const T other = critics[i].q_pi[at];
+            const T kept = found < other ? T(1) : found == other ? T(0.5) : T(0);
+            share = i == c ? 1 - kept : share * kept;
+            found = smaller(found, other);
+        }
+        return share;
+    }
+
+    // Phase 4, by critic: the gradient of the policy's loss by the action drawn at obs, through critic c.
+    void action_gradient(long k, int c) {
+        Critic &critic = critics[c];
+        T *g = critic.values.back().g;
+        for (int m = 0; m < B; m++) {
+            const long at = m * stride(1);
+            g[at] = T(-1.0 / B) * actor_share(c, at);
+            if (c == 0) in.q_pi[k * B + m] = actor_value(at);
+        }
+        critic.net.backward(critic.values, {0, B});
+        const int out = critic.net.layers.front().out;
+        product<false>(B, act_dim, out, critic.values.front().g, stride(out), critic.first_action,
+                       Backward{critic.action_g, nullptr, stride(act_dim), false, false});
+    }
+
+    // Phase 5, by rows: equation 6, the gradient by the policy's activations.
+    void policy_gradient(long k, int worker) {
+        const Range rows = rows_of(worker);
+        for (int m = rows.first; m < rows.last; m++) in.discrete ? by_logits(k, m) : by_heads(m);
+        if (trunk.layers.empty()) return;
+        const int last = heads.back().in ? int(heads.size()) - 1 : 0;  // a learned log std has no inputs
+        for (int i = 0; i <= last; i++)
+            heads[i].backward(head_values[i], trunk.layers.back(), trunk_values.back(), rows, i > 0, i == last);
+        trunk.backward(trunk_values, rows);
+    }
+
+    void by_heads(int m) {
+        const T weight = alpha * T(2.0 / B);
+        for (int j = 0; j < act_dim; j++) {
+            const long i = m * act_dim + j, at = m * stride(act_dim) + j;
+            T a = 0;
+            for (const Critic &critic : critics) a += critic.action_g[at];
+            const T t = tanh_u[i], mu = a * in.half_range[j] * (1 - t * t) + weight * t;
+            head_values[0].g[at] = mu;
+            head_values[1].g[at] = inside[i] != 0 ? mu * spread[i] - weight / 2 : 0;
+        }
+    }
+
+    // The loss by action j given the others is p (alpha log p - q), less its expectation.
+    void by_logits(long k, int m) {
+        const long row = m * stride(act_dim);
+        const T *p = probs + m * act_dim, *log_p = head_values[0].h + row;
+        T expected_q = 0;
+        for (int j = 0; j < act_dim; j++) expected_q += p[j] * actor_value(row + j);
+        in.q_pi[k * B + m] = expected_q;
+        const T expected = alpha * in.log_prob[k * B + m] - expected_q;
+        for (int j = 0; j < act_dim; j++) {
+            const T loss = p[j] == 0 ? T(0) : p[j] * (alpha * log_p[j] - actor_value(row + j) - expected);
+            head_values[0].g[row + j] = loss / B;
+        }
+    }
+
+    // Phase 6, by outputs: Adam for the policy, and for alpha.
+    void improve(long k, int worker) {
+        const bool deep = !trunk.layers.empty();
+        const T *h = deep ? trunk_values.back().h : x;
+        const long step = deep ? stride(trunk.layers.back().out) : stride(inputs);
+        for (size_t i = 0; i < heads.size(); i++)
+            heads[i].learn(head_values[i], h, step, scratch[worker], actor_adam,
+                           share(worker, in.workers, heads[i].out, STRIP));
+        trunk.learn(trunk_values, x, stride(inputs), scratch[worker], actor_adam, worker, in.workers);
+        if (worker == 0) learn_alpha(k);
+    }
+
+    // Equation 8.
+    void learn_alpha(long k) {
+        in.alpha[k] = alpha;
+        if (!in.log_alpha.p) return;
+        T mean = 0;
+        for (int m = 0; m < B; m++) mean += in.log_prob[k * B + m] / B;
+        Vector g = {};
+        g[0] = -alpha * (mean + T(in.target_entropy));
+        alpha_adam.step(in.log_alpha, 0, g, 1);
+        set_alpha();
+    }
+};
+
+}  // namespace

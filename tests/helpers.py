@@ -303,7 +303,12 @@ def make_agent(ac: nn.Module, config: SACConfig, action_space: Any) -> tuple[Age
 
 
 def make(
-    ac: nn.Module, engine: str = "eager", act_dim: int = 2, action_space: Any = None, **changes: Any
+    ac: nn.Module,
+    engine: str = "eager",
+    act_dim: int = 2,
+    action_space: Any = None,
+    threads: int = 1,
+    **changes: Any,
 ) -> Any:
     """A Learner over `ac` with that engine; "tf1" keeps `ac` equal to its graph."""
     if engine == "tf1":
@@ -311,4 +316,6 @@ def make(
     config = SACConfig(**{"batch_size": 5, **changes})
     space = Box(-1.0, 1.0, (act_dim,), np.float32) if action_space is None else action_space
     agent, objective, fields = make_agent(ac, config, space)
-    return Learner(agent, choose_engine(engine, agent, objective, fields, config.batch_size)[0])
+    return Learner(
+        agent, choose_engine(engine, agent, objective, fields, config.batch_size, threads=threads)[0]
+    )

@@ -134,7 +134,8 @@ def sac_pytorch(
         env_workers: "sync", all in this process, or "async", a process per environment.
         env_timeout: seconds that an async environment may take for a step or a reset.
         updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
-        threads: torch threads during the run; "auto" is two where this process may use two cores.
+        threads: threads of the run. "auto" is one for torch, and two for the native engine where this
+            process may use two cores; a number holds for both.
         variant: "sac", or "sac_v1", the older one with a value network (Haarnoja et al. 2018a), for which
             an actor-critic has the Module `v` besides: `v(obs)` returns (batch,). See docs/variants.md.
         n_step: longest window of rewards that a target sums before it bootstraps; see docs/variants.md.
@@ -168,6 +169,7 @@ def sac_pytorch(
         "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume
     )
     threads = thread_count(config)
+    torch_threads = config.threads if isinstance(config.threads, int) else 1
 
     def build(collector: EnvCollector) -> Backend:
         spaces = collector.observation_space, collector.actions.space
@@ -194,13 +196,14 @@ def sac_pytorch(
             fields,
             config.batch_size,
             required=config.engine != previous.get("engine"),
+            threads=threads,
         )
         capacity = min(config.replay_size, config.total_steps)
         storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)
-        choices = {"engine": engine.name, "device": str(device), "threads": threads}
-        notes = (note, threads_note(threads), *unloadable_notes(kwargs))
+        choices = {"engine": engine.name, "device": str(device)}
+        notes = (note, threads_note(torch_threads, threads), *unloadable_notes(kwargs))
         return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes)
 
-    with torch_settings(threads, config.seed):
+    with torch_settings(torch_threads, config.seed):
         model: nn.Module = launch(config, request, build, preserved_generators).model
         return model

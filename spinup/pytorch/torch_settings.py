@@ -12,11 +12,16 @@ import torch
 from spinup.errors import ConfigError
 
 
-def threads_note(threads: int) -> str:
-    """The log line about the number of threads."""
-    if threads == 1:
-        return "threads: 1"
-    return f"threads: {threads}; if other programs keep the cores busy, threads=1 is much faster"
+def threads_note(torch_threads: int, engine_threads: int) -> str:
+    """The log line about the number of threads, of torch and of an engine that has its own."""
+    if torch_threads > 1:
+        return (
+            f"threads: {torch_threads}; torch's wait actively, so if other programs keep the cores busy, "
+            "threads=1 is much faster"
+        )
+    if engine_threads > 1:
+        return f"threads: 1 for torch, up to {engine_threads} for the native engine"
+    return "threads: 1"
 
 
 def choose_device(name: str) -> torch.device:

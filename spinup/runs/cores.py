@@ -24,10 +24,11 @@ def usable_cores() -> int:
 
 
 def thread_count(config: SACConfig) -> int:
-    """The number of threads of a run: as asked, else two where this process may use two cores, else one.
+    """Threads of an engine that has its own: as asked, else two where two cores are usable, else one.
 
-    Two threads share an update, a critic each. More gain little at these sizes, and two on one core are
-    slower than one (docs/speed.md).
+    Two threads share an update, a critic each. More gain little at these sizes (docs/speed.md). Torch
+    itself gets one unless more are asked for: its threads wait actively, and those of two runs ruin each
+    other.
     """
     return config.threads if isinstance(config.threads, int) else min(2, usable_cores())
 

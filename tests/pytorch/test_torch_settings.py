@@ -36,6 +36,7 @@ def test_denormals_are_flushed_on_threads_that_torch_started_earlier() -> None:
 
 
 def test_the_log_names_the_number_of_threads() -> None:
-    assert threads_note(1) == "threads: 1"
-    assert threads_note(2).startswith("threads: 2; ")
-    assert "threads=1" in threads_note(2)
+    assert threads_note(1, 1) == "threads: 1"
+    assert threads_note(1, 2) == "threads: 1 for torch, up to 2 for the native engine"
+    assert threads_note(2, 2).startswith("threads: 2; ")
+    assert "threads=1" in threads_note(2, 2)

@@ -55,8 +55,8 @@ class CompileEngine(Engine):
         traces_modules=True,
     )
 
-    def __init__(self, objective: Objective) -> None:
-        super().__init__(objective)
+    def __init__(self, objective: Objective, threads: int = 1) -> None:
+        super().__init__(objective, threads)
         self._agent: Agent | None = None
         self._step: Callable[[Batch], dict[str, Tensor]]
 

@@ -85,8 +85,8 @@ class CudaGraphEngine(Engine):
         TRACED_NETWORKS, TRACED_OBJECTIVES, TRACED_FIELDS, TRACED_OPTIONS, ("cuda",), traces_modules=True
     )
 
-    def __init__(self, objective: Objective, capturer: Capturer | None = None) -> None:
-        super().__init__(objective)
+    def __init__(self, objective: Objective, threads: int = 1, capturer: Capturer | None = None) -> None:
+        super().__init__(objective, threads)
         self._capturer = capturer or CudaCapturer()
         self._agent: Agent | None = None
         self._graphs: dict[torch.Size, Captured] = {}

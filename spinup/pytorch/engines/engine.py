@@ -46,14 +46,15 @@ class Engine(abc.ABC):
 
     Args:
         objective: the losses.
+        threads: how many threads an engine that has its own may use; torch's are set for the process.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     supported: ClassVar[Supported]
 
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
+    def __init__(self, objective: Objective, threads: int = 1) -> None:
+        self.objective, self.threads = objective, threads
 
     def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
         """The random inputs of the losses for these batches, as further fields."""
@@ -70,12 +71,13 @@ class Engine(abc.ABC):
         """
         return unsupported_by(cls.supported, cls.name, agent, objective, fields)
 
-    def prepare(self, agent: Agent, batch_size: int) -> None:
-        """Compile what must be compiled; by default nothing.
+    def prepare(self, agent: Agent, batch_size: int) -> str:
+        """Compile what must be compiled, by default nothing; returns an addition to the log's line.
 
         Raises:
             ConfigError: if that fails.
         """
+        return ""
 
     @abc.abstractmethod
     def update(self, agent: Agent, batches: Batches) -> Metrics:

@@ -7,6 +7,7 @@ storage. A network is described to it as a sequence of layers.
 from __future__ import annotations
 
 import ctypes
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
@@ -16,7 +17,7 @@ from spinup.interfaces import Metrics
 from spinup.pytorch import losses
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.engine import Engine, Supported
-from spinup.pytorch.engines.native_build import build, missing_compiler
+from spinup.pytorch.engines.native_build import Library, build, missing_compiler
 from spinup.pytorch.networks.actor_critic import (
     DiscreteMLPActorCritic,
     MLPActorCritic,
@@ -113,9 +114,9 @@ class NativeEngine(Engine):
         ("cpu",),
     )
 
-    def __init__(self, objective: Objective) -> None:
-        super().__init__(objective)
-        self._libraries: dict[torch.dtype, ctypes.CDLL] = {}
+    def __init__(self, objective: Objective, threads: int = 1) -> None:
+        super().__init__(objective, threads)
+        self._libraries: dict[torch.dtype, Library] = {}
         self._workspaces: dict[tuple[Any, ...], Tensor] = {}
 
     @classmethod
@@ -126,13 +127,14 @@ class NativeEngine(Engine):
             or missing_compiler()
         )
 
-    def prepare(self, agent: Agent, batch_size: int) -> None:
-        self._load(agent.like.dtype)
+    def prepare(self, agent: Agent, batch_size: int) -> str:
+        seconds = self._load(agent.like.dtype).seconds
+        return f", compiled in {seconds:.1f} s, once for this machine" if seconds else ""
 
-    def _load(self, dtype: torch.dtype) -> ctypes.CDLL:
+    def _load(self, dtype: torch.dtype) -> Library:
         if dtype not in self._libraries:
             library = build("update.cpp", {"SCALAR": _SCALARS[dtype]})
-            library.workspace_size.restype, library.update.restype = ctypes.c_long, None
+            library.code.workspace_size.restype, library.code.update.restype = ctypes.c_long, None
             self._libraries[dtype] = library
         return self._libraries[dtype]
 
@@ -144,10 +146,10 @@ class NativeEngine(Engine):
         tensors = {name: torch.as_tensor(values).to(dtype).contiguous() for name, values in batches.items()}
         if "critic_subset" in batches:
             tensors["critic_subset"] = torch.as_tensor(batches["critic_subset"]).long().contiguous()
-        (n, batch), critics = tensors["reward"].shape, len(agent.networks.critics)
+        (n, batch), critics = tensors["reward"].shape, len(list(agent.networks.critics.children()))
         logged = {
-            "log_prob": like.new_empty(n, batch), "q_out": like.new_empty(critics, n, batch),
-            "target_out": like.new_empty(n, batch), "q_pi": like.new_empty(n, batch), "alpha": like.new_empty(n),
+            "q_out": like.new_empty(critics, n, batch), "alpha": like.new_empty(n),
+            **{name: like.new_empty(n, batch) for name in ("log_prob", "target_out", "q_pi")},
         }  # fmt: skip
         temperature, optimizers = agent.temperature, agent.optimizers
         tensors |= logged | {"fixed_alpha": temperature.value()}
@@ -175,13 +177,13 @@ class NativeEngine(Engine):
             critic_layers=len(networks["critic"]) // critics,
             value_layers=len(networks["value"]),
             subset_size=self.objective.target_critics,
-            workers=min(max(2, critics), torch.get_num_threads()),
+            workers=min(max(2, critics), self.threads),
         )
         if temperature.log_alpha is not None:
             arguments.log_alpha = _parameter(temperature.log_alpha, optimizers.alpha)
             arguments.alpha_steps = _steps(optimizers.alpha)
         arguments.workspace = self._workspace(arguments, dtype).data_ptr()
-        self._load(dtype).update(ctypes.byref(arguments))
+        self._load(dtype).code.update(ctypes.byref(arguments))
         for optimizer in filter(None, optimizers):
             for state in optimizer.state.values():
                 state["step"] += n
@@ -192,7 +194,7 @@ class NativeEngine(Engine):
     def _workspace(self, arguments: Arguments, dtype: torch.dtype) -> Tensor:
         key = dtype, *(getattr(arguments, name) for name in _SIZES[1:])
         if key not in self._workspaces:
-            size = self._load(dtype).workspace_size(ctypes.byref(arguments))
+            size = self._load(dtype).code.workspace_size(ctypes.byref(arguments))
             self._workspaces[key] = torch.zeros(size, dtype=dtype)
         return self._workspaces[key]
 
@@ -213,16 +215,14 @@ def _metrics(logged: dict[str, Tensor], target_entropy: Tensor) -> dict[str, Ten
 
 def _sequence(net: nn.Sequential) -> list[Linear]:
     """Its linear layers with the activations that follow them."""
-    modules = [*net, None]
-    following = zip(modules, modules[1:], strict=False)
     return [
         Linear(layer, None if isinstance(after, nn.Linear) else after)
-        for layer, after in following
+        for layer, after in pairwise([*net, None])
         if isinstance(layer, nn.Linear)
     ]
 
 
-def _actor_layers(pi: nn.Module) -> list[Linear]:
+def _actor_layers(pi: Any) -> list[Linear]:
     if isinstance(pi, CategoricalActor):
         return _sequence(pi.logits)
     return [*_sequence(pi.net), Linear(pi.mu_layer, None), Linear(pi.log_std_layer, None)]
@@ -236,7 +236,7 @@ def _networks(agent: Agent) -> dict[str, list[Linear]]:
     value = agent.networks.value
     return {
         "actor": _actor_layers(agent.ac.pi),
-        "critic": [layer for critic in agent.networks.critics for layer in _critic_layers(critic)],
+        "critic": [layer for critic in agent.networks.critics.children() for layer in _critic_layers(critic)],
         "value": [] if value is None else _critic_layers(value),
     }
 
@@ -245,9 +245,8 @@ def _describe_networks(agent: Agent) -> dict[str, Any]:
     """Arrays of `Layer`, by field of `Arguments`."""
     averaged = "critic" if agent.networks.value is None else "value"
     target = agent.networks.target
-    targets = [
-        layer for critic in (target if averaged == "critic" else [target]) for layer in _critic_layers(critic)
-    ]
+    copies_of = target.children() if averaged == "critic" else [target]
+    targets = [layer for critic in copies_of for layer in _critic_layers(critic)]
     found = {}
     for name, layers in _networks(agent).items():
         optimizer = agent.optimizers.actor if name == "actor" else agent.optimizers.critic
@@ -295,7 +294,8 @@ def _steps(optimizer: torch.optim.Adam) -> float:
 
 def _unsupported_layers(agent: Agent) -> str | None:
     """Where the closed-form gradients are not those of the networks, in a few words; None where they are."""
-    ac, critics, value = agent.ac, agent.networks.critics, agent.networks.value
+    ac, value = agent.ac, agent.networks.value
+    critics: list[Any] = list(agent.networks.critics.children())
     parts = [
         (ac.pi, (SquashedGaussianActor, CategoricalActor)),
         *((critic, (MLPQFunction, MLPDiscreteQFunction)) for critic in critics),

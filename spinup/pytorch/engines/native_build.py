@@ -8,31 +8,53 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from spinup.errors import ConfigError
 
 SOURCES = Path(__file__).parent / "csrc"
-FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-pthread", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = ("-O2", "-std=c++17", "-fPIC", "-shared", "-pthread", "-fno-math-errno", "-fno-trapping-math")
+
+
+TIME_LIMIT = 180.0  # seconds for the compiler, which takes some five
+
+
+class Library(NamedTuple):
+    """A loaded library, and the seconds that compiling it took; 0 if it was cached."""
+
+    code: ctypes.CDLL
+    seconds: float
 
 
 def compiler() -> list[str] | None:
     """The command of a C++ compiler that takes GCC's options, or None.
 
-    $CXX if set, else g++ or clang++, else the compiler in the `ziglang` package, if that is installed.
+    $CXX if set, which may have arguments ("ccache g++"), else g++ or clang++, else the compiler in the
+    `ziglang` package, if that is installed.
     """
     if os.name != "posix":
         return None
-    for name in [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]:
-        if path := shutil.which(name):
-            return [path]
+    for command in [_given_command()] if os.environ.get("CXX") else [["g++"], ["clang++"]]:
+        if command and (path := shutil.which(command[0])):
+            return [path, *command[1:]]
     if not os.environ.get("CXX") and importlib.util.find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang", "c++"]
     return None
+
+
+def _given_command() -> list[str]:
+    try:
+        return shlex.split(os.environ["CXX"])
+    except ValueError:  # an open quotation mark
+        return []
 
 
 def missing_compiler() -> str | None:
@@ -45,7 +67,7 @@ def missing_compiler() -> str | None:
     return "no g++ or clang++ is installed (pip install 'spinup[native]' brings a compiler)"
 
 
-def build(source: str, definitions: dict[str, str]) -> ctypes.CDLL:
+def build(source: str, definitions: dict[str, str]) -> Library:
     """The library made from csrc/`source` with these macros, compiled unless it is cached.
 
     Libraries are cached in $XDG_CACHE_HOME/spinup, ~/.cache/spinup by default, under a hash of the sources,
@@ -63,7 +85,7 @@ def build(source: str, definitions: dict[str, str]) -> ctypes.CDLL:
         raise _failure(program, " ".join(str(error).split())) from error
 
 
-def _build(program: list[str], source: str, definitions: dict[str, str]) -> ctypes.CDLL:
+def _build(program: list[str], source: str, definitions: dict[str, str]) -> Library:
     native = "-mcpu=native" if "ziglang" in program else "-march=native"
     command = [*program, *FLAGS, native, *(f"-D{key}={value}" for key, value in definitions.items())]
     texts = [file.read_bytes() for file in sorted(SOURCES.iterdir()) if file.is_file()]
@@ -73,15 +95,16 @@ def _build(program: list[str], source: str, definitions: dict[str, str]) -> ctyp
     library = folder / f"{name}.so"
     if library.exists():
         with contextlib.suppress(OSError):  # damaged: compiled again
-            return ctypes.CDLL(str(library))
+            return Library(ctypes.CDLL(str(library)), 0.0)
+    start = time.monotonic()
     _compile(program, [*command, str(SOURCES / source)], library)
-    return ctypes.CDLL(str(library))
+    return Library(ctypes.CDLL(str(library)), time.monotonic() - start)
 
 
 def _compile(program: list[str], command: list[str], library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         staged = Path(folder) / library.name
-        done = subprocess.run([*command, "-o", str(staged)], capture_output=True, text=True, check=False)
+        done = _run([*command, "-o", str(staged)])
         if done.returncode != 0:
             lines = [line.strip() for line in done.stderr.splitlines() if "error" in line]
             raise _failure(program, lines[0] if lines else "no message")
@@ -123,7 +146,29 @@ def _process_folder() -> Path:
 
 
 def _version(program: list[str]) -> str:
-    return subprocess.run([*program, "--version"], capture_output=True, text=True, check=False).stdout
+    return _run([*program, "--version"]).stdout
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, or kill it and all that it started when its time is over."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=TIME_LIMIT)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise RuntimeError(f"it did not end within {TIME_LIMIT:.0f} s") from None
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def _processor() -> str:

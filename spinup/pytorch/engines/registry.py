@@ -24,6 +24,7 @@ def choose_engine(
     fields: tuple[str, ...],
     batch_size: int,
     required: bool = True,
+    threads: int = 1,
 ) -> tuple[Engine, str]:
     """The engine for an update, ready to run, and one line that says why it was chosen.
 
@@ -34,6 +35,7 @@ def choose_engine(
         agent, objective: what is updated, and the losses.
         fields: the fields of a batch, noise included.
         batch_size: transitions per gradient step.
+        threads: how many an engine that has its own may use.
         required: whether an engine asked for by name is the only choice; otherwise `auto` follows it.
 
     Raises:
@@ -45,9 +47,9 @@ def choose_engine(
     for kind in (ENGINES[candidate] for candidate in candidates):
         reason = kind.unsupported_reason(agent, objective, fields)
         if reason is None:
-            engine = kind(objective)
+            engine = kind(objective, threads)
             try:
-                engine.prepare(agent, batch_size)
+                added = engine.prepare(agent, batch_size)
             except ConfigError as error:
                 if len(candidates) == 1:
                     raise
@@ -55,6 +57,6 @@ def choose_engine(
             else:
                 why = "the fastest that supports this run" if name == "auto" else "as asked for, or as before"
                 why = f"not {'; not '.join(skipped)}" if skipped else why
-                return engine, f"engine: {kind.name}, {kind.description} ({why})"
+                return engine, f"engine: {kind.name}, {kind.description}{added} ({why})"
         skipped.append(f"{kind.name}, as {reason}")
     raise ConfigError(f"engine={name!r} cannot be used here, as {reason}: give engine='auto'")

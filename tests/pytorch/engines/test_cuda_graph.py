@@ -50,7 +50,7 @@ def graph_learner(ac: nn.Module, alpha: Any, act_dim: int = 2) -> tuple[Learner,
     """The engine with a stand-in for its capturer."""
     capturer = Rerun()
     agent, objective, _ = make_agent(ac, SACConfig(alpha=alpha), Box(-1.0, 1.0, (act_dim,), np.float32))
-    return Learner(agent, CudaGraphEngine(objective, capturer)), capturer
+    return Learner(agent, CudaGraphEngine(objective, capturer=capturer)), capturer
 
 
 @pytest.mark.parametrize(("hidden", "alpha", "dtype"), CASES)
@@ -106,7 +106,7 @@ def test_what_cannot_be_captured_is_refused_in_one_line() -> None:
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     agent, objective, _ = make_agent(FourCalls(*SPACES), SACConfig(), SPACES[1])
-    learner = Learner(agent, CudaGraphEngine(objective, Refuse()))
+    learner = Learner(agent, CudaGraphEngine(objective, capturer=Refuse()))
     with pytest.raises(ConfigError, match=r"cannot capture .*operation not permitted.*engine='eager'$"):
         learner.update(random_batches())
 

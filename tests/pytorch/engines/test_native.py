@@ -25,7 +25,7 @@ from spinup.config import SACConfig
 from spinup.errors import ConfigError
 from spinup.pytorch.engines import native, native_build
 from spinup.pytorch.engines.native import ACTIVATIONS, Arguments, NativeEngine
-from spinup.pytorch.engines.native_build import build, compiler
+from spinup.pytorch.engines.native_build import build, compiler, missing_compiler
 from spinup.pytorch.model_file import ACTIVATIONS as ACTIVATION_NAMES
 from spinup.pytorch.variants.registry import choose_variant
 
@@ -59,7 +59,7 @@ def test_the_constant_of_an_activation_counts(activation: Any, constant: float) 
 
 
 def test_elementary_functions_are_exact_to_rounding_in_float() -> None:
-    library = build("update.cpp", FLOAT)
+    library = build("update.cpp", FLOAT).code
     x = torch.cat(
         [torch.linspace(-100, 88, 20_000), torch.logspace(-30, 1, 5_000), -torch.logspace(-30, 1, 5_000)]
     )
@@ -250,7 +250,7 @@ def test_a_state_from_before_the_first_update_resets_adam() -> None:
 
 
 def test_the_argument_struct_is_the_same_in_python_and_in_c() -> None:
-    library = build("update.cpp", FLOAT)
+    library = build("update.cpp", FLOAT).code
     for struct, layout in (
         (Arguments, library.arguments_layout),
         (native.Layer, library.layer_layout),
@@ -277,32 +277,33 @@ def test_sizes_that_fill_no_vector(obs_dim: int, act_dim: int, hidden: Any, batc
     compare(eager.state_dict(), native.state_dict(), 1e-9, "state")
 
 
-TWO_THREADS = """
+SEVERAL_THREADS = """
     import sys
     import numpy as np, torch
     from helpers import make, random_batches, small_ac
     results = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        learner = make(small_ac(hidden_sizes=(24, 40)), "native", alpha="auto", batch_size=20)
+    for threads in (1, 2, 3, 5):
+        ac = small_ac(hidden_sizes=(24, 40), critics=5, activation=torch.nn.PReLU)
+        changes = {"alpha": "auto", "batch_size": 20, "critics": 5, "target_critics": 5}
+        learner = make(ac, "native", threads=threads, **changes)
         metrics = [learner.update(random_batches(count=50, batch=20, seed=k)) for k in range(4)]
-        assert torch.get_num_threads() == threads
         state = learner.state_dict()
         results.append((metrics, state))
     from admission import compare
-    for a, b in zip(*(metrics for metrics, _ in results)):
-        compare(a, b, 0.0, "metrics")
-    compare(results[0][1], results[1][1], 0.0, "state")
+    for metrics, state in results[1:]:
+        for a, b in zip(results[0][0], metrics):
+            compare(a, b, 0.0, "metrics")
+        compare(results[0][1], state, 0.0, "state")
     print("EQUAL")
 """
 
 
-def test_two_threads_change_no_bit() -> None:
+def test_the_number_of_threads_changes_no_bit() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "OMP_THREAD_LIMIT"}
     tests = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join([tests, environment.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_THREADS)],
+        [sys.executable, "-c", textwrap.dedent(SEVERAL_THREADS)],
         capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     assert done.stdout == "EQUAL\n", done.stderr
@@ -412,6 +413,66 @@ def test_auto_goes_on_without_a_compiler_that_works(
     train(tmp_path / "run", epochs=1, logger_kwargs=logger_kwargs)
     line = f"engine: eager, plain autograd (not native, as {broken} could not compile the native engine"
     assert line in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("sh -c", ["/bin/sh", "-c"]), ('sh "a b"', ["/bin/sh", "a b"]), ("'open", None), (" ", None)],
+)
+def test_the_compiler_that_is_named_may_have_arguments(
+    monkeypatch: pytest.MonkeyPatch, given: str, wanted: Any
+) -> None:
+    monkeypatch.setenv("CXX", given)
+    monkeypatch.setenv("PATH", "/bin")
+    assert compiler() == wanted
+    assert (missing_compiler() is None) == (wanted is not None)
+
+
+def test_a_compiler_that_hangs_is_killed_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = tmp_path / "c++"
+    hanging.write_text("#!/bin/sh\nsleep 1000 &\nwait\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("CXX", str(hanging))
+    monkeypatch.setattr(native_build, "TIME_LIMIT", 0.5)
+    with pytest.raises(ConfigError, match=r"c\+\+ could not compile .*it did not end within"):
+        build("update.cpp", FLOAT)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+def test_a_compiler_that_is_no_program_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    (tmp_path / "c++").write_bytes(b"\xff\xfe no program")
+    (tmp_path / "c++").chmod(mode)
+    monkeypatch.setenv("CXX", str(tmp_path / "c++"))
+    reason = missing_compiler()
+    if mode == 0o644:
+        assert reason == f"CXX={tmp_path}/c++ was not found"
+        return
+    with pytest.raises(
+        ConfigError, match=r"could not compile the native engine \([^\n]*\): give engine='auto'$"
+    ):
+        build("update.cpp", FLOAT)
+
+
+def test_messages_that_are_not_text_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "c++"
+    broken.write_bytes(b"#!/bin/sh\nprintf 'error: \\377\\376 bytes\\n' >&2; exit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.raises(ConfigError, match=r"could not compile [^\n]*bytes"):
+        build("update.cpp", FLOAT)
+
+
+def test_the_log_says_that_it_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for run, compiled in (("a", True), ("b", False)):
+        logger_kwargs = {"output_dir": str(tmp_path / run), "tensorboard": False}
+        train(tmp_path / run, epochs=1, logger_kwargs=logger_kwargs)
+        line = next(x for x in capsys.readouterr().out.splitlines() if "engine: native" in x)
+        assert ("machine code for this processor, compiled in" in line) == compiled
 
 
 def test_a_damaged_library_in_the_cache_is_compiled_again(

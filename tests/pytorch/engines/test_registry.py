@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ def changed(change: Any) -> nn.Module:
 
 
 def replace_q2(ac: Any) -> None:
-    """A second critic of other widths."""
-    ac.q2 = MLPQFunction(3, 2, (4, 4), nn.ReLU)
+    """A second critic with one more layer."""
+    ac.q2 = MLPQFunction(3, 2, (4, 4, 4), nn.ReLU)
 
 
 def share_layers(ac: Any) -> None:
@@ -51,10 +52,9 @@ def share_layers(ac: Any) -> None:
 NOT_NATIVE = [
     (lambda: FourCalls(OBS, ACT), "the actor-critic is FourCalls"),
     (lambda: Subclass(OBS, ACT, (8,)), "the actor-critic is Subclass"),
-    (lambda: small_ac(activation=nn.Tanh), "the activation is Tanh"),
-    (lambda: small_ac(hidden_sizes=()), "no hidden layer"),
-    (lambda: small_ac(state_dependent_std=False), "log std does not depend on the state"),
-    (lambda: changed(replace_q2), "differ in shape"),
+    (lambda: small_ac(activation=nn.Hardsigmoid), "the layer Hardsigmoid"),
+    (lambda: small_ac(activation=functools.partial(nn.Softplus, 2.0)), "Softplus with beta=2.0"),
+    (lambda: changed(replace_q2), "differ in depth"),
     (lambda: changed(share_layers), "shared"),
     (lambda: changed(lambda ac: ac.pi.net[0].weight.requires_grad_(False)), "frozen"),
     (lambda: changed(lambda ac: ac.q1.double()), "not all float32"),
@@ -75,9 +75,7 @@ def chosen(ac: nn.Module, space: Any = ACT, **changes: Any) -> tuple[Any, str]:
 def test_auto_is_native_for_the_default_networks_on_the_cpu() -> None:
     engine, note = chosen(small_ac(), batch_size=5)
     assert type(engine) is NativeEngine
-    assert note == (
-        "engine: native, machine code compiled for these sizes (the fastest that supports this run)"
-    )
+    assert note == ("engine: native, machine code for this processor (the fastest that supports this run)")
 
 
 @pytest.mark.parametrize(("build", "reason"), NOT_NATIVE)
@@ -99,10 +97,8 @@ def test_auto_is_eager_elsewhere_and_native_by_name_is_refused(build: Any, reaso
         (MLPValueActorCritic(OBS, ACT, (8,)), ACT, {"variant": "sac_v1"}),
     ],
 )
-def test_variants_run_on_eager(ac: nn.Module, space: Any, changes: Any) -> None:
-    assert type(chosen(ac, space, **changes)[0]) is EagerEngine
-    with pytest.raises(ConfigError, match=r"as the objective is (DiscreteSAC|SACv1)Objective"):
-        chosen(ac, space, engine="native", **changes)
+def test_auto_is_native_for_every_variant(ac: nn.Module, space: Any, changes: Any) -> None:
+    assert type(chosen(ac, space, **changes)[0]) is NativeEngine
 
 
 def test_eager_can_be_asked_for() -> None:

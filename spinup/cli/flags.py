@@ -14,18 +14,22 @@ from spinup.errors import ConfigError
 
 # Parameters without a flag: the command line sets them itself, or their values cannot be written as text.
 _NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback")
-SHORTCUTS = {"hid": "ac_kwargs:hidden_sizes", "act": "ac_kwargs:activation", "dt": "datestamp"}
+SHORTCUTS = {
+    "hid": "ac_kwargs:hidden_sizes", "act": "ac_kwargs:activation", "dt": "datestamp", "env_name": "env",
+}  # fmt: skip
 _OUTPUT_SWITCHES = ("datestamp", "overwrite")
 _OUTPUT_FLAGS = {
     "exp_name": "name of the experiment and of its folder; plots group seeds by it",
     "data_dir": "parent folder of all experiments",
     "datestamp": "add the date and time to the folder's name",
     "overwrite": "replace the run in the folder",
+    "num_cpu": "number of runs at a time (default 1)",
 }
 _PARAMETER_DOCS = {
     "ac_kwargs": "arguments of the networks; --ac_kwargs:<name> sets a single one",
     "resume": "continue the run in the folder, if there is one",
 }
+_ENV_KWARGS = "env_kwargs"
 
 
 @dataclass
@@ -34,9 +38,10 @@ class TrainFlags:
 
     Attributes:
         env: environment ids.
-        params: values by parameter; the key `a:b` is the entry b of the dict parameter a.
+        params: values by parameter; the key `a:b` is the entry b of the dict parameter a. The keyword
+            arguments of the environment are the parameter `env_kwargs`.
         shorthands: names of parameters in folder names, as given by --flag[short].
-        output: exp_name, data_dir, datestamp and overwrite, where given.
+        output: exp_name, data_dir, datestamp, overwrite and num_cpu, where given.
     """
 
     env: list[str] = field(default_factory=list)
@@ -82,6 +87,8 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
         else:
             like = None if ":" in name else default
             parsed.params[name] = [cast_like(read_value(word), like) for word in given]
+            if name == _ENV_KWARGS:
+                _check_env_kwargs(parsed.params[name])
     for name in parsed.params:
         if ":" in name and name.split(":")[0] in parsed.params:
             raise ConfigError(f"--{name} and --{name.split(':')[0]} are both given: give one of them")
@@ -93,7 +100,13 @@ def _read_output(flag: str, name: str, given: list[str]) -> Any:
         raise ConfigError(f"--{flag} takes one value, not {len(given)}: {' '.join(given)}")
     if name in _OUTPUT_SWITCHES:
         return _read_bool(flag, given[0]) if given else True
-    return given[0]
+    return cast_like(read_value(given[0]), 1) if name == "num_cpu" else given[0]
+
+
+def _check_env_kwargs(values: list[Any]) -> None:
+    for value in values:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise ConfigError(f'env_kwargs={value!r}: give a dict, such as "dict(gravity=9.81)"')
 
 
 def _read_bool(flag: str, word: str) -> bool:
@@ -134,7 +147,9 @@ def _parameter_name(flag: str, defaults: dict[str, Any], networks: Mapping[str, 
     """The parameter that a flag sets, shortcuts resolved."""
     name = SHORTCUTS.get(flag, flag)
     outer, _, inner = name.partition(":")
-    if not inner and (name in defaults or name in _OUTPUT_FLAGS or name == "env"):
+    if inner and SHORTCUTS.get(outer, outer) in ("env", _ENV_KWARGS):
+        return f"{_ENV_KWARGS}:{inner}"
+    if not inner and (name in defaults or name in _OUTPUT_FLAGS or name in ("env", _ENV_KWARGS)):
         return name
     entries = _entries(networks)
     if inner and isinstance(defaults.get(outer), dict):
@@ -143,7 +158,8 @@ def _parameter_name(flag: str, defaults: dict[str, Any], networks: Mapping[str, 
             hint = nearest(inner, known).replace("'", f"'--{outer}:", 1)
             raise ConfigError(f"unknown flag --{flag}: {outer} has no {inner!r}{hint}")
         return name
-    flags = [*defaults, *_OUTPUT_FLAGS, *SHORTCUTS, "env", *(f"ac_kwargs:{entry}" for entry in entries)]
+    dicts = [_ENV_KWARGS, *(f"ac_kwargs:{entry}" for entry in entries)]
+    flags = [*defaults, *_OUTPUT_FLAGS, *SHORTCUTS, "env", *dicts]
     hint = nearest(flag, flags).replace("'", "'--", 1)
     raise ConfigError(f"unknown flag --{flag}{hint or '; --help lists them all'}")
 
@@ -170,6 +186,7 @@ def describe_flags(function: Callable[..., Any]) -> str:
     """The flags of a training command, one per line, with their defaults and descriptions."""
     docs = {**config_docs(), **_PARAMETER_DOCS}
     rows = [("--env ID", "environment, such as HalfCheetah-v5, or module:Env-v0; required")]
+    rows.append(("--env_kwargs DICT", "keyword arguments of the environment; --env:<name> sets a single one"))
     rows += [(f"--{name}", text) for name, text in _OUTPUT_FLAGS.items()]
     for name, default in flag_defaults(function).items():
         text = docs.get(name, "")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
+import spinup
 from spinup.cli.plot import main as plot
 from spinup.cli.resume import main as resume
 from spinup.cli.test_policy import main as test_policy
@@ -26,6 +28,7 @@ commands:
   plot         plot learning curves
   resume       continue a run
   help         show this message; `spinup COMMAND --help` shows a command's flags
+  --version    show the version
 
 examples:
   spinup sac --env HalfCheetah-v5 --exp_name hc
@@ -52,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        with _current_folder_importable():
+            return _dispatch(words)
     except SpinupError as error:
         print(f"spinup: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -61,9 +65,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    """Find modules in the current folder as `python -m` does, but after all installed ones."""
+    sys.path.append("")
+    try:
+        yield
+    finally:
+        sys.path.remove("")
+
+
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("help", "-h", "--help"):
         print(OVERVIEW, end="")
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"spinup {spinup.__version__}")
         return 0
     command, *rest = words
     if command not in COMMANDS:

@@ -26,7 +26,7 @@ def main(words: list[str]) -> int:
     add("-l", "--len", type=int, default=0, metavar="LEN", help="longest episode (default: as in training)")
     add("-n", "--episodes", type=int, metavar="EPISODES", help="how many (default 100; 1 with --video)")
     add("-nr", "--norender", action="store_true", help="do not open a window")
-    add("-i", "--itr", default="last", metavar="ITR", help="last (default), best, or the number of a save")
+    add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
     add("-d", "--deterministic", action="store_true", help="the mean action (default)")
     add("--stochastic", action="store_true", help="sample actions instead")
     add("--env", metavar="ID", help="another environment, or module:Env-v0 to import the module")

@@ -22,15 +22,15 @@ class MakeEnv:
         kwargs: keyword arguments of `gymnasium.make`.
 
     Raises:
-        EnvError: when called, if the id is not registered or its module cannot be imported.
+        EnvError: when called, if the id is not registered, its module cannot be imported, or the environment
+            cannot be made with these arguments.
     """
 
     env_id: str
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self) -> gym.Env[Any, Any]:
-        env_function(self.env_id)
-        return gym.make(self.env_id, **self.kwargs)
+        return env_function(self.env_id, self.kwargs)()  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         kwargs = f", {self.kwargs!r}" if self.kwargs else ""

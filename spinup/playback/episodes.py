@@ -18,7 +18,7 @@ from spinup.files import existing_dir, read_json
 from spinup.loggers.display import plain_table
 from spinup.loggers.statistics import RunningStats
 from spinup.playback.policies import Act, has_model, load_policy
-from spinup.playback.viewer import GL_REMEDY, Viewer, open_viewer, short_reason
+from spinup.playback.viewer import GL_REMEDY, Viewer, open_viewer
 
 GetAction = Callable[[Any], Any]
 _OWN_ENV = "call load_policy_and_env(path, env=...) with your environment"
@@ -34,7 +34,7 @@ def load_policy_and_env(
 
     Args:
         fpath: the folder of the run.
-        itr: "last", "best" (by test return), or the number of a numbered save.
+        itr: "last" (also -1), "best" (by test return), or the number of a numbered save.
         deterministic: True for the mean action, as in SAC's test episodes; False to sample.
         env: an environment, a function that makes one, or an id, in place of the saved one; the same id
             with a module ("module:Env-v0") keeps the saved keyword arguments and step limit.
@@ -165,8 +165,6 @@ def _load_env(folder: Path, given: Any) -> Any:
     make = env_of_run(folder, saved, given, _OWN_ENV)
     try:
         return make()
-    except Exception as error:  # constructors may raise anything, and so may MuJoCo when it loads OpenGL
-        remedy = f"; {GL_REMEDY}" if "MUJOCO_GL" in os.environ else ""
-        raise EnvError(
-            f"environment {make.env_id!r} cannot be made ({short_reason(error)}){remedy}"
-        ) from None
+    except EnvError as error:
+        remedy = f"; {GL_REMEDY}" if "MUJOCO_GL" in os.environ else ""  # MuJoCo loads OpenGL at import
+        raise EnvError(f"{error}{remedy}") from None

@@ -28,7 +28,7 @@ def load_policy(folder: Path, itr: int | str, deterministic: bool) -> Act:
 
     Args:
         folder: the folder of the run.
-        itr: "last", "best", or the number of a save; if all saves are numbered, "last" is the highest.
+        itr: "last" or -1, "best", or the number of a save; if all saves are numbered, "last" is the highest.
         deterministic: the mean action instead of a sample.
 
     Raises:
@@ -40,6 +40,7 @@ def load_policy(folder: Path, itr: int | str, deterministic: bool) -> Act:
 
 
 def _find_save(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
+    itr = "last" if str(itr) == "-1" else itr
     word = {"last": "", "best": "_best"}.get(str(itr), str(itr))
     path = folder / f"{stem}{word}{suffix}"
     if path.exists():

@@ -133,7 +133,7 @@ class ExperimentGrid:
         overwrite: bool = False,
         after: Callable[[str], None] | None = None,
     ) -> list[str]:
-        """Call `thunk` with each variant and its `logger_kwargs`; `env_name` becomes the function `env_fn`.
+        """Call `thunk` with each variant (see `call_kwargs`) and its `logger_kwargs`.
 
         Every folder is checked before the first run starts.
 
@@ -164,11 +164,8 @@ class ExperimentGrid:
                     "replace it with --overwrite"
                 )
         for variant, logger_kwargs in runs:
-            kwargs = copy.deepcopy(variant)
-            if "env_name" in kwargs:
-                name = kwargs.pop("env_name")
-                kwargs["env_fn"] = MakeEnv(name) if isinstance(name, str) else name
-            thunk(**kwargs, logger_kwargs=logger_kwargs | ({"overwrite": True} if overwrite else {}))
+            logging = logger_kwargs | ({"overwrite": True} if overwrite else {})
+            thunk(**call_kwargs(variant), logger_kwargs=logging)
             if after is not None:
                 after(logger_kwargs["output_dir"])
         return folders
@@ -186,6 +183,16 @@ class ExperimentGrid:
                     "flags distinct short names with --flag[short]"
                 )
         return found
+
+
+def call_kwargs(variant: Variant) -> dict[str, Any]:
+    """The keyword arguments of a variant's call: `env_name` and `env_kwargs` become the function `env_fn`."""
+    kwargs = copy.deepcopy(variant)
+    env = kwargs.get("env_name", kwargs.get("env_fn"))
+    if isinstance(env, str) and ("env_name" in kwargs or "env_kwargs" in kwargs):
+        env = MakeEnv(env, kwargs.pop("env_kwargs", {}))
+    kwargs.pop("env_name", None)
+    return kwargs if env is None else {**kwargs, "env_fn": env}
 
 
 def default_shorthand(key: str) -> str:

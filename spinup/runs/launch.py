@@ -124,7 +124,7 @@ def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Reque
     """
     logging = {k: v for k, v in request.logger_kwargs.items() if k in KEPT_LOGGING}
     try:
-        logger.save_config({k: v for k, v in settings.items() if k != "env"} | {"logger_kwargs": logging})
+        logger.save_config({**settings, "logger_kwargs": logging})
     except OSError as error:
         raise RunError(
             f"cannot write into {logger.output_dir} ({error.strerror}): make it writable, or free disk space"

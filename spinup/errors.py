@@ -3,6 +3,10 @@
 The command line prints them without a traceback and exits with code 2.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 
 class SpinupError(Exception):
     """Base class of all errors that this package raises on purpose."""
@@ -22,3 +26,21 @@ class RunError(SpinupError, RuntimeError):
 
 class MissingExtraError(SpinupError, ImportError):
     """An optional dependency that is not installed."""
+
+
+_SAYS_FLAGS: ContextVar[bool] = ContextVar("says_flags", default=False)
+
+
+@contextmanager
+def messages_name_flags() -> Iterator[None]:
+    """Inside this context, which the command line sets, messages name flags instead of keyword arguments."""
+    token = _SAYS_FLAGS.set(True)
+    try:
+        yield
+    finally:
+        _SAYS_FLAGS.reset(token)
+
+
+def option(keyword: str, flag: str) -> str:
+    """An option as its caller gives it: the keyword argument, or the flag in `messages_name_flags`."""
+    return flag if _SAYS_FLAGS.get() else keyword

@@ -14,7 +14,7 @@ from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
 from spinup.config import nearest
-from spinup.errors import ConfigError, SpinupError
+from spinup.errors import ConfigError, SpinupError, messages_name_flags
 
 OVERVIEW = """\
 Soft Actor-Critic for environments with the Gymnasium interface.
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _current_folder_importable():
+        with messages_name_flags(), _current_folder_importable():
             return _dispatch(words)
     except SpinupError as error:
         print(f"spinup: {' '.join(str(error).split())}", file=sys.stderr)

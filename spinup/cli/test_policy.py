@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spinup.cli.parser import Parser
 from spinup.files import read_json
-from spinup.playback.episodes import load_policy_and_env, run_policy
+from spinup.playback.episodes import load_env, load_policy_and_env, run_policy
 from spinup.playback.viewer import use_offscreen_gl
 
 
@@ -14,7 +14,7 @@ def main(words: list[str]) -> int:
     """Run `spinup test_policy`.
 
     Raises:
-        SpinupError: see `load_policy_and_env` and `run_policy`.
+        SpinupError: see `load_env`, `load_policy_and_env` and `run_policy`.
     """
     parser = Parser(
         "spinup test_policy",
@@ -39,7 +39,8 @@ def main(words: list[str]) -> int:
         parser.error("-n must be at least 1, and -l at least 0")
     if args.video:
         use_offscreen_gl()
-    env, get_action = load_policy_and_env(args.path, args.itr, not args.stochastic, args.env)
+    env = load_env(args.path, args.env)
+    _, get_action = load_policy_and_env(args.path, args.itr, not args.stochastic, env)
     try:
         episodes = args.episodes or (1 if args.video else 100)
         max_ep_len = args.len or _trained_max_ep_len(Path(args.path))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.config import nearest
-from spinup.errors import ConfigError, RunError
+from spinup.errors import ConfigError, RunError, option
 from spinup.files import existing_dir, read_json
 
 Array = NDArray[np.float64]
@@ -54,7 +54,9 @@ def find_runs(
     """
     roots = [root for logdir in logdirs for root in _expand_prefix(Path(logdir))]
     if legend and len(legend) != len(roots):
-        raise ConfigError(f"-l gives {len(legend)} names for {len(roots)} folders: give one for each")
+        raise ConfigError(
+            f"{option('legend', '-l')} gives {len(legend)} names for {len(roots)} folders: give one for each"
+        )
     runs = []
     for i, root in enumerate(roots):
         for table in sorted(root.rglob("progress.txt")):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from spinup.envs.saved_spec import MakeEnv
-from spinup.errors import ConfigError, RunError
-from spinup.loggers.run_folder import holds_run, refuse_both
+from spinup.errors import ConfigError, option
+from spinup.loggers.run_folder import already_holds_run, holds_run, refuse_both
 
 Variant = dict[str, Any]
 
@@ -159,10 +159,7 @@ class ExperimentGrid:
         for (variant, _), folder in zip(runs, folders, strict=True):
             refuse_both(overwrite, bool(variant.get("resume")))
             if not (overwrite or variant.get("resume")) and holds_run(folder):
-                raise RunError(
-                    f"{folder} already holds a run: continue it with resume, keep both with --datestamp, or "
-                    "replace it with --overwrite"
-                )
+                raise already_holds_run(folder)
         for variant, logger_kwargs in runs:
             logging = logger_kwargs | ({"overwrite": True} if overwrite else {})
             thunk(**call_kwargs(variant), logger_kwargs=logging)
@@ -180,7 +177,7 @@ class ExperimentGrid:
             if folder in folders[:i]:
                 raise ConfigError(
                     f"two variants would share the folder {folder}: remove the repeated value, or give the "
-                    "flags distinct short names with --flag[short]"
+                    + option("parameters distinct shorthands", "flags distinct names with --flag[short]")
                 )
         return found
 

@@ -112,11 +112,11 @@ def test_errors(tmp_path, monkeypatch):
         make_plots([tmp_path / "run"], save=save)
     with pytest.raises(RunError, match=r"did you mean '.*/run'"):
         make_plots([tmp_path / "rvn"], save=save)
-    with pytest.raises(ConfigError, match=r"--save .*gibberish"):
+    with pytest.raises(ConfigError, match=r"save=.*gibberish"):
         make_plots([tmp_path / "run"], values=["LossQ"], save=tmp_path / "x.gibberish")
-    with pytest.raises(ConfigError, match="--est"):
+    with pytest.raises(ConfigError, match="estimator=mode"):
         make_plots([tmp_path / "run"], estimator="mode", save=save)
-    with pytest.raises(ConfigError, match="-s 0"):
+    with pytest.raises(ConfigError, match="smooth=0"):
         make_plots([tmp_path / "run"], smooth=0, save=save)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="no run with a row"):
@@ -124,5 +124,5 @@ def test_errors(tmp_path, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    with pytest.raises(RunError, match="--save"):
+    with pytest.raises(RunError, match=r"save='curve\.png'"):
         make_plots([tmp_path / "run"])

@@ -125,7 +125,7 @@ def test_a_folder_in_use_stops_the_grid_before_its_first_run(tmp_path):
     grid = ExperimentGrid("x")
     grid.add("env_fn", "Pendulum-v1")
     grid.add("seed", [0, 1])
-    with pytest.raises(RunError, match=r"x_s1.*--overwrite"):
+    with pytest.raises(RunError, match=r"x_s1.*overwrite=True"):
         run(grid, tmp_path)
     calls, _ = run(grid, tmp_path, overwrite=True)
     assert [call["logger_kwargs"]["overwrite"] for call in calls] == [True, True]

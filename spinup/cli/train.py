@@ -16,9 +16,10 @@ from spinup.errors import ConfigError
 from spinup.pytorch.sac import check_choices
 from spinup.pytorch.variants.registry import check_networks
 from spinup.runs.grid import ExperimentGrid, call_kwargs
+from spinup.user_config import DEFAULT_BACKEND
 
 # The function of `spinup` that each command calls.
-ALGORITHMS = {"sac": "sac_pytorch", "sac_pytorch": "sac_pytorch", "sac_tf1": "sac_tf1"}
+ALGORITHMS = {"sac": f"sac_{DEFAULT_BACKEND['sac']}", "sac_pytorch": "sac_pytorch", "sac_tf1": "sac_tf1"}
 
 HELP = """\
 usage: spinup {command} --env ID [--flag VALUE ...] ...

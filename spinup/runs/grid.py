@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spinup import user_config
 from spinup.envs.saved_spec import MakeEnv
 from spinup.errors import ConfigError, option
 from spinup.loggers.run_folder import already_holds_run, holds_run, refuse_both
@@ -27,7 +28,7 @@ def setup_logger_kwargs(
     Args:
         exp_name: name of the experiment, without slashes.
         seed: seed of the run.
-        data_dir: parent folder; "data" in the current folder by default.
+        data_dir: parent folder; by default `user_config.DEFAULT_DATA_DIR`, "data" in the current folder.
         datestamp: put date and time into the names, so that runs do not share a folder.
 
     Returns:
@@ -38,9 +39,10 @@ def setup_logger_kwargs(
     """
     if not isinstance(exp_name, str) or not exp_name.strip(". ") or set(exp_name) & set("/\\\0"):
         raise ConfigError(f"exp_name={exp_name!r} is not a valid folder name: use a name without slashes")
+    datestamp = datestamp or user_config.FORCE_DATESTAMP
     date = time.strftime("%Y-%m-%d_") if datestamp else ""
     moment = time.strftime("%Y-%m-%d_%H-%M-%S_") if datestamp else ""
-    folder = Path("data" if data_dir is None else data_dir) / f"{date}{exp_name}"
+    folder = Path(user_config.DEFAULT_DATA_DIR if data_dir is None else data_dir) / f"{date}{exp_name}"
     if seed is not None:
         folder = folder / f"{moment}{exp_name}_s{seed}"
     return {"output_dir": str(folder), "exp_name": exp_name}
@@ -74,7 +76,8 @@ class ExperimentGrid:
         Args:
             key: name of the parameter; `a:b` is the entry b of the dict parameter a.
             vals: a list of values, or one value.
-            shorthand: replaces the key in names; by default the first three letters of each part.
+            shorthand: replaces the key in names, "" leaves it out; by default the first three letters of each
+                part, or the key if `user_config.DEFAULT_SHORTHAND` is false.
             in_name: include the value in names even if it is the only one.
 
         Raises:
@@ -87,7 +90,7 @@ class ExperimentGrid:
             raise ConfigError(f"{key or 'a parameter without a name'} has no value: give at least one")
         self._keys.append(key)
         self._values.append(values)
-        self._shorthands.append(shorthand or default_shorthand(key))
+        self._shorthands.append(default_shorthand(key) if shorthand is None else shorthand)
         self._in_name.append(in_name)
 
     def variants(self) -> list[Variant]:
@@ -105,7 +108,7 @@ class ExperimentGrid:
             if key == "seed" or (len(values) == 1 and not in_name):
                 continue
             value = _get(variant, key)
-            if all(isinstance(v, bool) for v in values):
+            if shorthand and all(isinstance(v, bool) for v in values):
                 name += f"_{shorthand}" if value else ""
             else:
                 name += f"_{shorthand}{value_name(value)}"
@@ -125,7 +128,7 @@ class ExperimentGrid:
 
     def run(
         self,
-        thunk: Callable[..., Any],
+        thunk: Callable[..., Any] | str,
         num_cpu: int = 1,
         data_dir: str | Path | None = None,
         datestamp: bool = False,
@@ -138,7 +141,8 @@ class ExperimentGrid:
         Every folder is checked before the first run starts.
 
         Args:
-            thunk: `sac_pytorch`, or another function with these keyword arguments.
+            thunk: `sac_pytorch`, or another function with these keyword arguments; or the name of a parameter
+                of the grid whose values are such functions.
             num_cpu: for compatibility with Spinning Up; must be 1.
             data_dir: see `setup_logger_kwargs`.
             datestamp: see `setup_logger_kwargs`.
@@ -152,6 +156,8 @@ class ExperimentGrid:
             ConfigError: if two variants would share a folder, or both `overwrite` and `resume` are set.
             RunError: if a folder holds a run already.
         """
+        if isinstance(thunk, str):
+            self._check_functions(thunk)
         if num_cpu != 1:
             raise ConfigError(f"num_cpu={num_cpu!r}: must be 1; use num_envs for environments in parallel")
         runs = list(zip(self.variants(), self._logger_kwargs(data_dir, datestamp), strict=True))
@@ -162,10 +168,19 @@ class ExperimentGrid:
                 raise already_holds_run(folder)
         for variant, logger_kwargs in runs:
             logging = logger_kwargs | ({"overwrite": True} if overwrite else {})
-            thunk(**call_kwargs(variant), logger_kwargs=logging)
+            kwargs = call_kwargs(variant)
+            function = kwargs.pop(thunk) if isinstance(thunk, str) else thunk
+            function(**kwargs, logger_kwargs=logging)
             if after is not None:
                 after(logger_kwargs["output_dir"])
         return folders
+
+    def _check_functions(self, key: str) -> None:
+        if key not in self._keys:
+            raise ConfigError(f"{key!r} is no parameter of the grid: give a function, or the name of one")
+        for value in self._values[self._keys.index(key)]:
+            if not callable(value):
+                raise ConfigError(f"{key}={value!r} is not a function: the grid calls it for each variant")
 
     def _logger_kwargs(self, data_dir: str | Path | None, datestamp: bool) -> list[dict[str, Any]]:
         found = []
@@ -182,6 +197,33 @@ class ExperimentGrid:
         return found
 
 
+def call_experiment(
+    exp_name: str,
+    thunk: Callable[..., Any],
+    seed: int = 0,
+    num_cpu: int = 1,
+    data_dir: str | Path | None = None,
+    datestamp: bool = False,
+    **kwargs: Any,
+) -> None:
+    """Run one experiment: an ExperimentGrid of a single variant.
+
+    Args:
+        exp_name, data_dir, datestamp: see `setup_logger_kwargs`.
+        thunk: `sac_pytorch`, or another function with these keyword arguments.
+        seed: passed on.
+        num_cpu: see `ExperimentGrid.run`.
+        kwargs: the other keyword arguments of `thunk`, also those of `call_kwargs`.
+
+    Raises:
+        ConfigError, RunError: see `ExperimentGrid.run`.
+    """
+    grid = ExperimentGrid(exp_name)
+    for key, value in {**kwargs, "seed": seed}.items():
+        grid.add(key, [value])
+    grid.run(thunk, num_cpu, data_dir, datestamp)
+
+
 def call_kwargs(variant: Variant) -> dict[str, Any]:
     """The keyword arguments of a variant's call: `env_name` and `env_kwargs` become the function `env_fn`."""
     kwargs = copy.deepcopy(variant)
@@ -194,6 +236,8 @@ def call_kwargs(variant: Variant) -> dict[str, Any]:
 
 def default_shorthand(key: str) -> str:
     """The first three characters of each part of a key: `ac_kwargs:hidden_sizes` becomes `ac-hid`."""
+    if not user_config.DEFAULT_SHORTHAND:
+        return key.replace(":", "-")
     return "-".join("".join(c for c in part[:3] if c.isascii() and c.isalnum()) for part in key.split(":"))
 
 

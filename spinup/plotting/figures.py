@@ -34,7 +34,8 @@ def make_plots(
     Args:
         logdirs: folders, searched recursively; a path that is not a folder stands for all folders whose
             paths begin with it.
-        legend: a name for each folder; by default lines are named by exp_name.
+        legend: a name for each of `logdirs`, or for each folder that they stand for, in the same order; by
+            default lines are named by exp_name.
         xaxis: the column on the x axis.
         values: the columns on the y axis; Performance is AverageTestEpRet if there is one, else AverageEpRet.
         count: one line per run, instead of one per experiment.
@@ -56,6 +57,9 @@ def make_plots(
     if smooth < 1:
         raise ConfigError(f"{option('smooth=', '-s ')}{smooth}: give a width of at least 1 row")
     runs = find_runs(logdirs, legend, select, exclude)
+    if legend:
+        for name, root in dict.fromkeys((run.name, run.root) for run in runs):
+            print(f"{name}: {root}")
     if save is None and not _can_show():
         remedy = option("save='curve.png'", "--save curve.png")
         raise RunError(f"there is no display to open a window on: give {remedy}")

@@ -126,3 +126,28 @@ def test_errors(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
     with pytest.raises(RunError, match=r"save='curve\.png'"):
         make_plots([tmp_path / "run"])
+
+
+def test_labels_follow_the_folders_as_given(tmp_path, capsys):
+    for name in ("hc_a", "hc_b", "hop", "ant"):
+        write_run(tmp_path / name / f"{name}_s0", [1, 2], name=name)
+    hop, hc, ant = tmp_path / "hop", tmp_path / "hc", tmp_path / "ant"
+
+    def labels(logdirs, legend):
+        return [(run.name, run.path.parent.name) for run in find_runs(logdirs, legend)]
+
+    assert labels([hop, ant], ["H", "A"]) == [("H", "hop"), ("A", "ant")]
+    # one name per given path, for all folders that a prefix matches
+    assert labels([hop, hc, ant], ["H", "C", "A"]) == [
+        ("H", "hop"), ("C", "hc_a"), ("C", "hc_b"), ("A", "ant"),
+    ]  # fmt: skip
+    # or one name per matching folder
+    assert labels([hop, hc], ["H", "C", "D"]) == [("H", "hop"), ("C", "hc_a"), ("D", "hc_b")]
+    with pytest.raises(ConfigError, match="2 names for 3 folders, given by 1 path"):
+        labels([tmp_path / "h"], ["X", "Y"])
+
+    make_plots([hop, hc, ant], legend=["H", "C", "A"], save=tmp_path / "x.png")
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        f"{label}: {tmp_path / name}"
+        for label, name in (("H", "hop"), ("C", "hc_a"), ("C", "hc_b"), ("A", "ant"))
+    ]

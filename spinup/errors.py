@@ -16,6 +16,10 @@ class ConfigError(SpinupError, ValueError):
     """An invalid value, or an invalid combination of values."""
 
 
+class ArgumentError(ConfigError, TypeError):
+    """A keyword argument that a function does not take."""
+
+
 class EnvError(SpinupError, RuntimeError):
     """An environment that violates its declared spaces, returns NaN, crashes or hangs."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spinup.cli.values import activation, cast_like, read_value
-from spinup.config import SACConfig, nearest
+from spinup.config import SACConfig, nearest, other_name
 from spinup.errors import ConfigError
 
 # Parameters without a flag: the command line sets them itself, or their values cannot be written as text.
@@ -67,7 +67,7 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
     parsed = TrainFlags()
     seen: set[str] = set()
     for flag, shorthand, given in _split(words):
-        name = _parameter_name(flag, defaults, networks)
+        name = _parameter_name(flag, given, defaults, networks)
         if name in seen:
             raise ConfigError(f"--{flag} is given twice: give all its values after one flag")
         seen.add(name)
@@ -143,8 +143,10 @@ def _split(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]:
     return flags
 
 
-def _parameter_name(flag: str, defaults: dict[str, Any], networks: Mapping[str, inspect.Parameter]) -> str:
-    """The parameter that a flag sets, shortcuts resolved."""
+def _parameter_name(
+    flag: str, given: list[str], defaults: dict[str, Any], networks: Mapping[str, inspect.Parameter]
+) -> str:
+    """The parameter that a flag sets, shortcuts resolved; the values given are for the hint of an error."""
     name = SHORTCUTS.get(flag, flag)
     outer, _, inner = name.partition(":")
     if inner and SHORTCUTS.get(outer, outer) in ("env", _ENV_KWARGS):
@@ -160,7 +162,8 @@ def _parameter_name(flag: str, defaults: dict[str, Any], networks: Mapping[str, 
         return name
     dicts = [_ENV_KWARGS, *(f"ac_kwargs:{entry}" for entry in entries)]
     flags = [*defaults, *_OUTPUT_FLAGS, *SHORTCUTS, "env", *dicts]
-    hint = nearest(flag, flags).replace("'", "'--", 1)
+    hint = other_name(flag, *given[:1])
+    hint = hint or nearest(flag, flags).replace("'", "'--", 1)
     raise ConfigError(f"unknown flag --{flag}{hint or '; --help lists them all'}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ def _dispatch(words: list[str]) -> int:
         print(f"spinup {spinup.__version__}")
         return 0
     command, *rest = words
+    if re.fullmatch(r"(vpg|trpo|ppo|ddpg|td3)(_pytorch|_tf1)?", command):
+        raise ConfigError(f"{command!r} is not here: of Spinning Up's algorithms, this package has SAC only")
     if command not in COMMANDS:
         hint = nearest(command, [*COMMANDS, "help"])
         raise ConfigError(f"unknown command {command!r}{hint or '; `spinup help` lists them'}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from spinup.envs.validation import reset_env, step_env
 from spinup.errors import ConfigError, EnvError, MissingExtraError, option
 from spinup.loggers.display import has_display
 
@@ -30,13 +31,13 @@ class Viewer:
 
     def reset(self, seed: int | None) -> Any:
         """Start an episode; returns its first observation."""
-        observation, _ = self._env.reset(seed=seed)
+        observation, _ = reset_env(self._env, seed=seed)
         self._write_frame()
         return observation
 
     def step(self, action: Any) -> tuple[Any, float, bool]:
         """Take one step; returns the observation, the reward, and whether the episode has ended."""
-        observation, reward, terminated, truncated, _ = self._env.step(action)
+        observation, reward, terminated, truncated, _ = step_env(self._env, action)
         self._write_frame()
         return observation, float(reward), bool(terminated or truncated)
 

@@ -33,7 +33,7 @@ from spinup.pytorch.variants.registry import (
 )
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
-from spinup.runs.launch import Backend, Request, launch
+from spinup.runs.launch import Backend, Request, launch, training_function
 from spinup.runs.resuming import keep_choices, previous_choices
 
 
@@ -47,6 +47,7 @@ def check_choices(config: SACConfig) -> None:
     check_choice("variant", config.variant, tuple(dict.fromkeys(v.selected_by for v in VARIANTS)))
 
 
+@training_function
 def sac_pytorch(
     env_fn: EnvFn | str,
     actor_critic: Callable[..., Any] = MLPActorCritic,

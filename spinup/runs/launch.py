@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
 from spinup.collect.make import make_collectors
-from spinup.config import SACConfig, nearest
+from spinup.config import SACConfig, nearest, other_name
 from spinup.envs.make import EnvFn
 from spinup.envs.saved_spec import env_flag
 from spinup.envs.workers import EnvCrash
-from spinup.errors import ConfigError, EnvError, RunError
+from spinup.errors import ArgumentError, ConfigError, EnvError, RunError
 from spinup.files import to_json
 from spinup.interfaces import Agent, Engine
 from spinup.loggers.epoch_logger import EpochLogger
@@ -28,8 +29,29 @@ from spinup.runs.resuming import needs_same_call, restore
 from spinup.runs.signals import Interrupted, SignalHandler
 from spinup.training import Trainer
 
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 # Of `logger_kwargs`: what config.json keeps, so that `spinup resume` logs as the run did.
 KEPT_LOGGING = ("output_fname", "tensorboard", "quiet")
+
+
+def training_function(function: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Decorator of `sac_pytorch` and `sac_tf1`: unknown keyword arguments raise with a hint.
+
+    Raises:
+        ArgumentError: when called, for the first unknown keyword argument.
+    """
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        for name, value in kwargs.items():
+            if name not in known:
+                hint = other_name(name, value) or nearest(name, known)
+                raise ArgumentError(f"{function.__name__}() has no parameter {name!r}{hint}")
+        return function(*args, **kwargs)
+
+    return call
 
 
 @dataclass(frozen=True)

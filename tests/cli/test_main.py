@@ -441,3 +441,26 @@ def test_python_m_spinup_finds_environments_in_the_current_folder(tmp_path):
     for file in ("config.json", "vars.json"):
         saved = json.loads((tmp_path / "data/o/o_s0" / file).read_text())["env"]
         assert (saved["id"], saved["kwargs"]) == ("Local-v0", {"g": 9})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "ppo --env CartPole-v1",
+            "'ppo' is not here: of Spinning Up's algorithms, this package has SAC only",
+        ),
+        ("td3_pytorch", "has SAC only"),
+        ("sac --env Pendulum-v1 --tau 0.005", "--tau: tau is 1 - polyak here, tau=0.005 is polyak=0.995"),
+        ("sac --env Pendulum-v1 --tau x", "--tau: tau is 1 - polyak here\n"),
+        ("sac --env Pendulum-v1 --tau [", "--tau: tau is 1 - polyak here\n"),
+        ("sac --env Pendulum-v1 --learning_rate 3e-4", "--learning_rate: learning_rate is lr here\n"),
+        ("sac --env Pendulum-v1 --buffer_size 9", "buffer_size is replay_size here"),
+        ("sac --env Pendulum-v1 --ent_coef auto", "ent_coef is alpha here"),
+        ("sac --env Pendulum-v1 --total_timesteps 9", "total_timesteps is epochs * steps_per_epoch here"),
+        ("sac --env Pendulum-v1 --l 2", "--l: l is the number of sizes in hidden_sizes here"),
+    ],
+)
+def test_names_of_other_libraries(calls, capsys, words, message):
+    assert message in refused(capsys, *words.split())
+    assert calls == []

@@ -86,6 +86,35 @@ class SACConfig:
         """Env interactions of the whole run."""
         return self.epochs * self.steps_per_epoch
 
+    @property
+    def total_updates(self) -> int:
+        """Gradient steps of the whole run."""
+        before = self._first_block - self.update_every
+        last = max(self.total_steps // self.update_every * self.update_every, before)
+        return math.floor(last * self.updates_per_step) - math.floor(before * self.updates_per_step)
+
+    @property
+    def _first_block(self) -> int:
+        """The env interaction at which the first block of gradient steps is due."""
+        return max(math.ceil(self.update_after / self.update_every), 1) * self.update_every
+
+    def warnings(self) -> list[str]:
+        """A line about each combination of values that is valid but hardly meant."""
+        lines = []
+        if not self.total_updates:
+            remedy = f"raise updates_per_step={self.updates_per_step:g}"
+            if self.total_steps < self._first_block:
+                remedy = f"lower update_after={self.update_after} or update_every={self.update_every}"
+            lines.append(
+                f"this run makes no update in its {self.total_steps} env interactions: {remedy}, or train longer"
+            )
+        if self.replay_size < self.batch_size:
+            lines.append(
+                f"replay_size={self.replay_size} is below batch_size={self.batch_size}: every batch repeats "
+                "transitions; raise replay_size"
+            )
+        return lines
+
     def updates_due(self, n: int) -> int:
         """Gradient steps due at env interaction n, from 1.
 

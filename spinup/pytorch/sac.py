@@ -14,7 +14,7 @@ from spinup.envs.make import EnvFn
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.device_storage import make_storage
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
-from spinup.pytorch.model_file import qualified_name, save_as, unloadable_notes
+from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.torch_settings import (
     choose_device,
@@ -199,8 +199,8 @@ def sac_pytorch(
         capacity = min(config.replay_size, config.total_steps)
         storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)
         choices = {"engine": engine.name, "device": str(device), "threads": threads}
-        notes = (note, threads_note(threads), *unloadable_notes(kwargs))
-        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes)
+        notes, warnings = (note, threads_note(threads)), load_warnings(constructor, kwargs)
+        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes, warnings)
 
     with torch_settings(threads, config.seed):
         model: nn.Module = launch(config, request, build, preserved_generators).model

@@ -106,7 +106,8 @@ class SACConfig:
             if self.total_steps < self._first_block:
                 remedy = f"lower update_after={self.update_after} or update_every={self.update_every}"
             lines.append(
-                f"this run makes no update in its {self.total_steps} env interactions: {remedy}, or train longer"
+                f"this run makes no update in its {self.total_steps} env interactions: {remedy}, or give "
+                "more epochs"
             )
         if self.replay_size < self.batch_size:
             lines.append(

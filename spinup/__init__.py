@@ -11,6 +11,7 @@ from spinup.pytorch.networks.actor_critic import (
     MLPActorCritic,
     MLPValueActorCritic,
 )
+from spinup.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from spinup.loggers.epoch_logger import EpochLogger
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from spinup.tf1.sac import sac_tf1
 
 __all__ = ["EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1"]
-__version__ = "0.2.0.dev0"
 
 _LAZY = {
     "sac_pytorch": "spinup.pytorch.sac",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -85,6 +86,36 @@ class SACConfig:
         """Env interactions of the whole run."""
         return self.epochs * self.steps_per_epoch
 
+    @property
+    def total_updates(self) -> int:
+        """Gradient steps of the whole run."""
+        before = self._first_block - self.update_every
+        last = max(self.total_steps // self.update_every * self.update_every, before)
+        return math.floor(last * self.updates_per_step) - math.floor(before * self.updates_per_step)
+
+    @property
+    def _first_block(self) -> int:
+        """The env interaction at which the first block of gradient steps is due."""
+        return max(math.ceil(self.update_after / self.update_every), 1) * self.update_every
+
+    def warnings(self) -> list[str]:
+        """A line about each combination of values that is valid but hardly meant."""
+        lines = []
+        if not self.total_updates:
+            remedy = f"raise updates_per_step={self.updates_per_step:g}"
+            if self.total_steps < self._first_block:
+                remedy = f"lower update_after={self.update_after} or update_every={self.update_every}"
+            lines.append(
+                f"this run makes no update in its {self.total_steps} env interactions: {remedy}, or give "
+                "more epochs"
+            )
+        if self.replay_size < self.batch_size:
+            lines.append(
+                f"replay_size={self.replay_size} is below batch_size={self.batch_size}: every batch repeats "
+                "transitions; raise replay_size"
+            )
+        return lines
+
     def updates_due(self, n: int) -> int:
         """Gradient steps due at env interaction n, from 1.
 
@@ -159,6 +190,35 @@ def count_or_auto(name: str, value: Any) -> int | str:
         ConfigError: if the value is neither.
     """
     return "auto" if _is_word(value, "auto") else _whole(name, value, 1, words="'auto' or ")
+
+
+# Parameters of Stable-Baselines3 and of Spinning Up's scripts, in terms of ours.
+_OTHER_NAMES = {
+    "learning_rate": "lr", "buffer_size": "replay_size", "learning_starts": "start_steps and update_after",
+    "tau": "1 - polyak", "ent_coef": "alpha", "reward_scale": "1 / alpha", "train_freq": "update_every",
+    "gradient_steps": "updates_per_step * update_every", "total_timesteps": "epochs * steps_per_epoch",
+    "eval_freq": "steps_per_epoch", "n_eval_episodes": "num_test_episodes", "n_envs": "num_envs",
+    "max_episode_steps": "max_ep_len", "policy_kwargs": "ac_kwargs", "net_arch": "hidden_sizes in ac_kwargs",
+    "activation_fn": "activation in ac_kwargs", "n_critics": "critics", "policy": "actor_critic",
+    "env": "env_fn", "env_id": "env_fn", "tensorboard_log": "output_dir in logger_kwargs",
+    "verbose": "quiet in logger_kwargs", "l": "the number of sizes in hidden_sizes",
+}  # fmt: skip
+
+
+def other_name(name: str, value: Any = None) -> str:
+    """The hint ": tau is 1 - polyak here" for a name that other libraries use, or an empty string.
+
+    Args:
+        name: of the parameter.
+        value: a value given for it, also as text, which the hint converts where that takes arithmetic.
+    """
+    if name not in _OTHER_NAMES:
+        return ""
+    hint = f": {name} is {_OTHER_NAMES[name]} here"
+    if name == "tau":
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            hint += f", tau={float(value):g} is polyak={1 - float(value):g}"
+    return hint
 
 
 def field_defaults() -> dict[str, Any]:

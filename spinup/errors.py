@@ -3,6 +3,10 @@
 The command line prints them without a traceback and exits with their `exit_code`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 
 class SpinupError(Exception):
     """Base class of all errors that this package raises on purpose.
@@ -16,6 +20,10 @@ class SpinupError(Exception):
 
 class ConfigError(SpinupError, ValueError):
     """An invalid value, or an invalid combination of values."""
+
+
+class ArgumentError(ConfigError, TypeError):
+    """A keyword argument that a function does not take."""
 
 
 class EnvError(SpinupError, RuntimeError):
@@ -33,3 +41,21 @@ class MissingExtraError(SpinupError, ImportError):
 def one_line(error: BaseException) -> str:
     """The message of an error on one line."""
     return " ".join(str(error).split())
+
+
+_SAYS_FLAGS: ContextVar[bool] = ContextVar("says_flags", default=False)
+
+
+@contextmanager
+def messages_name_flags() -> Iterator[None]:
+    """Inside this context, which the command line sets, messages name flags instead of keyword arguments."""
+    token = _SAYS_FLAGS.set(True)
+    try:
+        yield
+    finally:
+        _SAYS_FLAGS.reset(token)
+
+
+def option(keyword: str, flag: str) -> str:
+    """An option as its caller gives it: the keyword argument, or the flag in `messages_name_flags`."""
+    return flag if _SAYS_FLAGS.get() else keyword

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spinup.cli.values import activation, cast_like, read_value
-from spinup.config import SACConfig, nearest
+from spinup.config import SACConfig, nearest, other_name
 from spinup.errors import ConfigError
 from spinup.runs.cores import run_count
 
 # Parameters without a flag: the command line sets them itself, or their values cannot be written as text.
 _NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback")
-SHORTCUTS = {"hid": "ac_kwargs:hidden_sizes", "act": "ac_kwargs:activation", "dt": "datestamp"}
+SHORTCUTS = {
+    "hid": "ac_kwargs:hidden_sizes", "act": "ac_kwargs:activation", "dt": "datestamp", "env_name": "env",
+    "num_cpu": "jobs",
+}  # fmt: skip
 _OUTPUT_SWITCHES = ("datestamp", "overwrite")
 _OUTPUT_FLAGS = {
     "exp_name": "name of the experiment and of its folder; plots group seeds by it",
@@ -28,6 +31,7 @@ _PARAMETER_DOCS = {
     "ac_kwargs": "arguments of the networks; --ac_kwargs:<name> sets a single one",
     "resume": "continue the run in the folder, if there is one; of a grid, all runs that are not complete",
 }
+_ENV_KWARGS = "env_kwargs"
 
 
 @dataclass
@@ -36,7 +40,8 @@ class TrainFlags:
 
     Attributes:
         env: environment ids.
-        params: values by parameter; the key `a:b` is the entry b of the dict parameter a.
+        params: values by parameter; the key `a:b` is the entry b of the dict parameter a. The keyword
+            arguments of the environment are the parameter `env_kwargs`.
         shorthands: names of parameters in folder names, as given by --flag[short].
         output: exp_name, data_dir, datestamp, overwrite and jobs, where given.
     """
@@ -64,7 +69,7 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
     parsed = TrainFlags()
     seen: set[str] = set()
     for flag, shorthand, given in _split(words):
-        name = _parameter_name(flag, defaults, networks)
+        name = _parameter_name(flag, given, defaults, networks)
         if name in seen:
             raise ConfigError(f"--{flag} is given twice: give all its values after one flag")
         seen.add(name)
@@ -84,6 +89,8 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
         else:
             like = None if ":" in name else default
             parsed.params[name] = [cast_like(read_value(word), like) for word in given]
+            if name == _ENV_KWARGS:
+                _check_env_kwargs(parsed.params[name])
     for name in parsed.params:
         if ":" in name and name.split(":")[0] in parsed.params:
             raise ConfigError(f"--{name} and --{name.split(':')[0]} are both given: give one of them")
@@ -96,6 +103,12 @@ def _read_output(flag: str, name: str, given: list[str]) -> Any:
     if name in _OUTPUT_SWITCHES:
         return _read_bool(flag, given[0]) if given else True
     return run_count("jobs", read_value(given[0])) if name == "jobs" else given[0]
+
+
+def _check_env_kwargs(values: list[Any]) -> None:
+    for value in values:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise ConfigError(f'env_kwargs={value!r}: give a dict, such as "dict(gravity=9.81)"')
 
 
 def _read_bool(flag: str, word: str) -> bool:
@@ -132,11 +145,15 @@ def _split(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]:
     return flags
 
 
-def _parameter_name(flag: str, defaults: dict[str, Any], networks: Mapping[str, inspect.Parameter]) -> str:
-    """The parameter that a flag sets, shortcuts resolved."""
+def _parameter_name(
+    flag: str, given: list[str], defaults: dict[str, Any], networks: Mapping[str, inspect.Parameter]
+) -> str:
+    """The parameter that a flag sets, shortcuts resolved; the values given are for the hint of an error."""
     name = SHORTCUTS.get(flag, flag)
     outer, _, inner = name.partition(":")
-    if not inner and (name in defaults or name in _OUTPUT_FLAGS or name == "env"):
+    if inner and SHORTCUTS.get(outer, outer) in ("env", _ENV_KWARGS):
+        return f"{_ENV_KWARGS}:{inner}"
+    if not inner and (name in defaults or name in _OUTPUT_FLAGS or name in ("env", _ENV_KWARGS)):
         return name
     entries = _entries(networks)
     if inner and isinstance(defaults.get(outer), dict):
@@ -145,8 +162,10 @@ def _parameter_name(flag: str, defaults: dict[str, Any], networks: Mapping[str, 
             hint = nearest(inner, known).replace("'", f"'--{outer}:", 1)
             raise ConfigError(f"unknown flag --{flag}: {outer} has no {inner!r}{hint}")
         return name
-    flags = [*defaults, *_OUTPUT_FLAGS, *SHORTCUTS, "env", *(f"ac_kwargs:{entry}" for entry in entries)]
-    hint = nearest(flag, flags).replace("'", "'--", 1)
+    dicts = [_ENV_KWARGS, *(f"ac_kwargs:{entry}" for entry in entries)]
+    flags = [*defaults, *_OUTPUT_FLAGS, *SHORTCUTS, "env", *dicts]
+    hint = other_name(flag, *given[:1])
+    hint = hint or nearest(flag, flags).replace("'", "'--", 1)
     raise ConfigError(f"unknown flag --{flag}{hint or '; --help lists them all'}")
 
 
@@ -172,6 +191,7 @@ def describe_flags(function: Callable[..., Any]) -> str:
     """The flags of a training command, one per line, with their defaults and descriptions."""
     docs = {**config_docs(), **_PARAMETER_DOCS}
     rows = [("--env ID", "environment, such as HalfCheetah-v5, or module:Env-v0; required")]
+    rows.append(("--env_kwargs DICT", "keyword arguments of the environment; --env:<name> sets a single one"))
     rows += [(f"--{name}", text) for name, text in _OUTPUT_FLAGS.items()]
     for name, default in flag_defaults(function).items():
         text = docs.get(name, "")

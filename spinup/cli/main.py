@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
+import spinup
 from spinup.cli.plot import main as plot
 from spinup.cli.resume import main as resume
 from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
 from spinup.config import nearest
-from spinup.errors import ConfigError, SpinupError, one_line
+from spinup.errors import ConfigError, SpinupError, messages_name_flags, one_line
 
 OVERVIEW = """\
 Soft Actor-Critic for environments with the Gymnasium interface.
@@ -26,6 +29,7 @@ commands:
   plot         plot learning curves
   resume       continue a run, or all unfinished runs in a folder
   help         show this message; `spinup COMMAND --help` shows a command's flags
+  --version    show the version
 
 examples:
   spinup sac --env HalfCheetah-v5 --exp_name hc
@@ -53,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        with messages_name_flags(), _current_folder_importable():
+            return _dispatch(words)
     except SpinupError as error:
         print(f"spinup: {one_line(error)}", file=sys.stderr)
         return error.exit_code
@@ -62,11 +67,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    """Find modules in the current folder as `python -m` does, but after all installed ones."""
+    sys.path.append("")
+    try:
+        yield
+    finally:
+        sys.path.remove("")
+
+
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("help", "-h", "--help"):
         print(OVERVIEW, end="")
         return 0
+    if words[0] in ("-V", "--version"):
+        print(f"spinup {spinup.__version__}")
+        return 0
     command, *rest = words
+    if re.fullmatch(r"(vpg|trpo|ppo|ddpg|td3)(_pytorch|_tf1)?", command):
+        raise ConfigError(f"{command!r} is not here: of Spinning Up's algorithms, this package has SAC only")
     if command not in COMMANDS:
         hint = nearest(command, [*COMMANDS, "help"])
         raise ConfigError(f"unknown command {command!r}{hint or '; `spinup help` lists them'}")

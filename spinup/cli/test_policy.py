@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spinup.cli.parser import Parser
 from spinup.files import read_json
-from spinup.playback.episodes import load_policy_and_env, run_policy
+from spinup.playback.episodes import load_env, load_policy_and_env, run_policy
 from spinup.playback.viewer import use_offscreen_gl
 
 
@@ -14,7 +14,7 @@ def main(words: list[str]) -> int:
     """Run `spinup test_policy`.
 
     Raises:
-        SpinupError: see `load_policy_and_env` and `run_policy`.
+        SpinupError: see `load_env`, `load_policy_and_env` and `run_policy`.
     """
     parser = Parser(
         "spinup test_policy",
@@ -26,7 +26,7 @@ def main(words: list[str]) -> int:
     add("-l", "--len", type=int, default=0, metavar="LEN", help="longest episode (default: as in training)")
     add("-n", "--episodes", type=int, metavar="EPISODES", help="how many (default 100; 1 with --video)")
     add("-nr", "--norender", action="store_true", help="do not open a window")
-    add("-i", "--itr", default="last", metavar="ITR", help="last (default), best, or the number of a save")
+    add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
     add("-d", "--deterministic", action="store_true", help="the mean action (default)")
     add("--stochastic", action="store_true", help="sample actions instead")
     add("--env", metavar="ID", help="another environment, or module:Env-v0 to import the module")
@@ -39,7 +39,8 @@ def main(words: list[str]) -> int:
         parser.error("-n must be at least 1, and -l at least 0")
     if args.video:
         use_offscreen_gl()
-    env, get_action = load_policy_and_env(args.path, args.itr, not args.stochastic, args.env)
+    env = load_env(args.path, args.env)
+    _, get_action = load_policy_and_env(args.path, args.itr, not args.stochastic, env)
     try:
         episodes = args.episodes or (1 if args.video else 100)
         max_ep_len = args.len or _trained_max_ep_len(Path(args.path))

@@ -16,10 +16,11 @@ from spinup.envs.saved_spec import env_flag
 from spinup.errors import ConfigError
 from spinup.pytorch.sac import check_choices
 from spinup.pytorch.variants.registry import check_networks
-from spinup.runs.grid import ExperimentGrid
+from spinup.runs.grid import ExperimentGrid, call_kwargs
+from spinup.user_config import DEFAULT_BACKEND
 
 # The function of `spinup` that each command calls.
-ALGORITHMS = {"sac": "sac_pytorch", "sac_pytorch": "sac_pytorch", "sac_tf1": "sac_tf1"}
+ALGORITHMS = {"sac": f"sac_{DEFAULT_BACKEND['sac']}", "sac_pytorch": "sac_pytorch", "sac_tf1": "sac_tf1"}
 
 HELP = """\
 usage: spinup {command} --env ID [--flag VALUE ...] ...
@@ -30,7 +31,8 @@ combination is run, one after another, or several at a time with --jobs.
 flags:
 {flags}
 
-Values are Python literals, activations such as torch.nn.ELU, or plain strings.
+Values are Python literals, also "[64]*2", "int(1e5)" and "dict(hidden_sizes=[64,64])", activations such as
+torch.nn.ELU, or plain strings.
 
 examples:
   spinup {command} --env HalfCheetah-v5 --exp_name hc
@@ -59,7 +61,7 @@ def main(command: str, words: list[str]) -> int:
         raise ConfigError("no environment given: add --env ID, as in --env HalfCheetah-v5")
     output = {"exp_name": f"cmd_{algorithm}", **flags.output}
     grid = _make_grid(flags, output.pop("exp_name"))
-    _validate(grid, flags.env, algorithm)
+    _validate(grid, algorithm)
     if len(grid.variants()) > 1:
         grid.print()
     jobs = output.pop("jobs", 1)
@@ -80,15 +82,18 @@ def _make_grid(flags: TrainFlags, exp_name: str) -> ExperimentGrid:
     return grid
 
 
-def _validate(grid: ExperimentGrid, envs: list[str], algorithm: str) -> None:
+def _validate(grid: ExperimentGrid, algorithm: str) -> None:
     """Check every variant and environment, so that an error in the last one does not appear after hours."""
     check = check_networks if algorithm == "sac_pytorch" else check_ac_kwargs
+    envs = {}
     for variant in grid.variants():
         config = SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
         if algorithm == "sac_pytorch":
             check_choices(config)
         check(variant.get("ac_kwargs", {}))
-    for env in envs:
+        env = call_kwargs(variant)["env_fn"]
+        envs[repr(env)] = env
+    for env in envs.values():
         EnvFactory(env_function(env))().close()
 
 

@@ -102,6 +102,12 @@ def read_statistics(env: Any) -> Statistics:
     return found
 
 
+def normalizes(statistics: list[Statistics]) -> bool:
+    """Whether there are running means and variances among the results of `read_statistics`."""
+    kept = [value for layers in statistics for values in layers.values() for value in values.values()]
+    return any(isinstance(value, dict) and {"mean", "var", "count"} <= value.keys() for value in kept)
+
+
 def write_statistics(env: Any, values: Statistics) -> None:
     """Restore the result of `read_statistics(env)`; entries of layers that no longer exist are ignored."""
     for name, layer in _layers(env):

@@ -68,8 +68,12 @@ class FreshEnvs:
         return env
 
 
-def env_function(env: EnvFn | str) -> EnvFn:
+def env_function(env: EnvFn | str, kwargs: dict[str, Any] | None = None) -> EnvFn:
     """A function that makes environments, from a user's function or an id ("Hopper-v5", "module:Env-v0").
+
+    Args:
+        env: the function or the id.
+        kwargs: keyword arguments of `gymnasium.make`, for an id.
 
     Raises:
         ConfigError: if `env` is neither a function nor a string.
@@ -89,16 +93,17 @@ def env_function(env: EnvFn | str) -> EnvFn:
         raise EnvError(
             f"environment id {env!r} cannot be found{hint} ({str(error).splitlines()[0]})"
         ) from None
-    return _MakeById(env)
+    return _MakeById(env, kwargs or {})
 
 
 @dataclass(frozen=True)
 class _MakeById:
     env_id: str
+    kwargs: dict[str, Any]
 
     def __call__(self) -> gym.Env[Any, Any]:
         try:
-            return gym.make(self.env_id)
+            return gym.make(self.env_id, **self.kwargs)
         except Exception as error:
             cause = (str(error).strip().splitlines() or ["no message"])[0]
             raise EnvError(

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from spinup.envs.make import env_function
-from spinup.errors import EnvError
+from spinup.errors import EnvError, option
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,15 +22,15 @@ class MakeEnv:
         kwargs: keyword arguments of `gymnasium.make`.
 
     Raises:
-        EnvError: when called, if the id is not registered or its module cannot be imported.
+        EnvError: when called, if the id is not registered, its module cannot be imported, or the environment
+            cannot be made with these arguments.
     """
 
     env_id: str
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self) -> gym.Env[Any, Any]:
-        env_function(self.env_id)
-        return gym.make(self.env_id, **self.kwargs)
+        return env_function(self.env_id, self.kwargs)()  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         kwargs = f", {self.kwargs!r}" if self.kwargs else ""
@@ -61,9 +61,10 @@ def env_of_run(folder: Path, saved: dict[str, Any] | None, given: str | None, ot
     name: str = given or (saved or {})["id"]
     base = name.rpartition(":")[2]
     if given is None and (name != base or name not in gym.registry):
+        with_module = name if name != base else f"module:{name}"
         raise EnvError(
             f"environment id {name!r} of {folder} is not registered here, and modules named in files are not "
-            f"imported: give --env {name if name != base else 'module:' + name}, or {otherwise}"
+            f"imported: give {option(f'env={with_module!r}', f'--env {with_module}')}, or {otherwise}"
         )
     env_function(name)
     if saved is None or base != saved["id"].rpartition(":")[2]:

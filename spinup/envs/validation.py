@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -36,12 +37,11 @@ class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
         self.observation_space = gym.spaces.utils.flatten_space(self._space)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        observation, info = self.env.reset(seed=seed, options=options)
+        observation, info = reset_env(self.env, seed=seed, options=options)
         return self._flatten(observation), info
 
     def step(self, action: Any) -> Any:
-        result: Any = self.env.step(action)
-        observation, reward, terminated, truncated, _ = result
+        observation, reward, terminated, truncated, _ = step_env(self.env, action)
         if np.shape(reward):
             raise EnvError(
                 f"the environment returned a reward of shape {np.shape(reward)}: return a plain number"
@@ -57,6 +57,51 @@ class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
             size = math.prod(self.observation_space.shape or ())
             raise _wrong_size(self._space, "an observation", flat.size, size)
         return flat
+
+
+_OLD_API = "as in Gym before 0.26"
+
+
+def reset_env(env: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """The observation and info that an environment's reset returns.
+
+    Raises:
+        EnvError: if its reset is that of an old Gym, which takes no seed and returns the observation alone.
+    """
+    try:
+        result = env.reset(**kwargs)
+    except TypeError as error:
+        old = re.search(r"reset\(\) got an unexpected keyword argument ('seed'|'options')$", str(error))
+        if old is None:
+            raise
+        raise EnvError(
+            f"the environment's reset takes no {old[1]}, {_OLD_API}: define reset(self, *, seed=None, "
+            "options=None) and return observation, info, or wrap the environment with shimmy"
+        ) from None
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        raise EnvError(
+            f"the environment's reset did not return a pair, {_OLD_API}: return observation, info, or wrap "
+            "the environment with shimmy"
+        )
+    return result[0], result[1]
+
+
+def step_env(env: Any, action: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """The five values that an environment's step returns.
+
+    Raises:
+        EnvError: if they are the four of an old Gym, here or in a wrapper around it.
+    """
+    try:
+        observation, reward, terminated, truncated, info = env.step(action)
+    except ValueError as error:
+        if str(error) != "not enough values to unpack (expected 5, got 4)":
+            raise
+        raise EnvError(
+            f"the environment's step returned 4 values, {_OLD_API}: return observation, reward, terminated, "
+            "truncated, info, or wrap the environment with shimmy"
+        ) from None
+    return observation, reward, terminated, truncated, info
 
 
 def flatten_batch(space: gym.Space[Any], observations: Any, num_envs: int) -> Float:

@@ -7,7 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
-from spinup.errors import ConfigError, RunError
+from spinup.errors import ConfigError, RunError, option
 
 LOG_FILE = "log.txt"  # what a run prints that has its own process
 
@@ -46,16 +46,22 @@ def prepare_folder(output_dir: str | Path | None, output_fname: str, overwrite: 
     if resume or not holds_run(folder, output_fname):
         return folder
     if not overwrite:
-        raise RunError(
-            f"{relative(folder)} already holds a run: continue it with resume, keep both with --datestamp, "
-            "or replace it with --overwrite"
-        )
+        raise already_holds_run(relative(folder))
     for pattern in (*_RUN_FILES, output_fname):
         for path in folder.glob(pattern):
             _remove(path)
     if (folder / LOG_FILE).is_file():  # emptied, since the output of this process may go to it
         os.truncate(folder / LOG_FILE, 0)
     return folder
+
+
+def already_holds_run(folder: str | Path) -> RunError:
+    """The error for a folder that holds a run."""
+    return RunError(
+        f"{folder} already holds a run: continue it with {option('resume=True', '--resume')}, keep both with "
+        f"{option('datestamp=True', '--datestamp')}, or replace it with "
+        f"{option('overwrite=True', '--overwrite')}"
+    )
 
 
 def refuse_both(overwrite: bool, resume: bool) -> None:

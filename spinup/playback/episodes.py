@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 
 from spinup.envs.saved_spec import env_of_run
 from spinup.envs.spaces import action_spec, flat_observation_space
-from spinup.errors import EnvError, RunError
+from spinup.errors import EnvError, RunError, option
 from spinup.files import existing_dir, read_json
 from spinup.loggers.display import plain_table
 from spinup.loggers.statistics import RunningStats
 from spinup.playback.policies import Act, has_model, load_policy
-from spinup.playback.viewer import GL_REMEDY, Viewer, open_viewer, short_reason
+from spinup.playback.viewer import GL_REMEDY, Viewer, open_viewer
 
 GetAction = Callable[[Any], Any]
 _OWN_ENV = "call load_policy_and_env(path, env=...) with your environment"
@@ -34,31 +35,36 @@ def load_policy_and_env(
 
     Args:
         fpath: the folder of the run.
-        itr: "last", "best" (by test return), or the number of a numbered save.
+        itr: "last" (also -1), "best" (by test return), or the number of a numbered save.
         deterministic: True for the mean action, as in SAC's test episodes; False to sample.
         env: an environment, a function that makes one, or an id, in place of the saved one; the same id
             with a module ("module:Env-v0") keeps the saved keyword arguments and step limit.
 
     Returns:
         The environment, and `get_action(observation)`, which maps an observation as the environment returns
-        it to an action as the environment takes it.
+        it to an action as the environment takes it. If no `env` is given and the files are not enough to
+        make the saved one, the environment is None, after a warning with the reason; `get_action` then maps
+        an array to the policy's own action, for discrete actions an index from 0.
 
     Raises:
-        RunError: if the folder, the model or the environment's description is missing or damaged.
-        EnvError: if the environment is not registered, cannot be made from the files alone, or does not fit
-            the policy.
+        RunError: if the folder or the model is missing or damaged.
+        EnvError: if `env` is not registered or cannot be made, or an environment does not fit the policy.
     """
     folder = _folder_with_model(fpath)
-    environment = _load_env(folder, env)
     act = load_policy(folder, itr, deterministic)
+    try:
+        environment = load_env(folder, env)
+    except (EnvError, RunError) as error:
+        if env is not None:
+            raise
+        warnings.warn(f"env is None: {error}", stacklevel=2)
+        return None, lambda observation: act(_flat_row(observation))[0]
     actions = action_spec(environment.action_space)
     _check_fit(act, environment, actions.dim)
 
     def get_action(observation: Any) -> Any:
         flat = gym.spaces.utils.flatten(environment.observation_space, observation)
-        with np.errstate(over="ignore"):
-            row = np.asarray(flat, dtype=np.float32)[None]
-        return actions.to_env(act(row).reshape(1, actions.dim))[0]
+        return actions.to_env(act(_flat_row(flat)).reshape(1, actions.dim))[0]
 
     return environment, get_action
 
@@ -89,9 +95,11 @@ def run_policy(
 
     Raises:
         ConfigError: for a video file of another type, or in a folder that does not exist.
-        EnvError: if the environment cannot be rendered.
+        EnvError: if `env` is None, or cannot be rendered.
         MissingExtraError: if a video is asked for and imageio is not installed.
     """
+    if env is None:
+        raise EnvError(f"there is no environment to run the policy in: {_OWN_ENV}")
     returns, lengths = [], []
     with open_viewer(env, render, video) as viewer:
         for episode in range(num_episodes):
@@ -101,6 +109,41 @@ def run_policy(
             print(f"Episode {episode}  EpRet {ep_ret:.3f}  EpLen {ep_len}", flush=True)
     _print_summary(returns, lengths)
     return np.array(returns, dtype=np.float64), np.array(lengths, dtype=np.int64)
+
+
+def load_env(fpath: str | Path, given: Any = None) -> Any:
+    """The environment of a run, made from its files, or the `given` one: see `load_policy_and_env`.
+
+    Raises:
+        RunError: if the folder holds no model, or the environment's description is damaged.
+        EnvError: if the environment is not registered, or cannot be made from the files alone.
+    """
+    folder = _folder_with_model(fpath)
+    if given is not None and not isinstance(given, str):
+        return given if isinstance(given, gym.Env) else given()
+    path = folder / "vars.json"
+    saved = read_json(path).get("env") if path.exists() else None
+    saved = saved if isinstance(saved, dict) and isinstance(saved.get("id"), str) else None
+    if given is None and saved is None:
+        remedy = option(_OWN_ENV, "give it with --env")
+        raise EnvError(f"{folder} does not name the environment it was trained in: {remedy}")
+    if given is None and saved and saved.get("wrappers"):
+        names = ", ".join(map(str, saved["wrappers"]))
+        raise EnvError(
+            f"this run's environment was wrapped in {names}, which a file cannot rebuild: {_OWN_ENV}, or "
+            f"{option('env=ID', '--env ID')} runs without the wrappers"
+        )
+    make = env_of_run(folder, saved, given, _OWN_ENV)
+    try:
+        return make()
+    except EnvError as error:
+        remedy = f"; {GL_REMEDY}" if "MUJOCO_GL" in os.environ else ""  # MuJoCo loads OpenGL at import
+        raise EnvError(f"{error}{remedy}") from None
+
+
+def _flat_row(observation: Any) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return np.asarray(observation, dtype=np.float32).reshape(1, -1)
 
 
 def _run_episode(
@@ -146,27 +189,3 @@ def _folder_with_model(fpath: str | Path) -> Path:
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and has_model(path)]
     hint = f": did you mean {inside[0]}?" if inside else ": has the run saved one yet?"
     raise RunError(f"{folder} holds no saved model{hint}")
-
-
-def _load_env(folder: Path, given: Any) -> Any:
-    if given is not None and not isinstance(given, str):
-        return given if isinstance(given, gym.Env) else given()
-    path = folder / "vars.json"
-    saved = read_json(path).get("env") if path.exists() else None
-    saved = saved if isinstance(saved, dict) and isinstance(saved.get("id"), str) else None
-    if given is None and saved is None:
-        raise EnvError(f"{folder} does not name the environment it was trained in: give it with --env")
-    if given is None and saved and saved.get("wrappers"):
-        names = ", ".join(map(str, saved["wrappers"]))
-        raise EnvError(
-            f"this run's environment was wrapped in {names}, which a file cannot rebuild: {_OWN_ENV}, "
-            "or give --env to run without the wrappers"
-        )
-    make = env_of_run(folder, saved, given, _OWN_ENV)
-    try:
-        return make()
-    except Exception as error:  # constructors may raise anything, and so may MuJoCo when it loads OpenGL
-        remedy = f"; {GL_REMEDY}" if "MUJOCO_GL" in os.environ else ""
-        raise EnvError(
-            f"environment {make.env_id!r} cannot be made ({short_reason(error)}){remedy}"
-        ) from None

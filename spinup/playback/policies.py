@@ -5,17 +5,18 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spinup.errors import RunError, SpinupError
+from spinup.errors import RunError, SpinupError, option
 from spinup.loggers.tf_restore import restore_tf_graph
 from spinup.loggers.tf_saver import import_tf
 
 Float = NDArray[np.float32]
-Act = Callable[[Float], Float]
+Act = Callable[[Float], NDArray[Any]]
 
 
 def has_model(folder: Path) -> bool:
@@ -28,7 +29,7 @@ def load_policy(folder: Path, itr: int | str, deterministic: bool) -> Act:
 
     Args:
         folder: the folder of the run.
-        itr: "last", "best", or the number of a save; if all saves are numbered, "last" is the highest.
+        itr: "last" or -1, "best", or the number of a save; if all saves are numbered, "last" is the highest.
         deterministic: the mean action instead of a sample.
 
     Raises:
@@ -40,6 +41,7 @@ def load_policy(folder: Path, itr: int | str, deterministic: bool) -> Act:
 
 
 def _find_save(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
+    itr = "last" if str(itr) == "-1" else itr
     word = {"last": "", "best": "_best"}.get(str(itr), str(itr))
     path = folder / f"{stem}{word}{suffix}"
     if path.exists():
@@ -49,7 +51,7 @@ def _find_save(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
     if itr == "last" and numbers:
         return saves[max(numbers, key=int)]
     names = ", ".join(sorted(p.name for p in saves.values())) or "none"
-    raise RunError(f"{path} does not exist: saved models are {names}; select one with -i")
+    raise RunError(f"{path} does not exist: saved models are {names}; select one with {option('itr', '-i')}")
 
 
 def _load_torch(path: Path, deterministic: bool) -> Act:
@@ -67,8 +69,8 @@ def _load_torch(path: Path, deterministic: bool) -> Act:
             f"{path} holds a {type(ac).__name__}, not an actor-critic with act(obs, deterministic)"
         )
 
-    def act(observations: Float) -> Float:
-        return np.asarray(ac.act(torch.as_tensor(observations), deterministic), dtype=np.float32)
+    def act(observations: Float) -> NDArray[Any]:
+        return np.asarray(ac.act(torch.as_tensor(observations), deterministic))
 
     return act
 

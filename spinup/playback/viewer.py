@@ -11,7 +11,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from spinup.errors import ConfigError, EnvError, MissingExtraError
+from spinup.envs.validation import reset_env, step_env
+from spinup.errors import ConfigError, EnvError, MissingExtraError, option
 from spinup.loggers.display import has_display
 
 GL_REMEDY = "install EGL or OSMesa, and set MUJOCO_GL=egl or osmesa"
@@ -30,13 +31,13 @@ class Viewer:
 
     def reset(self, seed: int | None) -> Any:
         """Start an episode; returns its first observation."""
-        observation, _ = self._env.reset(seed=seed)
+        observation, _ = reset_env(self._env, seed=seed)
         self._write_frame()
         return observation
 
     def step(self, action: Any) -> tuple[Any, float, bool]:
         """Take one step; returns the observation, the reward, and whether the episode has ended."""
-        observation, reward, terminated, truncated, _ = self._env.step(action)
+        observation, reward, terminated, truncated, _ = step_env(self._env, action)
         self._write_frame()
         return observation, float(reward), bool(terminated or truncated)
 
@@ -76,24 +77,25 @@ def _make_window(env: Any) -> Any:
     """A copy of the environment that renders to a window; None, after a message, if that is impossible."""
     if env.render_mode == "human":
         return None
+    hide, record = option("render=False", "-nr"), option("video=FILE", "--video FILE")
     if not has_display():
-        print("no display: not rendering (-nr hides this message; --video FILE records a video instead)")
+        print(f"no display: not rendering ({hide} hides this message; {record} records a video instead)")
         return None
     if env.spec is None or "human" not in env.metadata.get("render_modes", ()):
-        print("this environment has no render mode 'human': not rendering (-nr hides this message)")
+        print(f"this environment has no render mode 'human': not rendering ({hide} hides this message)")
         return None
     try:
         return gym.make(env.spec, render_mode="human")
     except Exception as error:  # graphics libraries raise exceptions of any type
-        raise EnvError(f"cannot open a window ({short_reason(error)}): give -nr, or --video FILE") from None
+        raise EnvError(f"cannot open a window ({short_reason(error)}): give {hide}, or {record}") from None
 
 
 @contextlib.contextmanager
 def _recording(env: Any, video: Path) -> Iterator[Viewer]:
     if video.suffix not in (".mp4", ".gif"):
-        raise ConfigError(f"--video {video}: give a file that ends in .mp4 or .gif")
+        raise ConfigError(f"{_video()} {video}: give a file that ends in .mp4 or .gif")
     if not video.parent.is_dir():
-        raise ConfigError(f"--video {video}: the folder {video.parent} does not exist")
+        raise ConfigError(f"{_video()} {video}: the folder {video.parent} does not exist")
     copy = _make_rgb_array(env)
     try:
         with _open_writer(video, float(env.metadata.get("render_fps") or 30)) as writer:
@@ -105,7 +107,7 @@ def _recording(env: Any, video: Path) -> Iterator[Viewer]:
 def _make_rgb_array(env: Any) -> Any:
     """A copy of the environment that renders to arrays, after a test frame."""
     if env.spec is None or "rgb_array" not in env.metadata.get("render_modes", ()):
-        raise EnvError("--video: this environment cannot render frames (render_mode='rgb_array')")
+        raise EnvError(f"{_video()}: this environment cannot render frames (render_mode='rgb_array')")
     copy = None
     try:
         copy = gym.make(env.spec, render_mode="rgb_array")
@@ -115,8 +117,8 @@ def _make_rgb_array(env: Any) -> Any:
         if copy is not None:
             copy.close()
         if isinstance(error, gym.error.DependencyNotInstalled):  # its message names the remedy
-            raise EnvError(f"--video: {short_reason(error)}") from None
-        raise EnvError(f"--video: rendering fails here ({short_reason(error)}): {GL_REMEDY}") from None
+            raise EnvError(f"{_video()}: {short_reason(error)}") from None
+        raise EnvError(f"{_video()}: rendering fails here ({short_reason(error)}): {GL_REMEDY}") from None
     return copy
 
 
@@ -128,7 +130,11 @@ def _open_writer(video: Path, fps: float) -> Any:
             return imageio.get_writer(video, duration=1000 / fps, loop=0)
         return imageio.get_writer(video, fps=fps, macro_block_size=2)
     except ImportError:
-        raise MissingExtraError("--video needs imageio: pip install 'spinup[video]'") from None
+        raise MissingExtraError(f"{_video()} needs imageio: pip install 'spinup[video]'") from None
+
+
+def _video() -> str:
+    return option("video", "--video")
 
 
 def short_reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.config import nearest
-from spinup.errors import ConfigError, RunError
+from spinup.errors import ConfigError, RunError, option
 from spinup.files import existing_dir, read_json
 
 Array = NDArray[np.float64]
@@ -23,8 +23,12 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """The table of one run: `columns[name]` is float64 (rows,), nan where a cell is not a number."""
+    """The table of one run: `columns[name]` is float64 (rows,), nan where a cell is not a number.
 
+    `root` is the folder under which it was found.
+    """
+
+    root: Path
     path: Path
     name: str
     columns: dict[str, Array]
@@ -50,19 +54,16 @@ def find_runs(
 
     Raises:
         RunError: if a folder does not exist, or there is no such run.
-        ConfigError: if there is not one legend per folder.
+        ConfigError: if there is neither one legend per path nor one per folder.
     """
-    roots = [root for logdir in logdirs for root in _expand_prefix(Path(logdir))]
-    if legend and len(legend) != len(roots):
-        raise ConfigError(f"-l gives {len(legend)} names for {len(roots)} folders: give one for each")
     runs = []
-    for i, root in enumerate(roots):
+    for root, label in _labeled_roots(logdirs, legend):
         for table in sorted(root.rglob("progress.txt")):
             path = str(table.parent)
             if all(s in path for s in select) and not any(s in path for s in exclude):
                 columns = read_table(table)
-                name = legend[i] if legend else _exp_name(table.parent)
-                runs += [Run(table.parent, name, columns)] if columns else []
+                name = label or _exp_name(table.parent)
+                runs += [Run(root, table.parent, name, columns)] if columns else []
     if not runs:
         raise RunError(
             f"no run with a row under {', '.join(map(str, logdirs))}: give a folder with runs that have one"
@@ -120,6 +121,24 @@ def aggregate(name: str, series: list[tuple[Array, Array]], estimator: str) -> C
     y = np.array([ESTIMATORS[estimator](values) for values in samples])
     spread = np.array([values.std() for values in samples]) if len(series) > 1 else None
     return Curve(name, grid[kept], y, spread)
+
+
+def _labeled_roots(
+    logdirs: Sequence[str | Path], legend: Sequence[str] | None
+) -> list[tuple[Path, str | None]]:
+    """The folders that each path stands for, in order, each with its legend; None without one."""
+    matches = [_expand_prefix(Path(logdir)) for logdir in logdirs]
+    roots = [root for found in matches for root in found]
+    if not legend:
+        return [(root, None) for root in roots]
+    if len(legend) == len(matches):
+        return [(root, label) for found, label in zip(matches, legend, strict=True) for root in found]
+    if len(legend) != len(roots):
+        raise ConfigError(
+            f"{option('legend', '-l')} gives {len(legend)} names for {len(roots)} folders, given by "
+            f"{len(matches)} path{'s' * (len(matches) != 1)}: give one name for each folder or path"
+        )
+    return list(zip(roots, legend, strict=True))
 
 
 def _expand_prefix(path: Path) -> list[Path]:

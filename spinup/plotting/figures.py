@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.errors import ConfigError, RunError
+from spinup.errors import ConfigError, RunError, option
 from spinup.loggers.display import has_display
 from spinup.plotting.curves import ESTIMATORS, Curve, Run, aggregate, column, find_runs, moving_average
 
@@ -34,7 +34,8 @@ def make_plots(
     Args:
         logdirs: folders, searched recursively; a path that is not a folder stands for all folders whose
             paths begin with it.
-        legend: a name for each folder; by default lines are named by exp_name.
+        legend: a name for each of `logdirs`, or for each folder that they stand for, in the same order; by
+            default lines are named by exp_name.
         xaxis: the column on the x axis.
         values: the columns on the y axis; Performance is AverageTestEpRet if there is one, else AverageEpRet.
         count: one line per run, instead of one per experiment.
@@ -52,12 +53,16 @@ def make_plots(
         ConfigError: for a column that a run does not have, or an invalid value.
     """
     if estimator not in ESTIMATORS:
-        raise ConfigError(f"--est {estimator}: give one of {', '.join(ESTIMATORS)}")
+        raise ConfigError(f"{option('estimator=', '--est ')}{estimator}: give one of {', '.join(ESTIMATORS)}")
     if smooth < 1:
-        raise ConfigError(f"-s {smooth}: give a width of at least 1 row")
+        raise ConfigError(f"{option('smooth=', '-s ')}{smooth}: give a width of at least 1 row")
     runs = find_runs(logdirs, legend, select, exclude)
+    if legend:
+        for name, root in dict.fromkeys((run.name, run.root) for run in runs):
+            print(f"{name}: {root}")
     if save is None and not _can_show():
-        raise RunError("there is no display to open a window on: give --save FILE, as in --save curve.png")
+        remedy = option("save='curve.png'", "--save curve.png")
+        raise RunError(f"there is no display to open a window on: give {remedy}")
     curves = {value: _curves(runs, xaxis, value, count, smooth, estimator) for value in values}
     if save is None:
         _show(curves, xaxis)
@@ -111,7 +116,7 @@ def _save(curves: list[Curve], xaxis: str, value: str, path: Path) -> Path:
     try:
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--save {path}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{option('save=', '--save ')}{path}: {str(error).splitlines()[0]}") from None
     print(f"saved {path}")
     return path
 

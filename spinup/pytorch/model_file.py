@@ -124,26 +124,33 @@ def _look_up(name: str) -> Any:
     return _REGISTRY[name]
 
 
-def unloadable_notes(ac_kwargs: dict[str, Any]) -> tuple[str, ...]:
-    """A log line about each argument that makes model.pt impossible to load."""
+def load_warnings(constructor: Callable[..., Any], ac_kwargs: dict[str, Any]) -> tuple[str, ...]:
+    """Log lines about what makes model.pt impossible to load, or possible only where it is registered."""
     lines = []
+    names = [qualified_name(constructor)]
     for key, value in ac_kwargs.items():
-        if objects := sorted(set(_objects(_encode(value)))):
+        found = sorted(set(_names(_encode(value))))
+        names += [name for name in found if not name.endswith(_INSTANCE)]
+        if objects := [name.removesuffix(_INSTANCE) for name in found if name.endswith(_INSTANCE)]:
             lines.append(
-                f"warning: model.pt of this run will not load, since ac_kwargs[{key!r}] holds a "
+                f"model.pt of this run will not load, since ac_kwargs[{key!r}] holds a "
                 f"{', a '.join(objects)}: give numbers, text, arrays or tensors, or a function or class"
             )
+    if unknown := [name for name in dict.fromkeys(names) if name not in _REGISTRY]:
+        lines.append(
+            "torch.load of this run's model.pt needs spinup.register_actor_critic(...) first, for "
+            f"{', '.join(unknown)}"
+        )
     return tuple(lines)
 
 
-def _objects(data: Any) -> list[str]:
-    """The types of objects in encoded arguments that cannot be looked up by name."""
+def _names(data: Any) -> list[str]:
+    """The names in encoded arguments, of classes, functions and objects of classes."""
     if isinstance(data, list):
-        return [name for item in data for name in _objects(item)]
+        return [name for item in data for name in _names(item)]
     if isinstance(data, dict) and "dict" in data:
-        return _objects(list(data["dict"].values()))
-    name: str = data.get("name", "") if isinstance(data, dict) else ""
-    return [name.removesuffix(_INSTANCE)] if name.endswith(_INSTANCE) else []
+        return _names(list(data["dict"].values()))
+    return [data["name"]] if isinstance(data, dict) and "name" in data else []
 
 
 def _encode(value: Any) -> Any:

@@ -14,7 +14,7 @@ from spinup.envs.make import EnvFn
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.device_storage import make_storage
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
-from spinup.pytorch.model_file import qualified_name, save_as, unloadable_notes
+from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.torch_settings import (
     choose_device,
@@ -33,7 +33,7 @@ from spinup.pytorch.variants.registry import (
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
 from spinup.runs.cores import thread_count
-from spinup.runs.launch import Backend, Request, launch
+from spinup.runs.launch import Backend, Request, launch, training_function
 from spinup.runs.resuming import keep_choices, previous_choices
 
 
@@ -47,6 +47,7 @@ def check_choices(config: SACConfig) -> None:
     check_choice("variant", config.variant, tuple(dict.fromkeys(v.selected_by for v in VARIANTS)))
 
 
+@training_function
 def sac_pytorch(
     env_fn: EnvFn | str,
     actor_critic: Callable[..., Any] = MLPActorCritic,
@@ -201,8 +202,8 @@ def sac_pytorch(
         capacity = min(config.replay_size, config.total_steps)
         storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)
         choices = {"engine": engine.name, "device": str(device)}
-        notes = (note, threads_note(torch_threads, threads), *unloadable_notes(kwargs))
-        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes)
+        notes, warnings = (note, threads_note(torch_threads, threads)), load_warnings(constructor, kwargs)
+        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes, warnings)
 
     with torch_settings(torch_threads, config.seed):
         model: nn.Module = launch(config, request, build, preserved_generators).model

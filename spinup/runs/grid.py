@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spinup import user_config
 from spinup.config import SACConfig, field_defaults
 from spinup.envs.saved_spec import MakeEnv
-from spinup.errors import ConfigError, RunError
-from spinup.loggers.run_folder import holds_run, refuse_both
+from spinup.errors import ConfigError, option
+from spinup.loggers.run_folder import already_holds_run, holds_run, refuse_both
 from spinup.runs.cores import run_count
 from spinup.runs.jobs import run_jobs
 from spinup.runs.resuming import check_settings, is_complete
@@ -41,7 +42,7 @@ def setup_logger_kwargs(
     Args:
         exp_name: name of the experiment, without slashes.
         seed: seed of the run.
-        data_dir: parent folder; "data" in the current folder by default.
+        data_dir: parent folder; by default `user_config.DEFAULT_DATA_DIR`, "data" in the current folder.
         datestamp: put date and time into the names, so that runs do not share a folder.
 
     Returns:
@@ -52,9 +53,10 @@ def setup_logger_kwargs(
     """
     if not isinstance(exp_name, str) or not exp_name.strip(". ") or set(exp_name) & set("/\\\0"):
         raise ConfigError(f"exp_name={exp_name!r} is not a valid folder name: use a name without slashes")
+    datestamp = datestamp or user_config.FORCE_DATESTAMP
     date = time.strftime("%Y-%m-%d_") if datestamp else ""
     moment = time.strftime("%Y-%m-%d_%H-%M-%S_") if datestamp else ""
-    folder = Path("data" if data_dir is None else data_dir) / f"{date}{exp_name}"
+    folder = Path(user_config.DEFAULT_DATA_DIR if data_dir is None else data_dir) / f"{date}{exp_name}"
     if seed is not None:
         folder = folder / f"{moment}{exp_name}_s{seed}"
     return {"output_dir": str(folder), "exp_name": exp_name}
@@ -88,7 +90,8 @@ class ExperimentGrid:
         Args:
             key: name of the parameter; `a:b` is the entry b of the dict parameter a.
             vals: a list of values, or one value.
-            shorthand: replaces the key in names; by default the first three letters of each part.
+            shorthand: replaces the key in names, "" leaves it out; by default the first three letters of each
+                part, or the key if `user_config.DEFAULT_SHORTHAND` is false.
             in_name: include the value in names even if it is the only one.
 
         Raises:
@@ -101,7 +104,7 @@ class ExperimentGrid:
             raise ConfigError(f"{key or 'a parameter without a name'} has no value: give at least one")
         self._keys.append(key)
         self._values.append(values)
-        self._shorthands.append(shorthand or default_shorthand(key))
+        self._shorthands.append(default_shorthand(key) if shorthand is None else shorthand)
         self._in_name.append(in_name)
 
     def variants(self) -> list[Variant]:
@@ -119,7 +122,7 @@ class ExperimentGrid:
             if key == "seed" or (len(values) == 1 and not in_name):
                 continue
             value = _get(variant, key)
-            if all(isinstance(v, bool) for v in values):
+            if shorthand and all(isinstance(v, bool) for v in values):
                 name += f"_{shorthand}" if value else ""
             else:
                 name += f"_{shorthand}{value_name(value)}"
@@ -139,7 +142,7 @@ class ExperimentGrid:
 
     def run(
         self,
-        thunk: Callable[..., Any],
+        thunk: Callable[..., Any] | str,
         num_cpu: int | str = 1,
         data_dir: str | Path | None = None,
         datestamp: bool = False,
@@ -148,13 +151,14 @@ class ExperimentGrid:
         after: Callable[[str], None] | None = None,
         how_to_continue: str = "run the grid again with the parameter resume=True",
     ) -> list[str]:
-        """Call `thunk` with each variant and its `logger_kwargs`; `env_name` becomes the function `env_fn`.
+        """Call `thunk` with each variant (see `call_kwargs`) and its `logger_kwargs`.
 
         Every folder is checked before the first run starts. Of several runs with `resume`, those that are
         complete are skipped.
 
         Args:
-            thunk: `sac_pytorch`, or another function with these keyword arguments.
+            thunk: `sac_pytorch`, or another function with these keyword arguments; or the name of a parameter
+                of the grid whose values are such functions.
             num_cpu: runs at a time. With 1 they are executed one after another in this process, and the first
                 that fails ends the grid. With more, or "auto", which is one per usable core, each has its own
                 process, with one thread if `thunk` has a parameter `threads` and the grid does not set it;
@@ -176,29 +180,33 @@ class ExperimentGrid:
             KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with checkpoints.
         """
         count = run_count("num_cpu", num_cpu)
+        if isinstance(thunk, str):
+            self._check_functions(thunk)
         runs = list(zip(self.variants(), self._logger_kwargs(data_dir, datestamp), strict=True))
         folders: list[str] = [logger_kwargs["output_dir"] for _, logger_kwargs in runs]
         for (variant, _), folder in zip(runs, folders, strict=True):
             refuse_both(overwrite, bool(variant.get("resume")))
             if not (overwrite or variant.get("resume")) and holds_run(folder):
-                raise RunError(
-                    f"{folder} already holds a run: continue it with resume, keep both with --datestamp, or "
-                    "replace it with --overwrite"
-                )
+                raise already_holds_run(folder)
         calls: list[Call] = []
         for variant, logger_kwargs in runs:
             folder = logger_kwargs["output_dir"]
-            if len(runs) > 1 and variant.get("resume") and _has_completed(variant, folder):
+            kwargs = call_kwargs(variant)
+            function = kwargs.pop(thunk) if isinstance(thunk, str) else thunk
+            if len(runs) > 1 and variant.get("resume") and _has_completed(kwargs, folder):
                 print(f"{folder} is complete: skipped")
                 continue
-            kwargs = copy.deepcopy(variant)
-            if "env_name" in kwargs:
-                name = kwargs.pop("env_name")
-                kwargs["env_fn"] = MakeEnv(name) if isinstance(name, str) else name
             kwargs["logger_kwargs"] = logger_kwargs | ({"overwrite": True} if overwrite else {})
-            calls.append(Call(folder, thunk, kwargs))
+            calls.append(Call(folder, function, kwargs))
         run_calls(calls, count, how_to_continue, after)
         return folders
+
+    def _check_functions(self, key: str) -> None:
+        if key not in self._keys:
+            raise ConfigError(f"{key!r} is no parameter of the grid: give a function, or the name of one")
+        for value in self._values[self._keys.index(key)]:
+            if not callable(value):
+                raise ConfigError(f"{key}={value!r} is not a function: the grid calls it for each variant")
 
     def _logger_kwargs(self, data_dir: str | Path | None, datestamp: bool) -> list[dict[str, Any]]:
         found = []
@@ -210,7 +218,7 @@ class ExperimentGrid:
             if folder in folders[:i]:
                 raise ConfigError(
                     f"two variants would share the folder {folder}: remove the repeated value, or give the "
-                    "flags distinct short names with --flag[short]"
+                    + option("parameters distinct shorthands", "flags distinct names with --flag[short]")
                 )
         return found
 
@@ -244,22 +252,60 @@ def _one_thread(function: Callable[..., Any]) -> dict[str, int]:
     return {"threads": 1} if "threads" in inspect.signature(function).parameters else {}
 
 
-def _has_completed(variant: Variant, folder: str) -> bool:
-    """Whether the folder holds this variant's run, complete.
+def _has_completed(kwargs: dict[str, Any], folder: str) -> bool:
+    """Whether the folder holds the run of these arguments, complete.
 
     Raises:
         ConfigError: if it holds a run with other settings.
     """
     if not holds_run(folder):
         return False
-    config = SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
-    env_fn = variant.get("env_fn", variant.get("env_name"))
-    check_settings(Path(folder), config, variant.get("ac_kwargs", {}), env_fn)
+    config = SACConfig(**{name: kwargs[name] for name in field_defaults() if name in kwargs})
+    check_settings(Path(folder), config, kwargs.get("ac_kwargs", {}), kwargs.get("env_fn"))
     return is_complete(Path(folder), config.epochs)
+
+
+def call_experiment(
+    exp_name: str,
+    thunk: Callable[..., Any],
+    seed: int = 0,
+    num_cpu: int = 1,
+    data_dir: str | Path | None = None,
+    datestamp: bool = False,
+    **kwargs: Any,
+) -> None:
+    """Run one experiment: an ExperimentGrid of a single variant.
+
+    Args:
+        exp_name, data_dir, datestamp: see `setup_logger_kwargs`.
+        thunk: `sac_pytorch`, or another function with these keyword arguments.
+        seed: passed on.
+        num_cpu: see `ExperimentGrid.run`.
+        kwargs: the other keyword arguments of `thunk`, also those of `call_kwargs`.
+
+    Raises:
+        ConfigError, RunError: see `ExperimentGrid.run`.
+    """
+    grid = ExperimentGrid(exp_name)
+    for key, value in {**kwargs, "seed": seed}.items():
+        grid.add(key, [value])
+    grid.run(thunk, num_cpu, data_dir, datestamp)
+
+
+def call_kwargs(variant: Variant) -> dict[str, Any]:
+    """The keyword arguments of a variant's call: `env_name` and `env_kwargs` become the function `env_fn`."""
+    kwargs = copy.deepcopy(variant)
+    env = kwargs.get("env_name", kwargs.get("env_fn"))
+    if isinstance(env, str) and ("env_name" in kwargs or "env_kwargs" in kwargs):
+        env = MakeEnv(env, kwargs.pop("env_kwargs", {}))
+    kwargs.pop("env_name", None)
+    return kwargs if env is None else {**kwargs, "env_fn": env}
 
 
 def default_shorthand(key: str) -> str:
     """The first three characters of each part of a key: `ac_kwargs:hidden_sizes` becomes `ac-hid`."""
+    if not user_config.DEFAULT_SHORTHAND:
+        return key.replace(":", "-")
     return "-".join("".join(c for c in part[:3] if c.isascii() and c.isalnum()) for part in key.split(":"))
 
 

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
 from spinup.collect.make import make_collectors
-from spinup.config import SACConfig, nearest
+from spinup.config import SACConfig, nearest, other_name
+from spinup.envs.episode_replay import normalizes
 from spinup.envs.make import EnvFn
 from spinup.envs.saved_spec import env_flag
 from spinup.envs.workers import EnvCrash
-from spinup.errors import ConfigError, EnvError, RunError
+from spinup.errors import ArgumentError, ConfigError, EnvError, RunError
 from spinup.files import to_json
 from spinup.interfaces import Agent, Engine
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.replay.buffer import ReplayBuffer
 from spinup.runs.checkpointing import Checkpointer
-from spinup.runs.locks import folder_lock
+from spinup.runs.locks import folder_lock, process_lock
 from spinup.runs.resuming import needs_same_call, restore
 from spinup.runs.signals import Interrupted, SignalHandler
 from spinup.training import Trainer
 
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 # Of `logger_kwargs`: what config.json keeps, so that `spinup resume` logs as the run did.
 KEPT_LOGGING = ("output_fname", "tensorboard", "quiet")
+
+
+def training_function(function: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Decorator of `sac_pytorch` and `sac_tf1`: hints at unknown arguments, one run per process.
+
+    Raises:
+        ArgumentError: when called, for the first unknown keyword argument.
+        RunError: when called while another thread of this process runs a training.
+    """
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        for name, value in kwargs.items():
+            if name not in known:
+                hint = other_name(name, value) or nearest(name, known)
+                raise ArgumentError(f"{function.__name__}() has no parameter {name!r}{hint}")
+        with process_lock():
+            return function(*args, **kwargs)
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -37,7 +62,8 @@ class Backend:
     """What a framework brings to a run.
 
     agent, engine, replay: for the loop; model: what the caller gets back and callbacks see;
-    choices: what "auto" became (engine, device, threads), for config.json; notes: lines for the log.
+    choices: what "auto" became (engine, device, threads), for config.json; notes, warnings: lines for the
+    log.
     """
 
     agent: Agent
@@ -46,6 +72,7 @@ class Backend:
     model: Any
     choices: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,8 +139,21 @@ def launch(
         write_settings(logger, settings, request)
         for note in backend.notes:
             logger.log(note)
+        for line in (*config.warnings(), *backend.warnings, *statistics_warnings(config, test_collector)):
+            logger.log(f"warning: {line}", color="yellow")
         train(trainer, checkpointer, request)
         return backend
+
+
+def statistics_warnings(config: SACConfig, test_collector: EnvCollector) -> list[str]:
+    """A line about test environments that normalize, if there are any."""
+    if not config.num_test_episodes or not normalizes(test_collector.vector.statistics()):
+        return []
+    return [
+        "the environment normalizes by running statistics, and the test environments keep their own, of test "
+        "episodes alone: test returns may be those of another task; normalize by fixed statistics, or share "
+        "them between the environments that env_fn returns"
+    ]
 
 
 def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Request) -> None:
@@ -124,7 +164,7 @@ def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Reque
     """
     logging = {k: v for k, v in request.logger_kwargs.items() if k in KEPT_LOGGING}
     try:
-        logger.save_config({k: v for k, v in settings.items() if k != "env"} | {"logger_kwargs": logging})
+        logger.save_config({**settings, "logger_kwargs": logging})
     except OSError as error:
         raise RunError(
             f"cannot write into {logger.output_dir} ({error.strerror}): make it writable, or free disk space"

@@ -1,16 +1,18 @@
-"""A lock that admits one run per folder; the operating system releases it when the process ends."""
+"""Locks that admit one run per folder, and one per process; they end with the process."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from spinup.errors import RunError
 
 LOCK_FILE = ".lock"
+_process = threading.RLock()
 _held: set[Path] = set()  # by this process, against which the system's lock does not protect
 
 
@@ -40,6 +42,34 @@ def folder_lock(folder: Path) -> Iterator[None]:
     finally:
         os.close(handle)
 
+
+@contextlib.contextmanager
+def process_lock() -> Iterator[None]:
+    """Context manager that holds the lock of this process; the thread that holds it may enter it again.
+
+    Signal handlers, torch's threads, its flush mode and its generators are the process's own.
+
+    Raises:
+        RunError: another thread holds it.
+    """
+    if not _process.acquire(blocking=False):
+        raise RunError(
+            "another thread of this process is running a training: wait for it, or start this one in a "
+            "process of its own"
+        )
+    try:
+        yield
+    finally:
+        _process.release()
+
+
+def _new_process_lock() -> None:
+    global _process
+    _process = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of the threads of its parent
+    os.register_at_fork(after_in_child=_new_process_lock)
 
 if sys.platform == "win32":
     import msvcrt

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spinup.config import SACConfig, field_defaults
-from spinup.errors import ConfigError, RunError
+from spinup.errors import ConfigError, RunError, option
 from spinup.files import to_json
 from spinup.runs.checkpointing import FOLDER, Checkpointer
 from spinup.runs.manifest import CheckpointError, newest_manifest, newest_settings
@@ -100,7 +100,7 @@ def restore(trainer: Trainer, checkpointer: Checkpointer) -> None:
             reason = f" ({lines[0]})" if lines else ""
             raise RunError(
                 f"{folder} has no intact checkpoint to continue from{reason}: give another folder "
-                "(or start over with --overwrite)"
+                f"(or start over with {option('overwrite=True in logger_kwargs', '--overwrite')})"
             )
         log("no checkpoint to continue from: the run starts at the beginning", color="yellow")
         return

@@ -19,11 +19,12 @@ from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
 from spinup.replay.storage import HostStorage
 from spinup.runs.cores import thread_count
-from spinup.runs.launch import Backend, Request, launch
+from spinup.runs.launch import Backend, Request, launch, training_function
 from spinup.runs.resuming import keep_choices, previous_choices
 from spinup.tf1.networks import mlp_actor_critic
 
 
+@training_function
 def sac_tf1(
     env_fn: EnvFn | str,
     actor_critic: Callable[..., Any] = mlp_actor_critic,

@@ -1,6 +1,25 @@
 """EpochLogger and restore_tf_graph, under the import path that Spinning Up documents."""
 
+from spinup.config import check_choice
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.loggers.tf_restore import restore_tf_graph
 
-__all__ = ["EpochLogger", "restore_tf_graph"]
+__all__ = ["EpochLogger", "Logger", "colorize", "restore_tf_graph"]
+
+Logger = EpochLogger  # which also has what Spinning Up's Logger, its base class, has
+
+_ANSI_COLORS = {
+    "gray": 30, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "white": 37,
+    "crimson": 38,
+}  # fmt: skip
+
+
+def colorize(string: str, color: str, bold: bool = False, highlight: bool = False) -> str:
+    """The text between the control sequences that color it on a terminal.
+
+    Raises:
+        ConfigError: for an unknown color, naming the closest.
+    """
+    check_choice("color", color, tuple(_ANSI_COLORS))
+    code = _ANSI_COLORS[color] + 10 * highlight
+    return f"\x1b[{code}{';1' * bold}m{string}\x1b[0m"

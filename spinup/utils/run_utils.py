@@ -1,5 +1,5 @@
-"""setup_logger_kwargs and ExperimentGrid, under the import path that Spinning Up documents."""
+"""setup_logger_kwargs, call_experiment and ExperimentGrid, under the import path of Spinning Up."""
 
-from spinup.runs.grid import ExperimentGrid, setup_logger_kwargs
+from spinup.runs.grid import ExperimentGrid, call_experiment, setup_logger_kwargs
 
-__all__ = ["ExperimentGrid", "setup_logger_kwargs"]
+__all__ = ["ExperimentGrid", "call_experiment", "setup_logger_kwargs"]

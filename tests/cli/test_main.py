@@ -1,6 +1,7 @@
 """The command line: parsed values, calls of the training functions, and one-line errors."""
 
 import inspect
+import json
 import string
 import subprocess
 import sys
@@ -272,7 +273,7 @@ def test_interrupt_ends_without_traceback(monkeypatch, capsys, tmp_path):
         ("json", "json"), ("0.99", 0.99), ("1e-3", 1e-3), ("(32,)", (32,)), ("[32, 64]", [32, 64]),
         ("None", None),
         ("True", True), ("'a b'", "a b"), ("-6", -6), ("auto", "auto"), ("2024-01-01", "2024-01-01"),
-        ("os.system", "os.system"), ("__import__('os')", "__import__('os')"), ("1+1", "1+1"), ("", ""),
+        ("os.system", "os.system"), ("__import__('os')", "__import__('os')"), ("", ""),
         ("nn.Tanh", nn.Tanh), ("torch.nn.GELU", nn.GELU), ("tf.nn.relu", "tf.nn.relu"),
         ("{'hidden_sizes': [1]}", {"hidden_sizes": [1]}),
     ],
@@ -399,3 +400,81 @@ def test_train_then_test_policy_then_plot(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "p.png").stat().st_size > 1000
     out = capsys.readouterr().out
     assert "EpLen 5" in out
+
+
+@pytest.mark.parametrize("flags", ["--env_kwargs dict(g=9.0)", "--env:g 9.0", "--env_name:g 9.0"])
+def test_environment_keyword_arguments(calls, flags):
+    assert main(["sac", "--env_name", "Pendulum-v1", *flags.split(), "--num_cpu", "1"]) == 0
+    (call,) = calls
+    assert call["env_fn"]().unwrapped.g == 9.0
+    assert "env_kwargs" not in call
+
+
+def test_environment_keyword_arguments_form_a_grid(calls):
+    words = "sac --env Pendulum-v1 --env:g[g] 8.0 9.0 --exp_name x"
+    assert main(words.split()) == 0
+    assert [call["env_fn"]().unwrapped.g for call in calls] == [8.0, 9.0]
+    assert [call["logger_kwargs"]["exp_name"] for call in calls] == ["x_g8.0", "x_g9.0"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--env_kwargs 3", "give a dict"), ("--env_kwargs {1:2}", "give a dict"),
+        ("--env:gravity 3", "unexpected keyword argument 'gravity'"),
+        ("--env:g 3 --env_kwargs {}", "give one of them"),
+        ("--env_kwarg {}", "did you mean '--env_kwargs'"),
+        ("--num_cpu many", "jobs='many'"), ("--num_cpu 0", "jobs=0"),
+        ("--env_name Pendulum-v1", "--env_name is given twice"),
+    ],
+)  # fmt: skip
+def test_invalid_environment_flags(calls, capsys, flags, message):
+    assert message in refused(capsys, "sac", "--env", "Pendulum-v1", *flags.split())
+    assert calls == []
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"spinup {spinup.__version__}\n"
+
+
+def test_python_m_spinup_finds_environments_in_the_current_folder(tmp_path):
+    """Also where Python itself does not add the folder, as for the installed command."""
+    (tmp_path / "local_envs.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Local-v0', 'gymnasium.envs.classic_control:PendulumEnv', max_episode_steps=5)\n"
+    )
+    words = "sac --env local_envs:Local-v0 --env:g 9 --exp_name o --epochs 1 --steps_per_epoch 20 --hid [8]"
+    words += " --num_test_episodes 1 --engine eager --threads 1"
+    for command in (words, "test_policy data/o/o_s0 --env local_envs:Local-v0 -n 1 -nr --itr -1"):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "spinup", *command.split()],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    for file in ("config.json", "vars.json"):
+        saved = json.loads((tmp_path / "data/o/o_s0" / file).read_text())["env"]
+        assert (saved["id"], saved["kwargs"]) == ("Local-v0", {"g": 9})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "ppo --env CartPole-v1",
+            "'ppo' is not here: of Spinning Up's algorithms, this package has SAC only",
+        ),
+        ("td3_pytorch", "has SAC only"),
+        ("sac --env Pendulum-v1 --tau 0.005", "--tau: tau is 1 - polyak here, tau=0.005 is polyak=0.995"),
+        ("sac --env Pendulum-v1 --tau x", "--tau: tau is 1 - polyak here\n"),
+        ("sac --env Pendulum-v1 --tau [", "--tau: tau is 1 - polyak here\n"),
+        ("sac --env Pendulum-v1 --learning_rate 3e-4", "--learning_rate: learning_rate is lr here\n"),
+        ("sac --env Pendulum-v1 --buffer_size 9", "buffer_size is replay_size here"),
+        ("sac --env Pendulum-v1 --ent_coef auto", "ent_coef is alpha here"),
+        ("sac --env Pendulum-v1 --total_timesteps 9", "total_timesteps is epochs * steps_per_epoch here"),
+        ("sac --env Pendulum-v1 --l 2", "--l: l is the number of sizes in hidden_sizes here"),
+    ],
+)
+def test_names_of_other_libraries(calls, capsys, words, message):
+    assert message in refused(capsys, *words.split())
+    assert calls == []

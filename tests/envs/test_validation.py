@@ -20,6 +20,7 @@ from spinup.envs.make import make_vector
 from spinup.envs.validation import FlatEnv, flatten_batch
 from spinup.envs.vector import EnvVector
 from spinup.errors import EnvError
+from spinup.playback.episodes import run_policy
 
 
 def collect(vector: EnvVector, steps: int) -> None:
@@ -102,3 +103,61 @@ def test_a_flattened_batch_equals_flattened_observations(space: Any, num_envs: i
     batch = gym.vector.utils.concatenate(space, rows, create_empty_array(space, num_envs))
     assert np.array_equal(flatten_batch(space, batch, num_envs), wanted)
     assert np.array_equal(flatten_batch(space, rows, num_envs), wanted)
+
+
+class OldStep(Diary):
+    """Its step returns `done`, as in Gym before 0.26."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = super().step(action)
+        return obs, reward, terminated or truncated, info
+
+
+class OldReset(Diary):
+    """Its reset returns the observation alone."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return super().reset(seed=seed)[0]
+
+
+class UnseededReset(Diary):
+    """Its reset takes no seed."""
+
+    def reset(self) -> Any:  # type: ignore[override]
+        return super().reset()[0]
+
+
+@pytest.mark.filterwarnings("ignore")  # Gymnasium's own
+@pytest.mark.parametrize("registered", [False, True])
+@pytest.mark.parametrize("workers", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("kind", "fault", "remedy"),
+    [
+        (OldStep, "step returned 4 values", "return observation, reward, terminated, truncated, info"),
+        (OldReset, "reset did not return a pair", "return observation, info"),
+        (UnseededReset, "reset takes no 'seed'", "define reset"),
+    ],
+)
+def test_environments_of_the_old_gym_are_named_as_such(
+    kind: Any, fault: str, remedy: str, workers: str, registered: bool
+) -> None:
+    gym.register("Old-v0", kind, max_episode_steps=5)
+    make = (lambda: gym.make("Old-v0")) if registered else kind
+    try:
+        with pytest.raises(EnvError, match=rf"^the environment's {fault}, as in Gym before 0\.26: {remedy}"):
+            collect(make_vector(make, 1, workers, 10.0), 2)
+        with pytest.raises(EnvError, match=r"Gym before 0\.26"):
+            run_policy(make(), lambda obs: np.zeros(1), num_episodes=1, render=False)
+    finally:
+        del gym.registry["Old-v0"]
+
+
+def test_an_error_of_the_environments_own_is_not_taken_for_the_old_gym() -> None:
+    class Faulty(Diary):
+        def step(self, action: Any) -> Any:
+            raise ValueError("not enough values to unpack (expected 3, got 2)")
+
+    with pytest.raises(
+        EnvError, match=r"raised ValueError: not enough values to unpack \(expected 3, got 2\)"
+    ):
+        collect(make_vector(Faulty, 1, "sync", 10.0), 1)

@@ -92,7 +92,7 @@ def test_columns_are_those_of_the_first_row(tmp_path):
 @pytest.mark.parametrize("name", ["progress.txt", "config.json"])
 def test_folder_with_a_run_is_refused(tmp_path, name):
     (tmp_path / name).write_text("content")
-    with pytest.raises(RunError, match=r"--datestamp.*--overwrite") as caught:
+    with pytest.raises(RunError, match=r"resume=True.*datestamp=True.*overwrite=True") as caught:
         make(tmp_path)
     assert "resume" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
 import spinup
+from spinup.cli.main import main as spinup_main
 from spinup.cli.test_policy import main
 from spinup.errors import ConfigError, EnvError, RunError
 from spinup.loggers.epoch_logger import EpochLogger
@@ -101,12 +102,45 @@ def test_run_policy_returns_returns_and_lengths(run_dir, capsys):
     assert "AverageEpRet" in capsys.readouterr().out
 
 
+def unavailable(run_dir, message):
+    """The environment is None after a warning, and the command line ends with the same reason."""
+    with pytest.warns(UserWarning, match=message):
+        env, get_action = load_policy_and_env(run_dir)
+    assert env is None
+    assert get_action(np.zeros(7)).shape == (2,)
+    with pytest.raises(EnvError, match=message):
+        main([str(run_dir), "-nr"])
+    with pytest.raises(EnvError, match=r"load_policy_and_env\(path, env=\.\.\.\)"):
+        run_policy(env, get_action)
+
+
+def test_damaged_description_of_the_environment(run_dir):
+    (run_dir / "vars.json").write_text("{")
+    with pytest.warns(UserWarning, match="cannot be read as JSON"):
+        assert load_policy_and_env(run_dir)[0] is None
+
+
+def test_discrete_actions_without_an_environment_are_integers(tmp_path, run):
+    run("CartPole-v1", epochs=1)
+    (tmp_path / "run0" / "vars.json").unlink()
+    with pytest.warns(UserWarning, match="does not name the environment"):
+        _, get_action = load_policy_and_env(tmp_path / "run0")
+    assert Discrete(2).contains(get_action(np.zeros(4)))
+
+
+def test_messages_name_flags_on_the_command_line(run_dir, capsys):
+    (run_dir / "vars.json").write_text(json.dumps({"env": {"id": "Gone-v0", "kwargs": {}}}))
+    assert spinup_main(["test_policy", str(run_dir)]) == 2
+    assert "--env module:Gone-v0" in capsys.readouterr().err
+    assert spinup_main(["test_policy", str(run_dir), "--env", "Room-v0", "-i", "7"]) == 2
+    assert "with -i\n" in capsys.readouterr().err
+
+
 def test_module_named_in_a_file_is_not_imported(run_dir, tmp_path, monkeypatch):
     (tmp_path / "trap_module.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     (run_dir / "vars.json").write_text(json.dumps({"env": {"id": "trap_module:Room-v0", "kwargs": {}}}))
-    with pytest.raises(EnvError, match="--env trap_module:Room-v0"):
-        load_policy_and_env(run_dir)
+    unavailable(run_dir, r"env='trap_module:Room-v0'")
     assert "trap_module" not in sys.modules
 
 
@@ -127,17 +161,13 @@ def test_saved_kwargs_and_step_limit_are_kept(run_dir, tmp_path, monkeypatch, na
 
 def test_unregistered_id_names_the_remedy(run_dir):
     (run_dir / "vars.json").write_text(json.dumps({"env": {"id": "Gone-v0", "kwargs": {}}}))
-    with pytest.raises(
-        EnvError, match=r"^[^\n]*'Gone-v0' of .* is not registered here.*--env module:Gone-v0"
-    ):
-        load_policy_and_env(run_dir)
+    unavailable(run_dir, r"^[^\n]*'Gone-v0' of .* is not registered here.*env='module:Gone-v0'")
 
 
 @pytest.mark.parametrize("content", ["{}", '{"env": null}', '{"env": {"id": 3}}', '{"env": "Room-v0"}'])
 def test_run_without_a_saved_environment(run_dir, content):
     (run_dir / "vars.json").write_text(content)
-    with pytest.raises(EnvError, match="--env"):
-        load_policy_and_env(run_dir)
+    unavailable(run_dir, r"load_policy_and_env\(path, env=\.\.\.\)")
     for given in ("Room-v0", Room, Room()):
         env, get_action = load_policy_and_env(run_dir, env=given)
         assert env.action_space.contains(get_action(env.reset(seed=0)[0]))
@@ -146,8 +176,7 @@ def test_run_without_a_saved_environment(run_dir, content):
 def test_wrapped_environment_is_refused(run_dir):
     saved = {"id": "Room-v0", "kwargs": {"size": 2.0}, "wrappers": ["RescaleAction"]}
     (run_dir / "vars.json").write_text(json.dumps({"env": saved}))
-    with pytest.raises(EnvError, match="wrapped in RescaleAction"):
-        load_policy_and_env(run_dir)
+    unavailable(run_dir, "wrapped in RescaleAction")
     env, _ = load_policy_and_env(run_dir, env="Room-v0")
     assert env.unwrapped.size == 2.0
 

@@ -112,11 +112,11 @@ def test_errors(tmp_path, monkeypatch):
         make_plots([tmp_path / "run"], save=save)
     with pytest.raises(RunError, match=r"did you mean '.*/run'"):
         make_plots([tmp_path / "rvn"], save=save)
-    with pytest.raises(ConfigError, match=r"--save .*gibberish"):
+    with pytest.raises(ConfigError, match=r"save=.*gibberish"):
         make_plots([tmp_path / "run"], values=["LossQ"], save=tmp_path / "x.gibberish")
-    with pytest.raises(ConfigError, match="--est"):
+    with pytest.raises(ConfigError, match="estimator=mode"):
         make_plots([tmp_path / "run"], estimator="mode", save=save)
-    with pytest.raises(ConfigError, match="-s 0"):
+    with pytest.raises(ConfigError, match="smooth=0"):
         make_plots([tmp_path / "run"], smooth=0, save=save)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="no run with a row"):
@@ -124,5 +124,30 @@ def test_errors(tmp_path, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    with pytest.raises(RunError, match="--save"):
+    with pytest.raises(RunError, match=r"save='curve\.png'"):
         make_plots([tmp_path / "run"])
+
+
+def test_labels_follow_the_folders_as_given(tmp_path, capsys):
+    for name in ("hc_a", "hc_b", "hop", "ant"):
+        write_run(tmp_path / name / f"{name}_s0", [1, 2], name=name)
+    hop, hc, ant = tmp_path / "hop", tmp_path / "hc", tmp_path / "ant"
+
+    def labels(logdirs, legend):
+        return [(run.name, run.path.parent.name) for run in find_runs(logdirs, legend)]
+
+    assert labels([hop, ant], ["H", "A"]) == [("H", "hop"), ("A", "ant")]
+    # one name per given path, for all folders that a prefix matches
+    assert labels([hop, hc, ant], ["H", "C", "A"]) == [
+        ("H", "hop"), ("C", "hc_a"), ("C", "hc_b"), ("A", "ant"),
+    ]  # fmt: skip
+    # or one name per matching folder
+    assert labels([hop, hc], ["H", "C", "D"]) == [("H", "hop"), ("C", "hc_a"), ("D", "hc_b")]
+    with pytest.raises(ConfigError, match="2 names for 3 folders, given by 1 path"):
+        labels([tmp_path / "h"], ["X", "Y"])
+
+    make_plots([hop, hc, ant], legend=["H", "C", "A"], save=tmp_path / "x.png")
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        f"{label}: {tmp_path / name}"
+        for label, name in (("H", "hop"), ("C", "hc_a"), ("C", "hc_b"), ("A", "ant"))
+    ]

@@ -141,7 +141,7 @@ ARRAYS: list[Any] = [
 @pytest.mark.parametrize("given", ARRAYS, ids=repr)
 def test_arrays_and_tensors_among_the_arguments_are_restored(tmp_path: Path, given: Any) -> None:
     kwargs = {**KWARGS, "options": [given]}
-    assert model_file.unloadable_notes(kwargs) == ()
+    assert model_file.load_warnings(MLPActorCritic, kwargs) == ()
     save_model(Subclass(*SPACES, **kwargs), tmp_path / "m.pt", Subclass, SPACES, kwargs)
     register_actor_critic(Subclass)
     (back,) = torch.load(tmp_path / "m.pt").options

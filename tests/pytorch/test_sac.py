@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import math
 import random
@@ -128,8 +129,7 @@ def test_arguments_are_not_modified(tmp_path: Path) -> None:
     kept = copy.deepcopy((ac_kwargs, logger_kwargs))
     sac_pytorch(Point, **{**SMALL, "ac_kwargs": ac_kwargs}, logger_kwargs=logger_kwargs)
     assert (ac_kwargs, logger_kwargs) == kept
-    defaults = sac_pytorch.__kwdefaults__, sac_pytorch.__defaults__
-    assert {} in defaults[1]
+    assert inspect.signature(sac_pytorch).parameters["ac_kwargs"].default == {}
 
 
 def test_files_of_a_run(run: Any, tmp_path: Path) -> None:
@@ -239,3 +239,21 @@ def test_a_vector_environment_trains(run: Any) -> None:
     rows = run(lambda: gym.vector.SyncVectorEnv([Point] * 4), num_test_episodes=6)[1]
     assert math.isfinite(float(rows[-1]["AverageTestEpRet"]))
     assert math.isfinite(float(rows[-1]["LossPi"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "tau",
+            r"^sac_pytorch\(\) has no parameter 'tau': tau is 1 - polyak here, .* is polyak=0.995$",
+        ),
+        ("learning_starts", "'learning_starts': learning_starts is start_steps and update_after here$"),
+        ("gama", "'gama', did you mean 'gamma'[?]$"),
+        ("nothing_like_it", "'nothing_like_it'$"),
+    ],
+)
+def test_unknown_keyword_arguments(name: str, message: str) -> None:
+    for kind in (TypeError, ConfigError):
+        with pytest.raises(kind, match=message):
+            sac_pytorch("Pendulum-v1", **{name: 0.005})

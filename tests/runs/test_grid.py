@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from helpers import SMALL
 
-from spinup import sac_pytorch
+from spinup import sac_pytorch, user_config
 from spinup.envs.saved_spec import MakeEnv
 from spinup.errors import ConfigError, RunError
-from spinup.runs.grid import ExperimentGrid, default_shorthand, setup_logger_kwargs
+from spinup.runs.grid import ExperimentGrid, call_experiment, default_shorthand, setup_logger_kwargs
 
 
 def test_folder_of_a_run():
@@ -125,7 +125,7 @@ def test_a_folder_in_use_stops_the_grid_before_its_first_run(tmp_path):
     grid = ExperimentGrid("x")
     grid.add("env_fn", "Pendulum-v1")
     grid.add("seed", [0, 1])
-    with pytest.raises(RunError, match=r"x_s1.*--overwrite"):
+    with pytest.raises(RunError, match=r"x_s1.*overwrite=True"):
         run(grid, tmp_path)
     calls, _ = run(grid, tmp_path, overwrite=True)
     assert [call["logger_kwargs"]["overwrite"] for call in calls] == [True, True]
@@ -148,3 +148,81 @@ def test_mistakes_in_a_grid(tmp_path):
         grid.add("gamma", [])
     with pytest.raises(ConfigError, match="num_cpu=0: give 'auto' or a whole number >= 1"):
         grid.run(lambda **_: None, num_cpu=0)
+
+
+def test_an_empty_shorthand_leaves_the_key_out():
+    grid = ExperimentGrid("bench")
+    grid.add("env_name", "CartPole-v0", "", True)
+    grid.add("ac_kwargs:hidden_sizes", [(32,), (64, 64)], "hid")
+    grid.add("ac_kwargs:activation", ["tanh", "relu"], "")
+    grid.add("wide", [True, False], "")
+    assert [grid.variant_name(v) for v in grid.variants()][:3] == [
+        "bench_cartpole-v0_hid32_tanh_true", "bench_cartpole-v0_hid32_tanh_false",
+        "bench_cartpole-v0_hid32_relu_true",
+    ]  # fmt: skip
+
+
+def test_parameters_can_be_added_after_names_were_made():
+    grid = ExperimentGrid("x")
+    grid.add("lr", [1, 2])
+    assert [grid.variant_name(v) for v in grid.variants()] == ["x_lr1", "x_lr2"]
+    grid.name = "y"
+    grid.add("seed", [0, 1])
+    grid.add("gamma", 0.9, in_name=True)
+    assert [grid.variant_name(v) for v in grid.variants()] == ["y_lr1_gam0.9"] * 2 + ["y_lr2_gam0.9"] * 2
+
+
+def test_a_string_thunk_names_the_parameter_that_is_called(tmp_path):
+    calls = []
+    grid = ExperimentGrid("x")
+    grid.add("algo", [lambda **kw: calls.append(("a", kw)), lambda **kw: calls.append(("b", kw))], "", True)
+    grid.add("lr", 1)
+    with pytest.raises(ConfigError, match="share the folder"):  # both are called <lambda>
+        grid.run("algo", data_dir=tmp_path)
+
+    def first(**kwargs):
+        calls.append(("first", kwargs))
+
+    def second(**kwargs):
+        calls.append(("second", kwargs))
+
+    grid = ExperimentGrid("x")
+    grid.add("algo", [first, second], "", True)
+    grid.add("lr", 1)
+    grid.run("algo", data_dir=tmp_path)
+    assert [(name, kw["lr"], kw["logger_kwargs"]["exp_name"]) for name, kw in calls] == [
+        ("first", 1, "x_first"), ("second", 1, "x_second"),
+    ]  # fmt: skip
+    assert all("algo" not in kw for _, kw in calls)
+    with pytest.raises(ConfigError, match="'sac' is no parameter of the grid"):
+        grid.run("sac", data_dir=tmp_path)
+    with pytest.raises(ConfigError, match="lr=1 is not a function"):
+        grid.run("lr", data_dir=tmp_path)
+
+
+def test_call_experiment(tmp_path):
+    calls = []
+
+    def thunk(**kwargs):
+        calls.append(kwargs)
+
+    call_experiment("x", thunk, 3, data_dir=tmp_path, env_name="Pendulum-v1", sizes=[1])
+    call_experiment("x", thunk, data_dir=tmp_path, env_kwargs={"g": 9.0}, env_fn="Pendulum-v1")
+    folder = str(tmp_path / "x" / "x_s3")
+    logger_kwargs = {"output_dir": folder, "exp_name": "x"}
+    assert calls[0] == {
+        "env_fn": MakeEnv("Pendulum-v1"), "sizes": [1], "seed": 3, "logger_kwargs": logger_kwargs,
+    }  # fmt: skip
+    assert calls[1]["env_fn"]().unwrapped.g == 9.0
+    assert calls[1]["seed"] == 0
+
+
+def test_user_config_sets_defaults(tmp_path, monkeypatch):
+    monkeypatch.setattr(user_config, "DEFAULT_DATA_DIR", str(tmp_path))
+    assert setup_logger_kwargs("x", 0)["output_dir"] == str(tmp_path / "x" / "x_s0")
+    monkeypatch.setattr(user_config, "FORCE_DATESTAMP", True)
+    assert re.search(r"\d{4}-\d\d-\d\d_x/", setup_logger_kwargs("x", 0)["output_dir"])
+    monkeypatch.setattr(user_config, "DEFAULT_SHORTHAND", False)
+    grid = ExperimentGrid("x")
+    grid.add("ac_kwargs:hidden_sizes", [(8,)], in_name=True)
+    assert grid.variant_name(grid.variants()[0]) == "x_ac_kwargs-hidden_sizes8"

@@ -230,7 +230,7 @@ def test_rows_without_a_checkpoint_are_never_overwritten(tmp_path: Path) -> None
     train(tmp_path, epochs=1, checkpoint_every=0, checkpoint_minutes=0)
     assert not (tmp_path / "checkpoint").exists()
     before = (tmp_path / "progress.txt").read_bytes()
-    with pytest.raises(RunError, match=r"no intact checkpoint to continue from.*start over with --overwrite"):
+    with pytest.raises(RunError, match=r"no intact checkpoint to continue.*start over with overwrite=True"):
         train(tmp_path, resume=True)
     assert before == (tmp_path / "progress.txt").read_bytes()
 

@@ -24,7 +24,7 @@ SOURCES = Path(__file__).parent / "csrc"
 FLAGS = ("-O2", "-std=c++17", "-fPIC", "-shared", "-pthread", "-fno-math-errno", "-fno-trapping-math")
 
 
-TIME_LIMIT = 600.0  # seconds; a compiler takes five, and zig some minutes on a busy machine when it runs first
+TIME_LIMIT = 600.0  # seconds; most compilers take five, zig minutes when it first runs on a busy machine
 
 
 class Library(NamedTuple):

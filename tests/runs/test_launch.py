@@ -1,0 +1,156 @@
+"""The start of a run: warnings about settings that make little sense, and one run at a time per process."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import threading
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
+from helpers import SMALL, FourCalls, Point, train
+from torch import nn
+
+from spinup.config import SACConfig
+from spinup.errors import RunError
+from spinup.loggers.epoch_logger import EpochLogger
+from spinup.pytorch import model_file
+
+
+@pytest.fixture
+def warned(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Trains and returns the yellow lines of the log."""
+    lines: list[str] = []
+    monkeypatch.setattr(EpochLogger, "log", lambda self, msg, color="green": lines.append((color, msg)))
+    monkeypatch.setattr(model_file, "_REGISTRY", dict(model_file._REGISTRY))
+
+    def run(env_fn: Any = Point, **changes: Any) -> list[str]:
+        lines.clear()
+        train(tmp_path / str(len(list(tmp_path.iterdir()))), env_fn, **{"epochs": 1, **changes})
+        return [line for color, line in lines if color == "yellow"]
+
+    return run
+
+
+def test_a_sensible_run_warns_of_nothing(warned: Any) -> None:
+    assert warned() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"update_after": 1000}, "lower update_after=1000"),
+        ({"update_after": 0, "update_every": 150}, "lower update_after=0 or update_every=150"),
+        ({"updates_per_step": 0.001}, "raise updates_per_step=0.001"),
+    ],
+)
+def test_a_run_without_updates(warned: Any, changes: Any, remedy: str) -> None:
+    (line,) = warned(**changes)
+    assert line.startswith("warning: this run makes no update in its 100 env interactions: ")
+    assert remedy in line
+
+
+@pytest.mark.parametrize("update_after", [0, 99, 100, 101])
+@pytest.mark.parametrize("update_every", [1, 7, 100, 101])
+@pytest.mark.parametrize("ratio", [0.003, 0.3, 1.0, 2.5])
+def test_the_number_of_updates_is_the_sum_of_what_falls_due(
+    update_after: int, update_every: int, ratio: float
+) -> None:
+    schedule = {"update_after": update_after, "update_every": update_every, "updates_per_step": ratio}
+    config = SACConfig(steps_per_epoch=50, epochs=2, **schedule)  # type: ignore[arg-type]
+    assert config.total_updates == sum(config.updates_due(n) for n in range(1, 101))
+
+
+def test_a_replay_buffer_smaller_than_a_batch(warned: Any) -> None:
+    (line,) = warned(replay_size=5)
+    assert line == (
+        "warning: replay_size=5 is below batch_size=8: every batch repeats transitions; raise replay_size"
+    )
+
+
+class Own(FourCalls):
+    """A user's actor-critic."""
+
+
+class OwnActivation(nn.ReLU):
+    """A user's activation."""
+
+
+def test_an_actor_critic_that_model_pt_will_not_load(warned: Any) -> None:
+    (line,) = warned(actor_critic=Own)
+    assert line.startswith(
+        "warning: torch.load of this run's model.pt needs spinup.register_actor_critic(...)"
+    )
+    assert line.endswith(f"for {Own.__module__}.Own")
+    model_file.register_actor_critic(Own)
+    assert warned(actor_critic=Own) == []
+
+
+def test_a_class_among_its_arguments_that_model_pt_will_not_load(warned: Any) -> None:
+    kwargs = {"hidden_sizes": (8,), "activation": OwnActivation}
+    (line,) = warned(ac_kwargs=kwargs)
+    assert "OwnActivation" in line
+    assert "MLPActorCritic" not in line
+    model_file.register_actor_critic(OwnActivation)
+    assert warned(ac_kwargs=kwargs) == []
+
+
+NORMALIZED = [
+    lambda: NormalizeObservation(Point()),
+    lambda: NormalizeReward(Point()),
+    lambda: gym.wrappers.vector.NormalizeObservation(gym.vector.SyncVectorEnv([Point])),
+]
+
+
+@pytest.mark.parametrize("env_fn", NORMALIZED)
+def test_test_environments_with_statistics_of_their_own(warned: Any, env_fn: Any) -> None:
+    (line,) = warned(env_fn)
+    assert line.startswith("warning: the environment normalizes by running statistics, and the test env")
+    assert warned(env_fn, num_test_episodes=0) == []
+
+
+def test_other_state_of_wrappers_is_no_normalization(warned: Any) -> None:
+    class Noisy(gym.Wrapper[Any, Any, Any, Any]):
+        def __init__(self) -> None:
+            super().__init__(Point())
+            self.noise = np.random.default_rng(0)
+
+    assert warned(Noisy) == []
+
+
+def test_one_run_at_a_time_per_process(tmp_path: Any) -> None:
+    """Signal handlers, torch's threads and generators belong to the process."""
+    started, go_on = threading.Event(), threading.Event()
+    found: list[Any] = []
+
+    def wait(row: Any, ac: Any) -> None:
+        started.set()
+        assert go_on.wait(60)
+
+    def other() -> None:
+        found.append(train(tmp_path / "other", callback=wait)[1])
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert started.wait(60)
+    before = torch.get_num_threads(), torch.get_rng_state()
+    with pytest.raises(RunError, match=r"^another thread of this process [^\n]*process of its own$"):
+        train(tmp_path / "refused")
+    assert torch.equal(torch.get_rng_state(), before[1])
+    assert torch.get_num_threads() == before[0]
+    assert not (tmp_path / "refused").exists()
+    go_on.set()
+    thread.join()
+    assert len(found[0]) == SMALL["epochs"]
+    train(tmp_path / "after")
+
+
+def test_a_callback_may_run_another_training(tmp_path: Any) -> None:
+    """In the same thread the settings nest."""
+    inner = functools.partial(train, tmp_path / "inner", epochs=1)
+    rows = train(tmp_path / "outer", epochs=1, callback=lambda row, ac: copy.copy(inner()) and None)[1]
+    assert len(rows) == 1

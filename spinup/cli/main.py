@@ -13,6 +13,7 @@ from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
 from spinup.config import nearest
 from spinup.errors import ConfigError, SpinupError
+from spinup.loggers.display import printable
 
 OVERVIEW = """\
 Soft Actor-Critic for environments with the Gymnasium interface.
@@ -54,11 +55,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except SpinupError as error:
-        print(f"spinup: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"spinup: {_one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("spinup: interrupted", file=sys.stderr)
         return 130
+
+
+def _one_line(message: str) -> str:
+    """The message as printable text on one line, without the middle of a long one, which quotes a file."""
+    return _shortened(printable(_shortened(" ".join(message.split()))))
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= 2000 else f"{line[:1000]} ... {line[-900:]}"
 
 
 def _dispatch(words: list[str]) -> int:

@@ -11,14 +11,14 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.envs.saved_spec import env_of_run
+from spinup.envs.saved_spec import env_of_run, read_saved_env
 from spinup.envs.spaces import action_spec, flat_observation_space
 from spinup.errors import EnvError, RunError
-from spinup.files import existing_dir, read_json
+from spinup.files import existing_dir
 from spinup.loggers.display import plain_table
 from spinup.loggers.statistics import RunningStats
 from spinup.playback.policies import Act, has_model, load_policy
-from spinup.playback.viewer import GL_REMEDY, Viewer, open_viewer, short_reason
+from spinup.playback.viewer import GL_REMEDY, Viewer, open_viewer
 
 GetAction = Callable[[Any], Any]
 _OWN_ENV = "call load_policy_and_env(path, env=...) with your environment"
@@ -129,7 +129,7 @@ def _check_fit(act: Act, env: Any, act_dim: int) -> None:
     (obs_dim,) = flat_observation_space(env.observation_space).shape
     try:
         fits = act(np.zeros((1, obs_dim), dtype=np.float32)).size == act_dim
-    except (RuntimeError, ValueError):  # raised by the frameworks for mismatched shapes
+    except Exception:  # the frameworks raise several types for mismatched shapes, and a file's model any
         fits = False
     if not fits:
         name = env.spec.id if env.spec else env
@@ -151,22 +151,22 @@ def _folder_with_model(fpath: str | Path) -> Path:
 def _load_env(folder: Path, given: Any) -> Any:
     if given is not None and not isinstance(given, str):
         return given if isinstance(given, gym.Env) else given()
-    path = folder / "vars.json"
-    saved = read_json(path).get("env") if path.exists() else None
-    saved = saved if isinstance(saved, dict) and isinstance(saved.get("id"), str) else None
+    try:
+        saved = read_saved_env(folder) if os.path.lexists(folder / "vars.json") else None
+    except RunError as error:
+        if given is None:
+            raise EnvError(f"{error}, or give the environment with --env") from None
+        saved = None
     if given is None and saved is None:
         raise EnvError(f"{folder} does not name the environment it was trained in: give it with --env")
     if given is None and saved and saved.get("wrappers"):
-        names = ", ".join(map(str, saved["wrappers"]))
         raise EnvError(
-            f"this run's environment was wrapped in {names}, which a file cannot rebuild: {_OWN_ENV}, "
-            "or give --env to run without the wrappers"
+            f"this run's environment was wrapped in {', '.join(saved['wrappers'])}, which a file cannot "
+            f"rebuild: {_OWN_ENV}, or give --env to run without the wrappers"
         )
     make = env_of_run(folder, saved, given, _OWN_ENV)
     try:
         return make()
-    except Exception as error:  # constructors may raise anything, and so may MuJoCo when it loads OpenGL
+    except EnvError as error:  # MuJoCo may be what fails, when it loads OpenGL
         remedy = f"; {GL_REMEDY}" if "MUJOCO_GL" in os.environ else ""
-        raise EnvError(
-            f"environment {make.env_id!r} cannot be made ({short_reason(error)}){remedy}"
-        ) from None
+        raise EnvError(f"{error}{remedy}") from None

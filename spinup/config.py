@@ -119,7 +119,8 @@ class SACConfig:
     def _checked_words(self) -> dict[str, int]:
         numbers = {}
         if not _is_word(self.threads, "auto"):
-            numbers["threads"] = _whole("threads", self.threads, 1, words="'auto' or ")
+            # A bound, since the system ends a process that asks for too many.
+            numbers["threads"] = _whole("threads", self.threads, 1, words="'auto' or ", below=10)
         if not _is_word(self.checkpoint_every, "epoch"):
             every = _whole("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
             numbers["checkpoint_every"] = every
@@ -150,7 +151,9 @@ _COUNTS = ("start_steps", "update_after", "num_test_episodes")
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
     """The hint ", did you mean 'x'?" for the known word closest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(
+        word[:100], known, n=1
+    )  # whose time grows with the square of the length
     return f", did you mean {close[0]!r}?" if close else ""
 
 

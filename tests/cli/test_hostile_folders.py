@@ -123,10 +123,6 @@ IGNORED = {
         *("resume: state rng.state.state huge", "resume: state rng.has_uint32 negative"),
         *("resume: state log.position huge", "resume: state log.stats.EpRet missing"),
     ],
-    "statistics of wrappers that this environment does not have": [
-        *("resume: state collector.statistics.0 dict", "resume: state collector.episodes.0.statistics dict"),
-        "resume: state evaluator.0 dict",
-    ],
     "the last one counts": [
         "plot: progress.txt of the same column twice",
     ],
@@ -285,6 +281,8 @@ def json_cases(command: str, file: str, fields: list[tuple[str, ...]]) -> Iterat
     """Each field of a JSON file with each wrong value."""
     for path in fields:
         for kind, value in WRONG.items():
+            if path == ("exp_name",) and kind in ("dict", "flag", "fraction", "negative"):
+                continue  # never validated, so that all end in a whole run
             yield Case(f"{file} {'.'.join(path)} {kind}", command, in_json(file, path, value))
 
 
@@ -387,7 +385,7 @@ def checkpoint_cases() -> Iterator[Case]:
     for kind, value in WRONG.items():
         for name in BODY:
             yield Case(f"manifest {name} {kind}", "resume", in_manifest(((name,), value)))
-        for words in STATE.split() if kind in ("missing", "null", "text", "dict") else SCALARS.split():
+        for words in STATE.split() if kind in ("missing", "text") else SCALARS.split():
             at = ("state", *nested_path(words))
             yield Case(f"state {words} {kind}", "resume", in_manifest((at, value)))
     for name, stats in {

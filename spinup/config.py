@@ -148,7 +148,8 @@ class SACConfig:
         return numbers
 
     def _checked_words(self) -> dict[str, int | str]:
-        numbers = {"threads": count_or_auto("threads", self.threads)}
+        # A bound, since the system ends a process that asks for too many threads.
+        numbers = {"threads": count_or_auto("threads", self.threads, below=10)}
         if not _is_word(self.checkpoint_every, "epoch"):
             every = _whole("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
             numbers["checkpoint_every"] = every
@@ -179,17 +180,19 @@ _COUNTS = ("start_steps", "update_after", "num_test_episodes")
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
     """The hint ", did you mean 'x'?" for the known word closest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(
+        word[:100], known, n=1
+    )  # whose time grows with the square of the length
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-def count_or_auto(name: str, value: Any) -> int | str:
-    """A whole number >= 1 as Python's own int, or the word "auto".
+def count_or_auto(name: str, value: Any, below: int | None = None) -> int | str:
+    """A whole number >= 1, and < 2**below if given, as Python's own int, or the word "auto".
 
     Raises:
         ConfigError: if the value is neither.
     """
-    return "auto" if _is_word(value, "auto") else _whole(name, value, 1, words="'auto' or ")
+    return "auto" if _is_word(value, "auto") else _whole(name, value, 1, "'auto' or ", below)
 
 
 # Parameters of Stable-Baselines3 and of Spinning Up's scripts, in terms of ours.

@@ -38,11 +38,6 @@ class MissingExtraError(SpinupError, ImportError):
     """An optional dependency that is not installed."""
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an error on one line."""
-    return " ".join(str(error).split())
-
-
 _SAYS_FLAGS: ContextVar[bool] = ContextVar("says_flags", default=False)
 
 

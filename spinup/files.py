@@ -1,12 +1,14 @@
-"""Atomic and append-only file writing, and JSON."""
+"""Reading of regular files of bounded size, atomic and append-only writing, and JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import math
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,54 @@ import numpy as np
 
 from spinup.config import nearest
 from spinup.errors import RunError
+
+# Far above what runs write; they bound the memory and time that a damaged or hostile file can cost.
+MAX_JSON_BYTES, MAX_JSON_CONTAINERS = 16 * 2**20, 100_000  # lists and objects, small ones cost the most
+MAX_TABLE_BYTES = 64 * 2**20
+MAX_ARRAYS_BYTES = 16 * 2**30
+# Opening a FIFO without O_NONBLOCK waits for another process; Windows has neither FIFOs nor these flags.
+_NO_WAIT, _NO_LINK = getattr(os, "O_NONBLOCK", 0), getattr(os, "O_NOFOLLOW", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: str | Path, limit: int, *, links: bool = True) -> io.BufferedReader:
+    """Open a regular file for reading.
+
+    Args:
+        path: the file.
+        limit: its largest size, in bytes.
+        links: whether a symbolic link to a regular file may stand in its place.
+
+    Raises:
+        RunError: if it is missing, too large, not a regular file (but a folder, FIFO or device), or cannot be
+            read; the message names no remedy.
+    """
+    if not links and os.path.islink(path):
+        raise RunError(f"{path} is a link")
+    try:
+        handle = os.open(path, os.O_RDONLY | _BINARY | _NO_WAIT)
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing") from None
+    except (OSError, ValueError) as error:  # ValueError for a null byte in the path
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"{path} cannot be read ({reason})") from None
+    status = os.fstat(handle)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= limit:
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if not stat.S_ISREG(status.st_mode):
+        raise RunError(f"{path} is not a regular file")
+    raise RunError(f"{path} has {status.st_size / 2**20:,.0f} MiB, which is more than a run writes there")
+
+
+def read_regular(path: str | Path, limit: int, *, links: bool = True) -> bytes:
+    """The content of a regular file; see `open_regular`.
+
+    Raises:
+        RunError: see `open_regular`.
+    """
+    with open_regular(path, limit, links=links) as file:
+        return file.read(limit)  # not more if the file grows
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
@@ -26,7 +76,9 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        # Exclusive creation: opening what is there would follow a link, or wait at a FIFO.
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -82,16 +134,20 @@ class AppendedFile:
         else:
             self.position = 0
 
-    def complete_lines(self) -> list[str]:
-        """The complete lines of the file, which is truncated after the last of them."""
-        if not self.path.exists():
-            return []
-        data = self.path.read_bytes()
+    def complete_lines(self) -> tuple[str, int]:
+        """The first complete line of the file and their number; it is truncated after the last of them.
+
+        Raises:
+            RunError: if it is not a regular file, or too large.
+        """
+        if not os.path.lexists(self.path):
+            return "", 0
+        data = read_regular(self.path, MAX_TABLE_BYTES, links=False)
         self.truncate(data.rfind(b"\n") + 1)
-        return data.decode("utf-8", "replace").split("\n")[:-1]
+        return data.partition(b"\n")[0].decode("utf-8", "replace"), data.count(b"\n")
 
     def _write(self, data: bytes) -> None:
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | _BINARY | _NO_WAIT | _NO_LINK, 0o666)
         try:
             # The file is shorter only if another process truncated it.
             self.position = min(self.position, os.fstat(handle).st_size)
@@ -168,20 +224,43 @@ def write_json(path: str | Path, value: Any) -> None:
     atomic_write(path, text.encode("utf-8", "backslashreplace") + b"\n")
 
 
+def excess_of_json(data: bytes) -> str:
+    """What of this JSON text is more than `load_json` accepts, or an empty string."""
+    if len(data) > MAX_JSON_BYTES:
+        return f"{len(data) / 2**20:,.0f} MiB of numbers and text"
+    containers = data.count(b"[") + data.count(b"{")
+    return f"{containers} lists and objects" if containers > MAX_JSON_CONTAINERS else ""
+
+
+def load_json(path: str | Path, *, links: bool = True) -> Any:
+    """The value in a JSON file of bounded size.
+
+    Raises:
+        RunError: if the file cannot be read (see `open_regular`), is not JSON, or holds too much.
+    """
+    data = read_regular(path, MAX_JSON_BYTES, links=links)
+    if excess := excess_of_json(data):
+        raise RunError(f"{path} has {excess}, which is more than a run writes there")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise RunError(f"{path} cannot be read as JSON") from None
+
+
 def read_json(path: str | Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        RunError: if the file is missing, or is not a JSON object.
+        RunError: if the file cannot be read (see `load_json`), or is not a JSON object.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read as JSON"
-        raise RunError(f"{path} {reason}: was it written by a run that saved its state?") from None
-    if not isinstance(value, dict):
-        raise RunError(f"{path} is not a JSON object: was it written by a run that saved its state?")
-    return value
+        value = load_json(path)
+        if isinstance(value, dict):
+            return value
+        reason = f"{path} is not a JSON object"
+    except RunError as error:
+        reason = str(error)
+    raise RunError(f"{reason}: was it written by a run that saved its state?")
 
 
 def existing_dir(path: str | Path) -> Path:
@@ -191,8 +270,10 @@ def existing_dir(path: str | Path) -> Path:
         RunError: if it is none, naming the closest sibling folder.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, False for a name that is too long
         return path
-    siblings = [str(p) for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-    what = "is not a folder" if path.exists() else "does not exist"
+    siblings = []
+    with contextlib.suppress(OSError):  # a parent that is none, or may not be read
+        siblings = [str(p) for p in path.parent.iterdir() if p.is_dir()]
+    what = "is not a folder" if os.path.exists(path) else "does not exist"
     raise RunError(f"{path} {what}{nearest(str(path), siblings) or ': give the folder of a run'}")

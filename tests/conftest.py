@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +46,17 @@ def run(tmp_path: Path) -> Any:
     """`train` with a new folder for each call."""
     count = iter(range(1000))
     return lambda *args, **kwargs: train(tmp_path / f"run{next(count)}", *args, **kwargs)
+
+
+@pytest.fixture
+def time_limit() -> Iterator[None]:
+    """Interrupts a test that hangs."""
+
+    def stop(signum: int, frame: Any) -> None:
+        raise TimeoutError("it takes more than a minute")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

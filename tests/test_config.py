@@ -182,3 +182,4 @@ def test_updates_due_adds_up(every: int, after: int, ratio: float) -> None:
 def test_nearest() -> None:
     assert nearest("gama", ["gamma", "alpha"]) == ", did you mean 'gamma'?"
     assert nearest("zzz", ["gamma"]) == ""
+    assert nearest("x" * 10**7, ["gamma"]) == ""

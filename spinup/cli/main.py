@@ -15,7 +15,8 @@ from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
 from spinup.config import nearest
-from spinup.errors import ConfigError, SpinupError, messages_name_flags, one_line
+from spinup.errors import ConfigError, SpinupError, messages_name_flags
+from spinup.loggers.display import error_line
 
 OVERVIEW = """\
 Soft Actor-Critic for environments with the Gymnasium interface.
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with messages_name_flags(), _current_folder_importable():
             return _dispatch(words)
     except SpinupError as error:
-        print(f"spinup: {one_line(error)}", file=sys.stderr)
+        print(f"spinup: {error_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("spinup: interrupted", file=sys.stderr)

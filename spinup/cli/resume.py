@@ -13,7 +13,7 @@ import spinup
 from spinup.cli.parser import Parser
 from spinup.cli.values import activation, read_value
 from spinup.config import field_defaults
-from spinup.envs.saved_spec import env_of_run
+from spinup.envs.saved_spec import env_of_run, read_saved_env
 from spinup.errors import RunError
 from spinup.files import existing_dir, read_json
 from spinup.pytorch.model_file import registered
@@ -22,7 +22,7 @@ from spinup.runs.cores import run_count
 from spinup.runs.grid import Call, run_calls
 from spinup.runs.launch import KEPT_LOGGING
 from spinup.runs.manifest import newest_settings
-from spinup.runs.resuming import DEFAULT_ACTOR_CRITIC, is_complete, needs_same_call
+from spinup.runs.resuming import DEFAULT_ACTOR_CRITIC, changes, is_complete, needs_same_call
 
 _ACTIVATION = re.compile(r"torch\.nn\.modules\.activation\.(\w+)|torch\.nn\.(\w+)")
 _ALGORITHMS = ("sac_pytorch", "sac_tf1")
@@ -94,15 +94,18 @@ def resume_call(
         threads: number of torch threads, in place of the previous one.
 
     Raises:
-        RunError: if the folder holds no run, or its files do not describe the call completely.
+        RunError: if the folder holds no run, or its files are damaged or do not describe the call completely.
+        ConfigError: if config.json contradicts the newest checkpoint.
         EnvError: if its environment is not registered, or the module of `env` cannot be imported.
     """
     config = read_json(folder / "config.json")
-    newest_settings(folder / FOLDER)  # refuses checkpoints of an older version
+    saved_settings = newest_settings(folder / FOLDER)  # refuses checkpoints of an older version
     algorithm = config.get("algorithm")
     if algorithm not in _ALGORITHMS:
         raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")
-    saved_env = read_json(folder / "vars.json").get("env")
+    saved_env = read_saved_env(folder)
+    # Before anything is built from files that contradict each other, and may ask for any amount of memory.
+    changes(saved_settings, {name: value for name, value in config.items() if name in saved_settings})
     if reason := needs_same_call({"env": saved_env}):
         raise RunError(f"{folder} cannot be resumed from its files, since {reason}: {_REMEDY}")
     function: Callable[..., Any] = getattr(spinup, algorithm)
@@ -127,12 +130,21 @@ def resume_call(
 
 def _logger_kwargs(config: dict[str, Any]) -> dict[str, Any]:
     """The logger's settings in config.json; a file name that leads out of the run's folder is refused."""
-    saved = config.get("logger_kwargs")
-    kept = {k: v for k, v in saved.items() if k in KEPT_LOGGING} if isinstance(saved, dict) else {}
-    name = kept.get("output_fname", "progress.txt")
-    if not isinstance(name, str) or set(name) & set("/\\\0") or not name.strip("."):
-        raise RunError(f"config.json names the file of rows {name!r}, which is no file name: {_REMEDY}")
+    saved = config.get("logger_kwargs", {})
+    if not isinstance(saved, dict):
+        raise RunError(f"config.json gives logger_kwargs={saved!r}: {_REMEDY}")
+    kept = {k: v for k, v in saved.items() if k in KEPT_LOGGING}
+    for name, value in kept.items():
+        if not (_is_file_name(value) if name == "output_fname" else isinstance(value, bool)):
+            raise RunError(f"config.json gives the logger {name}={value!r}: {_REMEDY}")
     return kept
+
+
+def _is_file_name(name: Any) -> bool:
+    """Whether `name` is a printable file name of at most 255 bytes, without a path."""
+    if not isinstance(name, str) or not name.isprintable() or set(name) & set("/\\"):
+        return False
+    return bool(name.strip(".")) and len(name.encode()) <= 255
 
 
 def _actor_critic(name: Any) -> dict[str, Any]:

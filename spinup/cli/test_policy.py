@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from spinup.cli.parser import Parser
+from spinup.errors import RunError
 from spinup.files import read_json
 from spinup.playback.episodes import load_env, load_policy_and_env, run_policy
 from spinup.playback.viewer import use_offscreen_gl
@@ -37,6 +39,8 @@ def main(words: list[str]) -> int:
         parser.error("-d and --stochastic are mutually exclusive: give one of them")
     if args.len < 0 or (args.episodes is not None and args.episodes < 1):
         parser.error("-n must be at least 1, and -l at least 0")
+    if args.seed is not None and args.seed < 0:
+        parser.error(f"--seed {args.seed}: give a whole number >= 0")
     if args.video:
         use_offscreen_gl()
     env = load_env(args.path, args.env)
@@ -54,5 +58,7 @@ def main(words: list[str]) -> int:
 
 def _trained_max_ep_len(folder: Path) -> int | None:
     path = folder / "config.json"
-    length = read_json(path).get("max_ep_len") if path.exists() else None
-    return length if isinstance(length, int) else None
+    length = read_json(path).get("max_ep_len") if os.path.lexists(path) else None
+    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+        raise RunError(f"{path} gives max_ep_len={length!r}: give the longest episode with -l")
+    return length

@@ -12,9 +12,14 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
 from spinup.envs.episode_replay import EpisodeHistory, Statistics
-from spinup.envs.vector import Bools, EnvVector, StepResult, env_error
-from spinup.envs.workers import WorkerEnvFn, call_with_timeout, close_workers, kill_workers
-from spinup.errors import EnvError
+from spinup.envs.vector import Bools, EnvVector, StepResult, call_checked
+from spinup.envs.workers import (
+    MAX_TIMEOUT,
+    WorkerEnvFn,
+    call_with_timeout,
+    close_workers,
+    kill_workers,
+)
 
 
 class LocalVector(EnvVector):
@@ -47,7 +52,7 @@ class LocalVector(EnvVector):
         if isinstance(envs, AsyncVectorEnv):
             result = self._call(envs, lambda: envs.step_async(actions), envs.step_wait)
         else:
-            result = _call_sync(lambda: envs.step(actions))
+            result = call_checked(lambda: envs.step(actions))
         next_obs, reward, terminated, truncated, _ = result
         return StepResult(next_obs, reward, terminated, truncated, np.ones(self.num_envs, np.bool_))
 
@@ -71,10 +76,7 @@ class LocalVector(EnvVector):
     def rebuild(self) -> None:
         if isinstance(self.envs, AsyncVectorEnv):
             kill_workers(self.envs)
-        try:
-            self.envs = self._make()
-        except Exception as error:
-            raise env_error(error) from error
+        self.envs = self._make()
 
     def close(self) -> None:
         if isinstance(self.envs, AsyncVectorEnv):
@@ -83,38 +85,29 @@ class LocalVector(EnvVector):
             self.envs.close()
 
     def _make(self) -> AsyncVectorEnv | SyncVectorEnv:
+        mode = AutoresetMode.DISABLED
         if self._workers == "async":
             env_fns = [WorkerEnvFn(self._env_fn, os.getpid())] * self.num_envs
-            return AsyncVectorEnv(env_fns, autoreset_mode=AutoresetMode.DISABLED)
+            return call_checked(lambda: AsyncVectorEnv(env_fns, autoreset_mode=mode))
         # copy=False: the collector copies each result into its own arrays
-        return SyncVectorEnv(
-            [self._env_fn] * self.num_envs, copy=False, autoreset_mode=AutoresetMode.DISABLED
-        )
+        env_fn, count = self._env_fn, self.num_envs
+        return call_checked(lambda: SyncVectorEnv([env_fn] * count, copy=False, autoreset_mode=mode))
 
     def _reset(self, mask: Bools, seeds: list[int | None], num_steps: int) -> Any:
         envs, options = self.envs, {"reset_mask": mask}
         if isinstance(envs, AsyncVectorEnv):
             return self._call(envs, lambda: envs.reset_async(seeds, options), envs.reset_wait, num_steps)[0]
-        return _call_sync(lambda: envs.reset(seed=seeds, options=options))[0]
+        return call_checked(lambda: envs.reset(seed=seeds, options=options))[0]
 
     def _get(self, name: str) -> tuple[Any, ...]:
         envs = self.envs
         if isinstance(envs, AsyncVectorEnv):
             values: tuple[Any, ...] = self._call(envs, lambda: envs.call_async(name), envs.call_wait)
             return values
-        return envs.get_attr(name)
+        return call_checked(lambda: envs.get_attr(name))
 
     def _call(
         self, envs: AsyncVectorEnv, send: Callable[[], None], wait: Callable[..., Any], num_steps: int = 1
     ) -> Any:
         limit = f"env_timeout={self._timeout:g} seconds"
-        return call_with_timeout(envs, send, wait, self._timeout * num_steps, limit)
-
-
-def _call_sync(call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except EnvError:
-        raise
-    except Exception as error:
-        raise env_error(error) from error
+        return call_with_timeout(envs, send, wait, min(self._timeout * num_steps, MAX_TIMEOUT), limit)

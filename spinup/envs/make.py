@@ -6,6 +6,7 @@ import importlib
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -20,7 +21,7 @@ from spinup.envs.spaces import flat_observation_space
 from spinup.envs.user_vector import UserVector
 from spinup.envs.validation import FlatEnv
 from spinup.envs.vector import EnvVector
-from spinup.errors import ConfigError, EnvError
+from spinup.errors import ConfigError, EnvError, SpinupError
 
 EnvFn = Callable[[], Any]  # returns a gymnasium.Env or a gymnasium.vector.VectorEnv
 
@@ -88,28 +89,35 @@ def env_function(env: EnvFn | str, kwargs: dict[str, Any] | None = None) -> EnvF
         if module:
             importlib.import_module(module)
         gym.spec(name)
-    except (gym.error.Error, ImportError) as error:
+    except Exception as error:  # a module may raise anything when it is imported
         hint = nearest(env, list(gym.registry))
+        raise EnvError(f"environment id {env!r} cannot be found{hint} ({_cause(error)})") from None
+    return partial(make_by_id, env, **(kwargs or {}))
+
+
+def make_by_id(env_id: str, /, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Make a registered environment.
+
+    Args:
+        env_id: such as "Hopper-v5"; a module in "module:Env-v0" is imported.
+        kwargs: keyword arguments of `gymnasium.make`.
+
+    Raises:
+        EnvError: if it cannot be made: a package that it needs is missing, or `kwargs` do not fit. The
+            message names the newest version of the id.
+    """
+    try:
+        return gym.make(env_id, **kwargs)
+    except Exception as error:  # constructors may raise anything
         raise EnvError(
-            f"environment id {env!r} cannot be found{hint} ({str(error).splitlines()[0]})"
-        ) from None
-    return _MakeById(env, kwargs or {})
+            f"environment id {env_id!r} cannot be made: {type(error).__name__}: {_cause(error)}"
+            f"{_newer_version(env_id)}"
+        ) from error
 
 
-@dataclass(frozen=True)
-class _MakeById:
-    env_id: str
-    kwargs: dict[str, Any]
-
-    def __call__(self) -> gym.Env[Any, Any]:
-        try:
-            return gym.make(self.env_id, **self.kwargs)
-        except Exception as error:
-            cause = (str(error).strip().splitlines() or ["no message"])[0]
-            raise EnvError(
-                f"environment id {self.env_id!r} cannot be made: {type(error).__name__}: {cause}"
-                f"{_newer_version(self.env_id)}"
-            ) from error
+def _cause(error: Exception) -> str:
+    """The first line of an exception's message."""
+    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _newer_version(env_id: str) -> str:
@@ -140,8 +148,12 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> E
     try:
         with mujoco_warnings_once():
             first = env_fn()
-    except gym.error.Error as error:
-        raise EnvError(f"env_fn failed: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+    except SpinupError:
+        raise
+    except Exception as error:
+        raise EnvError(
+            f"env_fn raised {type(error).__name__}: {_cause(error)}; fix env_fn, or install what it needs"
+        ) from error
     if isinstance(first, VectorEnv):
         if num_envs not in (1, first.num_envs):
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import gymnasium as gym
 
 from spinup.envs.make import env_function
-from spinup.errors import EnvError, option
+from spinup.errors import EnvError, RunError, option
+from spinup.files import read_json
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,6 +45,38 @@ def env_flag(env_fn: Any) -> str:
     return f" --env {shlex.quote(env_id)}" if isinstance(env_id, str) and ":" in env_id else ""
 
 
+def read_saved_env(folder: Path) -> dict[str, Any] | None:
+    """The environment's entry in vars.json: id, kwargs, max_episode_steps, wrappers; None if there is none.
+
+    Raises:
+        RunError: if the file cannot be read, or an entry cannot be one that a run has written.
+    """
+    path = folder / "vars.json"
+    saved = read_json(path).get("env")
+    if saved is None:
+        return None
+    if not isinstance(saved, dict) or "id" not in saved:
+        raise RunError(f"{path} does not describe an environment: {_CORRECT}")
+    for name, value in saved.items():
+        if name in _VALID and not _VALID[name](value):
+            raise RunError(f"{path} gives the environment {name}={value!r}: {_CORRECT}")
+    return saved
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+
+
+_CORRECT = "correct the file"
+_NOT_KWARGS = ("id", "max_episode_steps", "disable_env_checker")  # parameters of gymnasium.make itself
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "id": lambda value: isinstance(value, str),
+    "kwargs": lambda value: isinstance(value, dict) and not any(name in value for name in _NOT_KWARGS),
+    "max_episode_steps": _is_limit,
+    "wrappers": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+}
+
+
 def env_of_run(folder: Path, saved: dict[str, Any] | None, given: str | None, otherwise: str) -> MakeEnv:
     """The function that makes the environment of a saved run.
 
@@ -50,7 +84,7 @@ def env_of_run(folder: Path, saved: dict[str, Any] | None, given: str | None, ot
 
     Args:
         folder: the run's folder, for messages.
-        saved: the environment's entry in vars.json, with its "id"; None if there is none.
+        saved: the result of `read_saved_env`.
         given: an id from the user, which may name a module; None uses the saved id. The saved keyword
             arguments and step limit apply if both ids agree apart from the module.
         otherwise: an alternative remedy, for messages.
@@ -69,7 +103,7 @@ def env_of_run(folder: Path, saved: dict[str, Any] | None, given: str | None, ot
     env_function(name)
     if saved is None or base != saved["id"].rpartition(":")[2]:
         return MakeEnv(name)
-    kwargs = dict(saved.get("kwargs") or {})
+    kwargs = dict(saved.get("kwargs", {}))
     if "max_episode_steps" in saved:
         limit = saved["max_episode_steps"]
         kwargs["max_episode_steps"] = -1 if limit is None else limit  # to gymnasium.make, None means default

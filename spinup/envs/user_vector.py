@@ -10,7 +10,7 @@ from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
 from spinup.envs.episode_replay import EpisodeHistory, Statistics, read_statistics, write_statistics
-from spinup.envs.vector import Bools, EnvVector, StepResult, env_error
+from spinup.envs.vector import Bools, EnvVector, StepResult, call_checked
 from spinup.errors import EnvError
 
 
@@ -41,15 +41,14 @@ class UserVector(EnvVector):
     def reset(self, mask: Bools, seeds: list[int | None]) -> Any:
         if self.resets_itself:
             self._resetting[:] = False
-            self._next_observations = self.envs.reset(seed=seeds[0])[0]
+            self._next_observations = call_checked(lambda: self.envs.reset(seed=seeds[0]))[0]
             return self._next_observations
-        return self.envs.reset(seed=seeds, options={"reset_mask": mask})[0]  # type: ignore[arg-type]
+        options: Any = {"reset_mask": mask}
+        return call_checked(lambda: self.envs.reset(seed=seeds, options=options))[0]  # type: ignore[arg-type]
 
     def step(self, actions: NDArray[Any]) -> StepResult:
-        try:
-            next_obs, reward, terminated, truncated, infos = self.envs.step(actions)
-        except Exception as error:
-            raise env_error(error) from error
+        result = call_checked(lambda: self.envs.step(actions))
+        next_obs, reward, terminated, truncated, infos = result
         terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
         ended, valid = terminated | truncated, ~self._resetting
         self._next_observations = next_obs

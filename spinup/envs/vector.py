@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from spinup.envs.episode_replay import EpisodeHistory, Statistics
-from spinup.errors import EnvError
+from spinup.errors import EnvError, SpinupError
 
 Bools = NDArray[np.bool_]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,22 @@ class EnvVector(abc.ABC):
         """Close all environments."""
 
 
-def env_error(error: Exception) -> EnvError:
-    """The one-line EnvError for an exception that an environment raised in this process."""
-    text = str(error).strip().splitlines()
-    return EnvError(
-        f"the environment raised {type(error).__name__}: {text[-1] if text else 'no message'}; fix the "
-        "environment, then resume the run"
-    )
+def call_checked(call: Callable[[], T], remedy: str = "fix the environment, then resume the run") -> T:
+    """Call code of an environment in this process.
+
+    Args:
+        call: the code.
+        remedy: the end of the message.
+
+    Raises:
+        EnvError: one line for any exception that the environment raised, which is its cause.
+    """
+    try:
+        return call()
+    except SpinupError:
+        raise
+    except Exception as error:
+        text = str(error).strip().splitlines()
+        raise EnvError(
+            f"the environment raised {type(error).__name__}: {text[-1] if text else 'no message'}; {remedy}"
+        ) from error

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv
 
 from spinup.errors import EnvError
 
+MAX_TIMEOUT = 1e6  # seconds; the operating system's calls overflow at 2**31 milliseconds
 _IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 
 
@@ -30,6 +34,50 @@ class EnvCrash(Exception):
         self.broken = broken
 
 
+class RemoteError(Exception):
+    """Stands for an exception that cannot be sent to another process; the message has its type and text."""
+
+
+@contextlib.contextmanager
+def sendable_exceptions() -> Iterator[None]:
+    """Replace exceptions that do not survive the way from a worker to the training process.
+
+    AsyncVectorEnv pickles an exception, and raises `type(error)(error)` in the training process. Where
+    pickling fails it would wait for the exception forever.
+
+    Raises:
+        RemoteError: in place of such an exception.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            type(error)(pickle.loads(pickle.dumps(error)))
+        except Exception:
+            raise RemoteError(traceback.format_exception_only(error)[-1].strip()) from error
+        raise
+
+
+class SendableEnv(gym.Wrapper[Any, Any, Any, Any]):
+    """An environment in a worker process, whose exceptions can be sent to the training process."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        with sendable_exceptions():
+            return self.env.reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        with sendable_exceptions():
+            return self.env.step(action)
+
+    def get_wrapper_attr(self, name: str) -> Any:
+        with sendable_exceptions():
+            return self.env.get_wrapper_attr(name)
+
+    def set_wrapper_attr(self, name: str, value: Any, **kwargs: Any) -> bool:
+        with sendable_exceptions():
+            return self.env.set_wrapper_attr(name, value, **kwargs)
+
+
 @dataclass(frozen=True)
 class WorkerEnvFn:
     """Calls `env_fn`; in a worker process, makes that process ignore SIGINT, SIGTERM and SIGUSR1 first.
@@ -42,11 +90,12 @@ class WorkerEnvFn:
     training_pid: int
 
     def __call__(self) -> Any:
-        if os.getpid() != self.training_pid:
-            for name in _IGNORED_SIGNALS:
-                if hasattr(signal, name):
-                    signal.signal(getattr(signal, name), signal.SIG_IGN)
-        return self.env_fn()
+        if os.getpid() == self.training_pid:
+            return self.env_fn()
+        for name in _IGNORED_SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        return SendableEnv(self.env_fn())
 
 
 def call_with_timeout(
@@ -71,7 +120,8 @@ def call_with_timeout(
         raise EnvCrash(f"gave no answer within {limit}", _unresponsive(envs)) from error
     except Exception as error:
         text = str(error).strip().splitlines()
-        raise EnvCrash(f"raised {type(error).__name__}: {text[-1] if text else ''}", _exited(envs)) from error
+        name = "" if isinstance(error, RemoteError) else f"{type(error).__name__}: "
+        raise EnvCrash(f"raised {name}{text[-1] if text else ''}", _exited(envs)) from error
 
 
 def kill_workers(envs: AsyncVectorEnv) -> None:

@@ -18,14 +18,37 @@ REPORT_SECONDS = 0.5  # between two reports of progress
 _RICH_COLORS = {"gray": "bright_black", "crimson": "bright_red"}
 
 
+def printable(text: str) -> str:
+    """The text with characters that a terminal would not show replaced by their escapes in Python.
+
+    These are control characters, which begin the sequences that color text or move the cursor, invisible
+    formatting such as a change of direction, and parts of surrogate pairs. Newlines and tabs are kept.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def error_line(error: BaseException) -> str:
+    """The message of an error, printable, on one line, without the middle of one that quotes a long file."""
+    return _shortened(printable(_shortened(" ".join(str(error).split()))))
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= 2000 else f"{line[:1000]} ... {line[-900:]}"
+
+
 def format_value(value: Any) -> str:
     """A table value: floats with five significant digits, all else in full."""
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
+def format_cells(row: Row) -> list[tuple[str, str]]:
+    """Columns and values as printable text."""
+    return [(printable(key), printable(format_value(value))) for key, value in row.items()]
+
+
 def plain_table(row: Row) -> str:
     """The row as an aligned two-column table."""
-    cells = [(key, format_value(value)) for key, value in row.items()]
+    cells = format_cells(row)
     left = max((len(key) for key, _ in cells), default=0)
     right = max((len(value) for _, value in cells), default=0)
     rule = "-" * (left + right + 7)
@@ -102,7 +125,7 @@ class PlainDisplay(Display):
     """Lines on standard output, for files, pipes and notebooks."""
 
     def line(self, message: str, color: str) -> None:
-        print(message, flush=True)
+        print(printable(message), flush=True)
 
     def table(self, row: Row) -> None:
         print(plain_table(row), flush=True)
@@ -126,7 +149,7 @@ class LiveDisplay(Display):
     def line(self, message: str, color: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text(message, style=_RICH_COLORS.get(color, color)))
+        self._console.print(Text(printable(message), style=_RICH_COLORS.get(color, color)))
 
     def table(self, row: Row) -> None:
         self._row = dict(row)
@@ -172,8 +195,9 @@ class LiveDisplay(Display):
         """The row as key-value pairs, in up to three columns as the terminal's width allows."""
         from rich import box
         from rich.table import Table
+        from rich.text import Text
 
-        cells = [(key, format_value(value)) for key, value in self._row.items()]
+        cells = format_cells(self._row)
         pairs = max(1, min(3, self._console.width // 36))
         height = math.ceil(len(cells) / pairs)
         table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
@@ -182,7 +206,7 @@ class LiveDisplay(Display):
             table.add_column(justify="right", no_wrap=True)
         for i in range(height):
             group = [cells[j] if j < len(cells) else ("", "") for j in range(i, i + pairs * height, height)]
-            table.add_row(*(text for pair in group for text in pair))
+            table.add_row(*(Text(text) for pair in group for text in pair))  # a str would be read as markup
         return table
 
 

@@ -236,9 +236,9 @@ class EpochLogger:
 
     def _read_rows(self) -> None:
         """Continue after the last complete row of the file."""
-        lines = self._file.complete_lines()
-        self._header = lines[0].split("\t") if lines else []
-        self._rows = max(len(lines) - 1, 0)
+        header, lines = self._file.complete_lines()
+        self._header = header.split("\t") if lines else []
+        self._rows = max(lines - 1, 0)
 
 
 def _to_number(value: Any) -> Any:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from spinup.errors import RunError
-from spinup.files import read_json
+from spinup.files import MAX_ARRAYS_BYTES, open_regular, read_json, read_regular
 from spinup.loggers.tf_saver import INFO_FILE, import_tf
 
+MAX_PROTOBUF_BYTES = 2**31 - 1  # of the format
 # TensorFlow's groups of operations that compute, hold variables or control execution, without access to
 # files, the network, other processes, Python, or the process's output.
 _GROUPS = (
@@ -57,8 +58,9 @@ def restore_tf_graph(sess: Any, fpath: str | Path) -> dict[str, Any]:
         # name_scope(None) keeps the saved names if the caller is inside a scope.
         with sess.graph.as_default(), tf.name_scope(None), _warnings_off():
             names = _tensor_names(info)
+            meta_graph = _read_meta_graph(path)
             saved = tf.train.load_checkpoint(str(path / "variables" / "variables"))
-            meta, values = _extract_needed(names.values(), _read_meta_graph(path), saved)
+            meta, values = _extract_needed(names.values(), meta_graph, saved)
             _check_operations(path, meta.graph_def)
             scope = _choose_scope(sess.graph, meta.graph_def)
             found = _import_graph(meta, scope)
@@ -80,9 +82,19 @@ def _tensor_names(info: dict[str, Any]) -> dict[str, str]:
 
 
 def _read_meta_graph(path: Path) -> Any:
-    """The MetaGraphDef tagged `serve`."""
+    """The MetaGraphDef tagged `serve`.
+
+    Raises:
+        ValueError: if there is none, or a file of the model is not a regular one, for which TensorFlow, which
+            opens those of the variables, would wait.
+    """
     serving = import_tf().saved_model.tag_constants.SERVING
-    data = (path / "saved_model.pb").read_bytes()
+    try:
+        data = read_regular(path / "saved_model.pb", MAX_PROTOBUF_BYTES)
+        for file in (path / "variables").glob("variables.*"):
+            open_regular(file, MAX_ARRAYS_BYTES).close()
+    except RunError as error:
+        raise ValueError(str(error)) from None
     for meta in _parse("protobuf.saved_model", "SavedModel", data).meta_graphs:
         if list(meta.meta_info_def.tags) == [serving]:
             return meta

@@ -12,10 +12,10 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.envs.saved_spec import env_of_run
+from spinup.envs.saved_spec import env_of_run, read_saved_env
 from spinup.envs.spaces import action_spec, flat_observation_space
 from spinup.errors import EnvError, RunError, option
-from spinup.files import existing_dir, read_json
+from spinup.files import existing_dir
 from spinup.loggers.display import plain_table
 from spinup.loggers.statistics import RunningStats
 from spinup.playback.policies import Act, has_model, load_policy
@@ -121,14 +121,17 @@ def load_env(fpath: str | Path, given: Any = None) -> Any:
     folder = _folder_with_model(fpath)
     if given is not None and not isinstance(given, str):
         return given if isinstance(given, gym.Env) else given()
-    path = folder / "vars.json"
-    saved = read_json(path).get("env") if path.exists() else None
-    saved = saved if isinstance(saved, dict) and isinstance(saved.get("id"), str) else None
+    try:
+        saved = read_saved_env(folder) if os.path.lexists(folder / "vars.json") else None
+    except RunError as error:
+        if given is None:
+            raise EnvError(f"{error}, or {option(_OWN_ENV, 'give the environment with --env')}") from None
+        saved = None
     if given is None and saved is None:
         remedy = option(_OWN_ENV, "give it with --env")
         raise EnvError(f"{folder} does not name the environment it was trained in: {remedy}")
     if given is None and saved and saved.get("wrappers"):
-        names = ", ".join(map(str, saved["wrappers"]))
+        names = ", ".join(saved["wrappers"])
         raise EnvError(
             f"this run's environment was wrapped in {names}, which a file cannot rebuild: {_OWN_ENV}, or "
             f"{option('env=ID', '--env ID')} runs without the wrappers"
@@ -172,7 +175,7 @@ def _check_fit(act: Act, env: Any, act_dim: int) -> None:
     (obs_dim,) = flat_observation_space(env.observation_space).shape
     try:
         fits = act(np.zeros((1, obs_dim), dtype=np.float32)).size == act_dim
-    except (RuntimeError, ValueError):  # raised by the frameworks for mismatched shapes
+    except Exception:  # the frameworks raise several types for mismatched shapes, and a file's model any
         fits = False
     if not fits:
         name = env.spec.id if env.spec else env

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
+import zipfile
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from spinup.errors import RunError, SpinupError, option
+from spinup.files import MAX_ARRAYS_BYTES, open_regular
 from spinup.loggers.tf_restore import restore_tf_graph
 from spinup.loggers.tf_saver import import_tf
 
@@ -56,10 +58,12 @@ def _find_save(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
 
 def _load_torch(path: Path, deterministic: bool) -> Act:
     try:
-        ac = torch.load(path, map_location="cpu", weights_only=True)
-    except SpinupError:
-        raise
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        with open_regular(path, MAX_ARRAYS_BYTES) as file:
+            _check_archive(file)
+            ac = torch.load(file, map_location="cpu", weights_only=True)
+    except SpinupError as error:
+        raise RunError(f"{error}" if str(path) in str(error) else f"{path}: {error}") from None
+    except Exception as error:  # damaged files raise many types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(
             f"{path} cannot be loaded as a saved actor-critic ({reason}): it may be damaged"
@@ -73,6 +77,20 @@ def _load_torch(path: Path, deterministic: bool) -> Act:
         return np.asarray(ac.act(torch.as_tensor(observations), deterministic))
 
     return act
+
+
+def _check_archive(file: BufferedReader) -> None:
+    """Check that the file is an archive as `torch.save` writes it, without compression that hides its size.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not zipfile.is_zipfile(file):
+        raise ValueError("it is not an archive of torch.save")
+    with zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("its entries are compressed, which torch.save does not do")
+    file.seek(0)
 
 
 def _load_tf(path: Path, deterministic: bool) -> Act:

@@ -12,9 +12,11 @@ from typing import Any
 import gymnasium as gym
 
 from spinup.envs.validation import reset_env, step_env
+from spinup.envs.vector import call_checked
 from spinup.errors import ConfigError, EnvError, MissingExtraError, option
 from spinup.loggers.display import has_display
 
+_REMEDY = "fix the environment, or its keyword arguments in vars.json"
 GL_REMEDY = "install EGL or OSMesa, and set MUJOCO_GL=egl or osmesa"
 
 
@@ -30,14 +32,15 @@ class Viewer:
         self._env, self._writer = env, writer
 
     def reset(self, seed: int | None) -> Any:
-        """Start an episode; returns its first observation."""
-        observation, _ = reset_env(self._env, seed=seed)
+        """Start an episode; returns its first observation. Raises EnvError if the environment fails."""
+        observation, _ = call_checked(lambda: reset_env(self._env, seed=seed), _REMEDY)
         self._write_frame()
         return observation
 
     def step(self, action: Any) -> tuple[Any, float, bool]:
         """Take one step; returns the observation, the reward, and whether the episode has ended."""
-        observation, reward, terminated, truncated, _ = step_env(self._env, action)
+        result = call_checked(lambda: step_env(self._env, action), _REMEDY)
+        observation, reward, terminated, truncated, _ = result
         self._write_frame()
         return observation, float(reward), bool(terminated or truncated)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +16,12 @@ from numpy.typing import NDArray
 
 from spinup.config import nearest
 from spinup.errors import ConfigError, RunError, option
-from spinup.files import existing_dir, read_json
+from spinup.files import MAX_TABLE_BYTES, existing_dir, open_regular, read_json
+from spinup.loggers.display import printable
 
 Array = NDArray[np.float64]
+MAX_COLUMNS, MAX_CELL, MAX_NAME = 10_000, 100, 200  # columns; characters of a number, and of a name
+MAX_NUMBER = 1e300  # beyond, Matplotlib's arithmetic overflows
 ESTIMATORS: dict[str, Callable[..., Any]] = {
     "mean": np.mean, "median": np.median, "max": np.max, "min": np.min,
 }  # fmt: skip
@@ -53,7 +59,7 @@ def find_runs(
     """The runs under some folders that have at least one row; the arguments are those of `make_plots`.
 
     Raises:
-        RunError: if a folder does not exist, or there is no such run.
+        RunError: if a folder does not exist, there is no such run, or a file of one is damaged.
         ConfigError: if there is neither one legend per path nor one per folder.
     """
     runs = []
@@ -72,13 +78,25 @@ def find_runs(
 
 
 def read_table(path: Path) -> dict[str, Array]:
-    """The columns of a progress.txt, float64 (rows,), without incomplete rows; empty if no row remains."""
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    if len(lines) < 2:
-        return {}
-    header = lines[0].split("\t")
-    rows = [[_number(cell) for cell in line.split("\t")] for line in lines[1:]]
-    table = np.array([row for row in rows if len(row) == len(header)], dtype=np.float64)
+    """The columns of a progress.txt, float64 (rows,), without incomplete rows; empty if no row remains.
+
+    Raises:
+        RunError: if it cannot be read (see `open_regular`), or has more columns than a run writes.
+    """
+    try:
+        with open_regular(path, MAX_TABLE_BYTES) as file:
+            header = file.readline().decode(errors="replace").removesuffix("\n").split("\t")
+            if len(header) > MAX_COLUMNS:
+                raise RunError(f"{path} has {len(header)} columns, which is more than a run writes there")
+            # One row at a time, since lists of Python's numbers would take many times the size of the file.
+            cells = array("d")
+            for line in file:
+                row = line.removesuffix(b"\n").split(b"\t", len(header))
+                if line.endswith(b"\n") and len(row) == len(header):
+                    cells.extend(map(_number, row))
+    except RunError as error:
+        raise RunError(f"{error}: remove it, or leave the run out with --exclude") from None
+    table = np.array(cells).reshape(-1, len(header))
     return {name: table[:, i] for i, name in enumerate(header)} if table.size else {}
 
 
@@ -143,7 +161,7 @@ def _labeled_roots(
 
 def _expand_prefix(path: Path) -> list[Path]:
     """The folder, or if it does not exist, all folders whose paths begin with its path."""
-    if not path.is_dir() and path.parent.is_dir():
+    if not os.path.isdir(path) and path.parent.is_dir():
         matches = sorted(p for p in path.parent.iterdir() if p.is_dir() and p.name.startswith(path.name))
         if matches:
             return matches
@@ -151,13 +169,18 @@ def _expand_prefix(path: Path) -> list[Path]:
 
 
 def _exp_name(folder: Path) -> str:
+    """The name in config.json, or the folder's where that is no name that fits a legend."""
     config = folder / "config.json"
-    name = read_json(config).get("exp_name") if config.exists() else None
-    return name if isinstance(name, str) else re.sub(r"_s\d+$", "", folder.resolve().name)
+    name = read_json(config).get("exp_name") if os.path.lexists(config) else None
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+        name = re.sub(r"_s\d+$", "", folder.resolve().name)
+    label = printable(" ".join(name.split())).replace("$", r"\$")  # Matplotlib reads $...$ as a formula
+    return f" {label}" if label.startswith("_") else label  # which would not be in the legend
 
 
-def _number(cell: str) -> float:
+def _number(cell: bytes) -> float:
     try:
-        return float(cell)
+        number = float(cell) if len(cell) <= MAX_CELL else math.nan
     except ValueError:
-        return float("nan")
+        return math.nan
+    return number if abs(number) <= MAX_NUMBER else math.nan

@@ -162,9 +162,9 @@ def sac_pytorch(
     """
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
-    check_choices(config)
     previous = previous_choices(logger_kwargs) if resume else {}
     config = keep_choices(config, previous)
+    check_choices(config)
     ac_kwargs = copy.deepcopy(ac_kwargs)
     request = Request(
         "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume

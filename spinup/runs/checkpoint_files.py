@@ -20,7 +20,7 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from spinup.files import atomic_write
+from spinup.files import atomic_write, excess_of_json
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.transition import Field, Transitions
 from spinup.runs.manifest import (
@@ -66,6 +66,8 @@ class CheckpointFolder:
 
         Raises:
             OSError: a file could not be written; earlier checkpoints are intact.
+            TypeError: the state holds an object that is not data, or more of it outside arrays than `read`
+                accepts.
         """
         last = self._last
         number = 1 + max((checkpoint_number(path.name) for path in self._checkpoint_files()), default=0)
@@ -86,6 +88,8 @@ class CheckpointFolder:
                 "segments": segments, "files": files,
             }  # fmt: skip
             manifest = json.dumps({"sha256": checksum(canonical_json(body)), "body": body}).encode()
+            if excess := excess_of_json(manifest):
+                raise TypeError(f"it has {excess} outside arrays")
             atomic_write(self.folder / f"manifest-{number}.json", manifest)
         except BaseException:
             self._remove(f for f in files if last is None or f not in last.files)

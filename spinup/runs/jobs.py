@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from spinup.errors import RunError, SpinupError, one_line
-from spinup.loggers.display import Report
+from spinup.errors import RunError, SpinupError
+from spinup.loggers.display import Report, error_line
 from spinup.loggers.runs_display import (
     DONE,
     FAILED,
@@ -129,7 +129,7 @@ class _Schedule:
         try:
             self._running[i] = self._start(self._jobs[i], partial(self._report, i))
         except SpinupError as error:
-            self._fail(i, error.exit_code, one_line(error))
+            self._fail(i, error.exit_code, error_line(error))
         else:
             self._display.state(i, STARTING)
 

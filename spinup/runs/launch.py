@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import shlex
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -109,7 +109,7 @@ def launch(
         SpinupError: see `sac_pytorch`.
         KeyboardInterrupt, SystemExit: after a signal, with a checkpoint.
     """
-    with ExitStack() as stack:
+    with _crash_as_error(), ExitStack() as stack:
         collector, test_collector = make_collectors(request.env_fn, config)
         stack.callback(collector.close)
         stack.callback(test_collector.close)
@@ -208,11 +208,18 @@ def train(trainer: Trainer, checkpointer: Checkpointer, request: Request) -> Non
         how = _how_to_resume(checkpointer, saved, request)
         trainer.logger.log(f"{stop} at env step {trainer.n}; {how}", color="yellow")
         raise stop.exit_exception() from None
-    except EnvCrash as crash:  # in the first reset: there is no episode to replay
-        raise EnvError(f"the environment {crash}: fix the environment and rerun") from crash
     except EnvError:
         checkpointer.save(trainer)
         raise
+
+
+@contextmanager
+def _crash_as_error() -> Iterator[None]:
+    """Raise an EnvError for an EnvCrash before the first episode, where there is none to replay."""
+    try:
+        yield
+    except EnvCrash as crash:
+        raise EnvError(f"the environment {crash}: fix the environment and rerun") from crash
 
 
 def _how_to_resume(checkpointer: Checkpointer, saved: bool, request: Request) -> str:

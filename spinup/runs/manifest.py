@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from spinup.errors import RunError
+from spinup.files import MAX_ARRAYS_BYTES, load_json, open_regular
 from spinup.replay.transition import Transitions
 
 FORMAT, VERSION = "spinup checkpoint", 2
-MAX_MANIFEST_BYTES = 64 * 2**20
+MAX_DEPTH = 100  # of nested dicts in a state
 FILE_NAME = re.compile(r"(?:manifest-(\d+)\.json|state-(\d+)\.safetensors|replay-(\d+)-\d+-\d+\.safetensors)")
 
 
@@ -57,7 +59,7 @@ def read_manifest(path: Path, number: int) -> Checkpoint:
         CheckpointError: it is damaged, has another format, or names files that cannot belong to a checkpoint.
     """
     try:
-        outer = json.loads(_read_bytes(path, MAX_MANIFEST_BYTES))
+        outer = load_json(path, links=False)
         body = outer["body"]
         if body["format"] != FORMAT or body["version"] not in (1, VERSION) or body["number"] != number:
             raise CheckpointError(f"{path.name} has another format, version or number")
@@ -71,11 +73,15 @@ def read_manifest(path: Path, number: int) -> Checkpoint:
         files = {str(name): [int(size), str(digest)] for name, (size, digest) in body["files"].items()}
         segments = [Segment(int(a), int(b), str(name)) for a, b, name in body["segments"]]
         state, settings = dict(body["state"]), dict(body["settings"])
+    except RunError as error:
+        raise CheckpointError(str(error)) from None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise CheckpointError(f"{path.name} is not a valid manifest") from None
     if any(FILE_NAME.fullmatch(name) is None for name in files) or any(s.file not in files for s in segments):
         raise CheckpointError(f"{path.name} names files that do not belong to a checkpoint")
-    if any(a.stop != b.start for a, b in itertools.pairwise(segments)):
+    if any(not 0 <= s.start < s.stop for s in segments) or any(
+        a.stop != b.start for a, b in itertools.pairwise(segments)
+    ):
         raise CheckpointError(f"{path.name} has a gap in its replay rows")
     return Checkpoint(number, state, settings, segments, files)
 
@@ -110,13 +116,17 @@ def read_arrays(folder: Path, name: str, files: dict[str, list[Any]]) -> dict[st
         CheckpointError: the file is missing, not a regular file, not as its checksum says, or not in
             safetensors format.
     """
-    size, digest = files.get(name, [0, ""])
-    data = _read_bytes(folder / name, size)
-    if len(data) != size or checksum(data) != digest:
-        raise CheckpointError(f"{name} does not match its checksum")
     try:
-        return dict(load(data))
-    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError) as error:
+        with open_regular(folder / name, MAX_ARRAYS_BYTES, links=False) as file:
+            # Size and checksum come first, since they need no memory.
+            found = [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+            if found != files.get(name):
+                raise CheckpointError(f"{name} does not match its checksum")
+            file.seek(0)
+            return dict(load(file.read()))
+    except (RunError, OSError) as error:
+        raise CheckpointError(str(error)) from None
+    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"{name} is not a safetensors file ({type(error).__name__})") from None
 
 
@@ -132,22 +142,16 @@ def read_segment(folder: Path, segment: Segment, files: dict[str, list[Any]]) ->
     return fields
 
 
-def _read_bytes(path: Path, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes."""
-    try:
-        if path.is_symlink() or not path.is_file():
-            raise CheckpointError(f"{path.name} is {'not a regular file' if path.exists() else 'missing'}")
-        if path.stat().st_size > limit:
-            raise CheckpointError(f"{path.name} is larger than expected")
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path.name} cannot be read ({error.strerror})") from None
+def extract_arrays(tree: Any, path: str, arrays: dict[str, Any], depth: int = 0) -> Any:
+    """A copy of a state tree with each array replaced by its name in `arrays`, to which it is added.
 
-
-def extract_arrays(tree: Any, path: str, arrays: dict[str, Any]) -> Any:
-    """A copy of a state tree with each array replaced by its name in `arrays`, to which it is added."""
+    Raises:
+        TypeError: dicts are nested more deeply than `insert_arrays` accepts.
+    """
     if isinstance(tree, dict):
-        return {key: extract_arrays(value, f"{path}/{key}", arrays) for key, value in tree.items()}
+        if depth > MAX_DEPTH:
+            raise TypeError(f"dicts are nested more than {MAX_DEPTH} deep")
+        return {key: extract_arrays(value, f"{path}/{key}", arrays, depth + 1) for key, value in tree.items()}
     if isinstance(tree, (np.ndarray, np.generic)):
         name = f"{len(arrays)}{path}"
         arrays[name] = np.array(tree, order="C")
@@ -155,19 +159,22 @@ def extract_arrays(tree: Any, path: str, arrays: dict[str, Any]) -> Any:
     return tree
 
 
-def insert_arrays(tree: Any, arrays: dict[str, Any]) -> Any:
+def insert_arrays(tree: Any, arrays: dict[str, Any], depth: int = 0) -> Any:
     """The inverse of `extract_arrays`.
 
     Raises:
-        CheckpointError: an array is missing.
+        CheckpointError: an array is missing, or the tree is nested too deeply to be a state.
     """
     if not isinstance(tree, dict):
         return tree
+    if depth > MAX_DEPTH:
+        raise CheckpointError(f"its state is nested more than {MAX_DEPTH} deep")
     if set(tree) == {"$array"}:
-        if tree["$array"] not in arrays:
-            raise CheckpointError(f"array {str(tree['$array'])[:80]!r} is missing")
-        return arrays[tree["$array"]]
-    return {key: insert_arrays(value, arrays) for key, value in tree.items()}
+        name = str(tree["$array"])
+        if name not in arrays:
+            raise CheckpointError(f"array {name[:80]!r} is missing")
+        return arrays[name]
+    return {key: insert_arrays(value, arrays, depth + 1) for key, value in tree.items()}
 
 
 def checkpoint_number(name: str) -> int:

@@ -11,7 +11,8 @@ from spinup.config import SACConfig, field_defaults
 from spinup.errors import ConfigError, RunError, option
 from spinup.files import to_json
 from spinup.runs.checkpointing import FOLDER, Checkpointer
-from spinup.runs.manifest import CheckpointError, newest_manifest, newest_settings
+from spinup.runs.manifest import newest_manifest, newest_settings
+from spinup.runs.state_check import check_state
 from spinup.training import Trainer
 
 # Settings of when, where and how fast a run computes, which do not change what it learns.
@@ -107,19 +108,12 @@ def restore(trainer: Trainer, checkpointer: Checkpointer) -> None:
     for line in changes(checkpoint.settings, checkpointer.settings):
         log(line, color="yellow")
     try:
+        check_state(checkpoint, trainer.state_dict(), checkpointer.config, trainer.replay.storage.capacity)
         trainer.load_state_dict(checkpoint.state)
         checkpointer.folder.restore_replay(checkpoint, trainer.replay)
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        IndexError,
-        AttributeError,
-        CheckpointError,
-    ) as error:
-        if isinstance(error, RunError):
-            raise
+    except RunError:
+        raise
+    except Exception as error:  # a file's numbers may be what no run has, and make any call fail
         text = str(error).strip().splitlines()
         raise RunError(
             f"checkpoint {checkpoint.number} of {folder} does not fit this run "
@@ -148,10 +142,10 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             continue
         if name not in MAY_CHANGE:
             raise ConfigError(
-                f"{name} was {before!r} and is now {now!r}: a run is resumed with the settings it "
-                "began with; give the old value, or start a new run"
+                f"{name} was {_short(before)} and is now {_short(now)}: a run is resumed with the settings "
+                "it began with; give the old value, or start a new run"
             )
-        lines.append(f"{name} was {before!r} and is now {now!r}")
+        lines.append(f"{name} was {_short(before)} and is now {_short(now)}")
     return lines
 
 
@@ -165,6 +159,11 @@ def needs_same_call(settings: dict[str, Any]) -> str:
     if settings.get("actor_critic", "") not in OUR_ACTOR_CRITICS:
         return "its actor-critic is your own"
     return ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def _comparable(value: Any) -> Any:

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinup.errors import ConfigError, RunError, SpinupError, one_line
-from spinup.loggers.display import Report, report_to
+from spinup.errors import ConfigError, RunError, SpinupError
+from spinup.loggers.display import Report, error_line, report_to
 from spinup.loggers.run_folder import LOG_FILE
 
 # Ctrl-C reaches every process of a terminal; only the one that started the runs acts on it. Its import path
@@ -60,7 +60,7 @@ def make_job(folder: str | Path, function: Callable[..., Any], kwargs: dict[str,
     except Exception as error:  # pickling runs methods of the user's objects
         raise ConfigError(
             f"the call for {folder} cannot be sent to another process ({type(error).__name__}: "
-            f"{one_line(error)}): let env_fn create what it needs when it is called, or run with num_cpu=1"
+            f"{error_line(error)}): let env_fn create what it needs when it is called, or run with num_cpu=1"
         ) from error
 
 
@@ -165,14 +165,14 @@ def _run(call: bytes, log: Path) -> tuple[int, str]:
         function, kwargs = pickle.loads(call)  # from the pipe of the process that made it, not from a file
         function(**kwargs)
     except SpinupError as error:
-        print(f"spinup: {one_line(error)}", file=sys.stderr)
-        return error.exit_code, one_line(error)
+        print(f"spinup: {error_line(error)}", file=sys.stderr)
+        return error.exit_code, error_line(error)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
         return code, _stopped_by(code)
     except BaseException as error:
         traceback.print_exc()
-        return 1, f"{type(error).__name__}: {one_line(error)}; the traceback is in {log}"
+        return 1, f"{type(error).__name__}: {error_line(error)}; the traceback is in {log}"
     return 0, ""
 
 

@@ -16,6 +16,7 @@ from helpers import Diary
 from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
 from spinup.envs.make import env_function, make_vector
+from spinup.envs.saved_spec import MakeEnv
 from spinup.errors import ConfigError, EnvError
 
 
@@ -103,9 +104,28 @@ def test_an_id_that_cannot_be_made_raises_one_line_with_the_newest_version(
         make_vector(env_function(env_id), 1, "sync", 10.0)
 
 
-def test_exceptions_of_a_users_function_are_not_wrapped() -> None:
-    with pytest.raises(ModuleNotFoundError, match="engine"):
-        make_vector(env_function(missing_package), 1, "sync", 10.0)
+@pytest.mark.parametrize("calls", [0, 1])
+def test_an_exception_of_a_users_function_is_the_cause_of_one_line(calls: int) -> None:
+    results = iter([Diary()][:calls])
+    env_fn = lambda: next(results, None) or missing_package()  # noqa: E731
+    with pytest.raises(EnvError, match=r"^[^\n]* raised ModuleNotFoundError: [^\n]*; fix [^\n]*$") as error:
+        make_vector(env_function(env_fn), 1, "sync", 10.0)
+    assert isinstance(error.value.__cause__, ModuleNotFoundError)
+
+
+def test_a_module_that_raises_when_it_is_imported_is_one_line(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raising_module.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EnvError, match=r"^[^\n]*cannot be found \(division by zero\)$"):
+        env_function("raising_module:A-v0")
+
+
+@pytest.mark.parametrize("kwargs", [{"id": "A-v0"}, {"x": 1}, {"max_episode_steps": "many"}])
+def test_keyword_arguments_that_do_not_fit_are_one_line(kwargs: dict[str, Any]) -> None:
+    with pytest.raises(EnvError, match=r"^environment id 'Pendulum-v1' cannot be made: [^\n]*$"):
+        MakeEnv("Pendulum-v1", kwargs)()
 
 
 def test_known_id() -> None:

@@ -14,6 +14,7 @@ from spinup.loggers.display import (
     format_duration,
     make_display,
     plain_table,
+    printable,
 )
 from spinup.loggers.epoch_logger import EpochLogger
 
@@ -77,6 +78,33 @@ def test_live_display_outside_the_main_thread():
     thread.start()
     thread.join()
     assert failures == []
+
+
+HOSTILE = "\x1b[31m\x9b2J\x07\r\x00\u202e\u2028\ud800 [red]é日\n\tend"
+
+
+def test_control_characters_are_printed_as_escapes(capsys):
+    assert printable(HOSTILE) == (
+        r"\x1b[31m\x9b2J\x07\r\x00\u202e\u2028\ud800 [red]é日" "\n\tend"
+    )  # fmt: skip
+    display = PlainDisplay()
+    display.line(HOSTILE, "red")
+    display.table({HOSTILE: HOSTILE, "Epoch": 1})
+    out = capsys.readouterr().out
+    assert {c for c in out if not c.isprintable()} == {"\n", "\t"}
+    assert out.count(r"\x1b[31m\x9b2J") == 3
+
+
+def test_a_live_display_prints_escapes_and_no_markup():
+    console = terminal()
+    display = LiveDisplay(console)
+    display.line(HOSTILE, "red")
+    display.table({HOSTILE: 1, "[/unbalanced]": "[blink]"})
+    text = console.file.getvalue()
+    assert text.count(r"\x1b[31m") == 2
+    assert not {"\x9b", "\x07", "\x00", "\u202e"} & set(text)
+    assert "[/unbalanced]" in text
+    assert "[blink]" in text
 
 
 def test_close_before_start():

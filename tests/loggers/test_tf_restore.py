@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -404,9 +405,23 @@ def garble_variables(meta: Any) -> None:
         meta.collection_def[key].bytes_list.value[:] = [b"\xff\xff"]
 
 
+def as_fifo(name: str) -> Callable[[Path], None]:
+    """Puts a FIFO in place of the file."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return damage
+
+
 DAMAGE: dict[str, Callable[[Path], Any]] = {
     "pb cut": cut_to("saved_model.pb", 700),
     "pb empty": cut_to("saved_model.pb", 0),
+    "pb FIFO": as_fifo("saved_model.pb"),
+    "pb sparse": lambda folder: os.truncate(folder / "saved_model.pb", 20 * 2**30),
+    "data FIFO": as_fifo("variables/variables.data-00000-of-00001"),
+    "index FIFO": as_fifo("variables/variables.index"),
     "pb missing": lambda folder: (folder / "saved_model.pb").unlink(),
     "index cut": cut_to("variables/variables.index", 100),
     "data cut": cut_to("variables/variables.data-00000-of-00001", 10),
@@ -424,6 +439,7 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.usefixtures("time_limit")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_files_are_one_line(tmp_path: Path, damage: str) -> None:
     save(tmp_path / "model", lambda h: h)

@@ -299,6 +299,67 @@ def test_a_crash_of_a_test_environment_repeats_the_test(
     assert_same(whole, ac, tmp_path / "whole", run)
 
 
+class TwoArguments(Exception):
+    """Can be pickled but not rebuilt, since it is made from two arguments."""
+
+    def __init__(self, part: str, fault: str) -> None:
+        super().__init__(f"{part} {fault}")
+
+
+class WithLock(Exception):
+    """Holds an object that cannot be pickled."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+def local_exception(text: str) -> Exception:
+    """An exception of a class that pickle cannot find."""
+
+    class Local(Exception):
+        pass
+
+    return Local(text)
+
+
+class Raising(Point):
+    """Raises another exception in each case: in the first reset, in step 7, or in its state_dict."""
+
+    error: Any = None
+    where = "step"
+    state_dict: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        if self.where == "state_dict":
+            self.state_dict, self.load_state_dict = self.fail, self.fail
+
+    def fail(self, *args: Any) -> Any:
+        """Raise."""
+        words = ("the spring", "is broken") if self.error is TwoArguments else ("the spring is broken",)
+        raise self.error(*words)
+
+    def reset(self, **kwargs: Any) -> Any:
+        return self.fail() if self.where == "reset" else super().reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        return self.fail() if self.where == "step" and self.t == 7 else super().step(action)
+
+
+@quiet_workers
+@pytest.mark.usefixtures("time_limit")
+@pytest.mark.parametrize("error", [TwoArguments, WithLock, local_exception])
+@pytest.mark.parametrize("where", ["reset", "step", "state_dict"])
+def test_an_exception_that_cannot_be_sent_does_not_hang(
+    tmp_path: Path, error: Any, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Raising, "error", staticmethod(error) if error is local_exception else error)
+    monkeypatch.setattr(Raising, "where", where)
+    with pytest.raises(EnvError, match=r"raised [^\n]*: the spring is broken[^\n]*$"):
+        train(tmp_path, Raising, env_workers="async", num_test_episodes=1, env_timeout=20.0)
+
+
 class Hoarder(Point):
     """Has a state_dict that holds an object."""
 

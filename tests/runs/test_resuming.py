@@ -375,7 +375,7 @@ def test_rows_are_not_written_outside_the_folder(tmp_path: Path, capsys: Any, na
     train(tmp_path, "Pendulum-v1", epochs=1)
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "logger_kwargs": {"output_fname": name}}))
-    assert "names the file of rows" in refused(capsys, str(tmp_path))
+    assert "gives the logger output_fname=" in refused(capsys, str(tmp_path))
 
 
 def test_actor_critics_of_the_command_are_registered() -> None:

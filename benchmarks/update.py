@@ -2,17 +2,23 @@
 
     python benchmarks/update.py [--engines eager native compile] [--batch 100 256] [--turns 15]
 
-The limit is what the matrix products of one update would take at the rate that torch reaches on the
-largest of them, measured in the same turn. Ratios are taken within a turn; the table shows their medians,
-results/update.json all numbers. Run it with nothing else on the machine.
+Two limits, both measured in the same turn, say what the matrix products of one update would take: "products",
+at the rate that torch reaches on the largest of them; "processor", at the rate of fused multiplications and
+additions on registers alone (peak.cpp, all threads at once; needs a C++ compiler and the CPU). Ratios are
+taken within a turn; the table shows their medians, results/update.json all numbers. Run it with nothing else
+on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import statistics
+import subprocess
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +30,7 @@ from speed import machine
 
 from spinup.config import SACConfig
 from spinup.pytorch.agent import Agent
+from spinup.pytorch.engines.native_build import FLAGS, SOURCES, compiler, native_flag
 from spinup.pytorch.engines.registry import choose_engine
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.torch_settings import torch_settings
@@ -61,10 +68,13 @@ def main() -> None:
 def measure(args: argparse.Namespace, batch: int) -> list[dict[str, float]]:
     """Milliseconds per update of the limit and of each engine, for each turn."""
     pairs = {engine: make(args, engine, batch) for engine in args.engines}
+    peak = load_peak() if args.device == "cpu" and compiler() else None
     batches = random_batches(batch)
     turns = []
     for turn in range(args.turns + 2):
-        times = {"limit": limit(batch, args.device)}
+        times = {"products": products_limit(batch, args.device)}
+        if peak is not None:
+            times["processor"] = batch * multiplications() * 2e3 / processor_rate(peak, args.threads)
         for name, (agent, engine) in pairs.items():
             start = time.perf_counter()
             engine.update(agent, batches)
@@ -107,7 +117,26 @@ def random_batches(batch: int) -> dict[str, Any]:
     return {**found, "noise": rng.standard_normal((COUNT, 2, batch, ACT), dtype=np.float32)}
 
 
-def limit(batch: int, device: str) -> float:
+def load_peak() -> Any:
+    """The function of peak.cpp, compiled as the native engine is."""
+    program = compiler() or []
+    command = [*program, *FLAGS, native_flag(program), "-DSCALAR=float", f"-I{SOURCES}"]
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "peak.so"
+        source = str(Path(__file__).parent / "peak.cpp")
+        subprocess.run([*command, source, "-o", str(library)], check=True)
+        function = ctypes.CDLL(str(library)).peak
+    function.restype, function.argtypes = ctypes.c_double, [ctypes.c_long]
+    return function
+
+
+def processor_rate(peak: Any, threads: int) -> float:
+    """Floating-point operations per second of all threads at once; ctypes releases the interpreter's lock."""
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(peak, [3_000_000] * threads))
+
+
+def products_limit(batch: int, device: str) -> float:
     """Milliseconds for the matrix products of one update, at the rate of the largest one."""
     x, w = torch.ones(2, batch, WIDTH, device=device), torch.ones(2, WIDTH, WIDTH, device=device)
     out, repeats = torch.empty_like(x), 200
@@ -131,13 +160,17 @@ def multiplications() -> int:
 
 def table(turns: dict[str, list[dict[str, float]]]) -> str:
     """Medians and ratios as a Markdown table."""
-    lines = ["| batch | engine | ms per update | of the limit | of eager's time |", "|---|---|---|---|---|"]
+    lines = ["| batch | | ms per update | of the products' rate | of the processor's | of eager's time |"]
+    lines.append("|---|---|---|---|---|---|")
     for batch, rows in turns.items():
         for name in rows[0]:
             cells = [statistics.median(row[name] for row in rows)]
-            cells.append(statistics.median(row["limit"] / row[name] for row in rows))
+            for limit in ("products", "processor"):
+                cells.append(statistics.median(row.get(limit, np.nan) / row[name] for row in rows))
             cells.append(statistics.median(row[name] / row.get("eager", np.nan) for row in rows))
-            lines.append(f"| {batch} | {name} | {cells[0]:.2f} | {cells[1]:.0%} | {cells[2]:.2f} |")
+            lines.append(
+                f"| {batch} | {name} | {cells[0]:.2f} | {cells[1]:.0%} | {cells[2]:.0%} | {cells[3]:.2f} |"
+            )
     return "\n".join(lines)
 
 

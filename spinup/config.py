@@ -180,9 +180,8 @@ _COUNTS = ("start_steps", "update_after", "num_test_episodes")
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
     """The hint ", did you mean 'x'?" for the known word closest to `word`, or an empty string."""
-    close = difflib.get_close_matches(
-        word[:100], known, n=1
-    )  # whose time grows with the square of the length
+    # Cut, since the time grows with the square of the length.
+    close = difflib.get_close_matches(word[:100], known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
 

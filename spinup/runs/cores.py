@@ -27,8 +27,8 @@ def thread_count(config: SACConfig) -> int:
     """Threads of an engine that has its own: as asked, else two where two cores are usable, else one.
 
     Two threads share an update, a critic each. More gain little at these sizes (docs/speed.md). Torch
-    itself gets one unless more are asked for: its threads wait actively, and those of two runs ruin each
-    other.
+    itself gets one unless more are asked for: its threads wait actively, so that those of two runs on the
+    same cores slow each other down many times.
     """
     return config.threads if isinstance(config.threads, int) else min(2, usable_cores())
 

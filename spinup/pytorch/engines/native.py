@@ -142,68 +142,81 @@ class NativeEngine(Engine):
         wanted = {*_BATCH, *self.objective.noise_fields()}
         if not wanted <= set(batches) <= {*wanted, "weight"}:
             raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(wanted)}")
-        dtype, like = agent.like.dtype, agent.like.detach()
-        tensors = {name: torch.as_tensor(values).to(dtype).contiguous() for name, values in batches.items()}
-        if "critic_subset" in batches:
-            tensors["critic_subset"] = torch.as_tensor(batches["critic_subset"]).long().contiguous()
-        (n, batch), critics = tensors["reward"].shape, len(list(agent.networks.critics.children()))
-        logged = {
-            "q_out": like.new_empty(critics, n, batch), "alpha": like.new_empty(n),
-            **{name: like.new_empty(n, batch) for name in ("log_prob", "target_out", "q_pi")},
-        }  # fmt: skip
-        temperature, optimizers = agent.temperature, agent.optimizers
-        tensors |= logged | {"fixed_alpha": temperature.value()}
-        discrete = isinstance(agent.ac.pi, CategoricalActor)
-        if not discrete:
-            tensors |= {name: getattr(agent.ac.pi, name) for name in _BOUNDS}
+        inputs = _inputs(agent, batches)
+        logged = _outputs(agent, *inputs["reward"].shape)
         networks = _describe_networks(agent)
+        tensors = inputs | logged
         arguments = Arguments(
             **{name: tensor.data_ptr() for name, tensor in tensors.items()},
             **{name: ctypes.addressof(layers) for name, layers in networks.items() if len(layers)},
-            lr=agent.options.lr,
-            polyak=agent.options.polyak,
-            target_entropy=agent.options.target_entropy or 0.0,
-            log_std_min=LOG_STD_MIN,
-            log_std_max=LOG_STD_MAX,
-            actor_steps=_steps(optimizers.actor),
-            critic_steps=_steps(optimizers.critic),
-            n=n,
-            batch=batch,
-            obs_dim=tensors["obs"].shape[-1],
-            act_dim=networks["actor"][-1].outputs,
-            discrete=discrete,
-            trunk_layers=len(networks["actor"]) - (1 if discrete else 2),
-            critics=critics,
-            critic_layers=len(networks["critic"]) // critics,
-            value_layers=len(networks["value"]),
-            subset_size=self.objective.target_critics,
-            workers=min(max(2, critics), self.threads),
+            **_numbers(agent),
+            **self._sizes(networks, inputs),
         )
-        if temperature.log_alpha is not None:
-            arguments.log_alpha = _parameter(temperature.log_alpha, optimizers.alpha)
-            arguments.alpha_steps = _steps(optimizers.alpha)
-        arguments.workspace = self._workspace(arguments, dtype).data_ptr()
-        self._load(dtype).code.update(ctypes.byref(arguments))
-        for optimizer in filter(None, optimizers):
+        log_alpha = agent.temperature.log_alpha
+        if log_alpha is not None:
+            arguments.log_alpha = _parameter(log_alpha, agent.optimizers.alpha)
+        arguments.workspace = self._workspace(agent.like.dtype, arguments, networks).data_ptr()
+        self._load(agent.like.dtype).code.update(ctypes.byref(arguments))
+        for optimizer in filter(None, agent.optimizers):
             for state in optimizer.state.values():
-                state["step"] += n
-        if "weight" in tensors:
-            logged["weight"] = tensors["weight"]
-        return {key: value.numpy() for key, value in _metrics(logged, temperature.target_entropy).items()}
+                state["step"] += arguments.n
+        metrics = _metrics(logged, inputs.get("weight"), agent.temperature.target_entropy)
+        return {key: value.numpy() for key, value in metrics.items()}
 
-    def _workspace(self, arguments: Arguments, dtype: torch.dtype) -> Tensor:
-        key = dtype, *(getattr(arguments, name) for name in _SIZES[1:])
+    def _sizes(self, networks: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, int]:
+        n, batch_size = inputs["reward"].shape
+        critics, discrete = self.objective.critics, isinstance(self.objective, DiscreteSACObjective)
+        values = (
+            n, batch_size, inputs["obs"].shape[-1], networks["actor"][-1].outputs, int(discrete),
+            len(networks["actor"]) - (1 if discrete else 2), critics, len(networks["critic"]) // critics,
+            len(networks["value"]), self.objective.target_critics, min(max(2, critics), self.threads),
+        )  # fmt: skip
+        return dict(zip(_SIZES, values, strict=True))
+
+    def _workspace(self, dtype: torch.dtype, arguments: Arguments, networks: dict[str, Any]) -> Tensor:
+        """Memory for intermediate values, zero at first, for these sizes of batches and layers."""
+        layers = [(x.inputs, x.outputs, x.kind) for network in networks.values() for x in network]
+        key = dtype, *(getattr(arguments, name) for name in _SIZES[1:]), *layers
         if key not in self._workspaces:
             size = self._load(dtype).code.workspace_size(ctypes.byref(arguments))
             self._workspaces[key] = torch.zeros(size, dtype=dtype)
         return self._workspaces[key]
 
 
-def _metrics(logged: dict[str, Tensor], target_entropy: Tensor) -> dict[str, Tensor]:
+def _inputs(agent: Agent, batches: Batches) -> dict[str, Tensor]:
+    """The batches, the bounds of actions and a fixed alpha, by field of `Arguments`."""
+    found = {name: torch.as_tensor(values).to(agent.like.dtype) for name, values in batches.items()}
+    if "critic_subset" in batches:
+        found["critic_subset"] = torch.as_tensor(batches["critic_subset"]).long()
+    found["fixed_alpha"] = agent.temperature.value()
+    if isinstance(agent.ac.pi, SquashedGaussianActor):
+        found |= {name: getattr(agent.ac.pi, name) for name in _BOUNDS}
+    return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def _outputs(agent: Agent, n: int, batch_size: int) -> dict[str, Tensor]:
+    """What the kernel writes for the log, by field of `Arguments`."""
+    new = agent.like.detach().new_empty
+    critics = len(list(agent.networks.critics.children()))
+    found = {name: new(n, batch_size) for name in ("log_prob", "target_out", "q_pi")}
+    return {**found, "q_out": new(critics, n, batch_size), "alpha": new(n)}
+
+
+def _numbers(agent: Agent) -> dict[str, float]:
+    options, optimizers = agent.options, agent.optimizers
+    values = (
+        options.lr, options.polyak, options.target_entropy or 0.0, LOG_STD_MIN, LOG_STD_MAX,
+        _steps(optimizers.actor), _steps(optimizers.critic),
+        0.0 if optimizers.alpha is None else _steps(optimizers.alpha),
+    )  # fmt: skip
+    return dict(zip(_NUMBERS, values, strict=True))
+
+
+def _metrics(logged: dict[str, Tensor], weight: Tensor | None, target_entropy: Tensor) -> dict[str, Tensor]:
     """What n eager steps log, from the values that the kernel wrote."""
     log_prob, q, alpha = logged["log_prob"], logged["q_out"], logged["alpha"]
     return {
-        "LossQ": losses.q_loss(q, logged["target_out"], logged.get("weight")),
+        "LossQ": losses.q_loss(q, logged["target_out"], weight),
         **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)},
         "LossPi": losses.actor_loss(logged["q_pi"], log_prob, alpha[:, None]),
         "LogPi": log_prob,

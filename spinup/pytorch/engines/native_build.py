@@ -86,8 +86,12 @@ def build(source: str, definitions: dict[str, str]) -> Library:
 
 
 def _build(program: list[str], source: str, definitions: dict[str, str]) -> Library:
-    native = "-mcpu=native" if "ziglang" in program else "-march=native"
-    command = [*program, *FLAGS, native, *(f"-D{key}={value}" for key, value in definitions.items())]
+    command = [
+        *program,
+        *FLAGS,
+        native_flag(program),
+        *(f"-D{key}={value}" for key, value in definitions.items()),
+    ]
     texts = [file.read_bytes() for file in sorted(SOURCES.iterdir()) if file.is_file()]
     about = [*command, source, _version(program), _processor()]
     name = hashlib.sha256(b"\0".join([*texts, *(word.encode() for word in about)])).hexdigest()[:32]
@@ -99,6 +103,11 @@ def _build(program: list[str], source: str, definitions: dict[str, str]) -> Libr
     start = time.monotonic()
     _compile(program, [*command, str(SOURCES / source)], library)
     return Library(ctypes.CDLL(str(library)), time.monotonic() - start)
+
+
+def native_flag(program: list[str]) -> str:
+    """The option of a compiler for the instructions of this processor."""
+    return "-mcpu=native" if "ziglang" in program else "-march=native"
 
 
 def _compile(program: list[str], command: list[str], library: Path) -> None:

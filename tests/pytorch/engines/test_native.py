@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,14 @@ def test_a_state_continues_bit_by_bit_and_in_any_engine(alpha: Any) -> None:
     assert np.array_equal(learner.act(obs, False), fresh.act(obs, False))
 
 
+def test_one_engine_updates_networks_of_other_sizes() -> None:
+    first, second = make(small_ac(), "native"), make(small_ac(hidden_sizes=(40, 50)), "native")
+    reference = make(small_ac(hidden_sizes=(40, 50)))
+    first.update(random_batches())
+    metrics = first.engine.update(second.agent, random_batches())
+    compare(reference.update(random_batches()), metrics, 1e-5, "metrics")
+
+
 def test_a_state_from_before_the_first_update_resets_adam() -> None:
     start = make(small_ac(), "eager").state_dict()
     learner, fresh = make(small_ac(), "native"), make(small_ac(), "native")
@@ -428,16 +437,31 @@ def test_the_compiler_that_is_named_may_have_arguments(
     assert (missing_compiler() is None) == (wanted is not None)
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process exists and has not ended; where there is no /proc, whether it exists."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()
+
+
 def test_a_compiler_that_hangs_is_killed_with_what_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hanging = tmp_path / "c++"
-    hanging.write_text("#!/bin/sh\nsleep 1000 &\nwait\n")
+    hanging.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {tmp_path}/started\nwait\n")
     hanging.chmod(0o755)
     monkeypatch.setenv("CXX", str(hanging))
     monkeypatch.setattr(native_build, "TIME_LIMIT", 0.5)
     with pytest.raises(ConfigError, match=r"c\+\+ could not compile .*it did not end within"):
         build("update.cpp", FLOAT)
+    started, deadline = int((tmp_path / "started").read_text()), time.monotonic() + 60
+    while is_running(started):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o755])

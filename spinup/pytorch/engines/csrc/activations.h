@@ -19,7 +19,7 @@ inline Vector relu(Vector v) { return v < 0 ? Vector{} : v; }  // a NaN stays on
 inline Vector where_active(Vector g, const T *h) { return load(h) <= 0 ? Vector{} : g; }
 inline Vector bounded(Vector x, T low, T high) { return x < low ? splat(low) : x > high ? splat(high) : x; }
 
-constexpr double SELU_SCALE = 1.0507009873554804934193349852946, SELU_ALPHA = 1.6732632423543772848170429916717;
+constexpr double SELU_SCALE = 1.0507009873554804934, SELU_ALPHA = 1.6732632423543772848;
 
 // tanh(softplus(x)) = n / (n + 2), n = e^x (e^x + 2).
 inline Vector tanh_softplus(Vector x) {

@@ -49,12 +49,6 @@ struct Adam {
         v += second * (g * g - v);
         p -= rate * m / (each(v, [](T one) { return std::sqrt(one); }) * root + eps);
     }
-
-    // Starts to read what a step of numbers from `at` on will need.
-    static void expect(const Parameter &to, long at) {
-        __builtin_prefetch(to.p + at, 1), __builtin_prefetch(to.m + at, 1), __builtin_prefetch(to.v + at, 1);
-        if (to.target) __builtin_prefetch(to.target + at, 1);
-    }
 };
 
 }  // namespace

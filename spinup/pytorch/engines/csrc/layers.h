@@ -43,13 +43,14 @@ inline Range share(int worker, int workers, int n, int unit) {
     return {std::min(n, units * worker / workers * unit), std::min(n, units * (worker + 1) / workers * unit)};
 }
 
-// A layer's weights as products read them: forward W^T (in, out), backward W (out, in); its bias, and the constant of its activation.
+// A layer's weights as products read them: forward W^T (in, out), backward W (out, in); its bias, and the
+// constant of its activation.
 struct Packed {
     T *forward, *backward, *bias, *constant;
 };
 
-// What a pass leaves: the layer's outputs, their values before the activation unless that is fused, the gradient
-// by the latter, and for PReLU each row's part of the gradient by its slope.
+// What a pass leaves: the layer's outputs, their values before the activation unless that is fused, the
+// gradient by the latter, and for PReLU each row's part of the gradient by its slope.
 struct Values {
     T *h, *x, *g, *slope_g;
 };
@@ -60,7 +61,6 @@ struct Forward {
     long step;
     const T *bias;
     bool active;
-    void expect(int, int, int) const {}
     void operator()(int m, int n, Vector v) const {
         v += load(bias + n);
         store(to + m * step + n, active ? relu(v) : v);
@@ -73,7 +73,6 @@ struct Backward {
     const T *h;
     long step;
     bool add, active;
-    void expect(int, int, int) const {}
     void operator()(int m, int n, Vector v) const {
         const long at = m * step + n;
         if (add) v += load(to + at);
@@ -86,9 +85,6 @@ struct Learn {
     const Adam &adam;
     const Parameter &weight;
     int first, in;
-    void expect(int m, int n, int rows) const {
-        for (int r = 0; r < rows; r++) Adam::expect(weight, long(first + m + r) * in + n);
-    }
     void operator()(int m, int n, Vector v) const { adam.step(weight, long(first + m) * in + n, v, in - n); }
 };
 
@@ -121,7 +117,8 @@ struct Layer {
     // Reads the parameters of outputs first..last.
     void pack_outputs(Range outputs) { fill(online, weight.p, bias.p, slope.p, outputs, true); }
     void pack_target() { fill(target, weight.target, bias.target, slope.target, {0, out}, false); }
-    void fill(const Packed &to, const T *w, const T *b, const T *negative_slope, Range of, bool backward) const {
+    void fill(const Packed &to, const T *w, const T *b, const T *negative_slope, Range of,
+              bool backward) const {
         for (int i = of.first; i < of.last; i++) to.bias[i] = b[i];
         if (of.first == 0) *to.constant = kind == PRELU ? *negative_slope : constant;
         if (single())  // a row: nothing to transpose
@@ -154,7 +151,8 @@ struct Layer {
         if (single())
             for (int m = rows.first; m < rows.last; m++) {
                 Vector total = {};
-                for (int n = 0; n < padded(in); n += LANES) total += load(x + m * step + n) * load(packed.forward + n);
+                for (int n = 0; n < padded(in); n += LANES)
+                    total += load(x + m * step + n) * load(packed.forward + n);
                 T value = sum(total) + packed.bias[0];
                 before[m * out_step] = kind == RELU && value < 0 ? 0 : value;
             }
@@ -169,7 +167,8 @@ struct Layer {
 
     // From to.g of the outputs, for some rows: the gradient by the values before the activation of the layer
     // below. With `add`, another layer has written its own part.
-    void backward(const Values &of, const Layer &below, const Values &to, Range rows, bool add, bool last) const {
+    void backward(const Values &of, const Layer &below, const Values &to, Range rows, bool add,
+                  bool last) const {
         const long step = stride(out), below_step = stride(in), from = rows.first * below_step;
         const bool active = last && below.kind == RELU;
         product<false>(rows.last - rows.first, in, out, of.g + rows.first * step, step, online.backward,
@@ -192,8 +191,7 @@ struct Layer {
         }
     }
 
-    // The step of outputs first..last, from the gradient g by them and the inputs x; then reads the parameters
-    // again.
+    // The step of outputs first..last, from the gradient by them and the inputs x; then packs them again.
     void learn(const Values &of, const T *x, long x_step, T *scratch, const Adam &adam, Range outputs) {
         const int rows = outputs.last - outputs.first;
         if (rows <= 0) return;
@@ -245,7 +243,8 @@ struct Network {
         }
     }
 
-    void forward(Packed Layer::*weights, const T *x, long step, const std::vector<Values> &to, Range rows) const {
+    void forward(Packed Layer::*weights, const T *x, long step, const std::vector<Values> &to,
+                 Range rows) const {
         for (size_t l = 0; l < layers.size(); l++) {
             layers[l].forward(layers[l].*weights, x, step, to[l], rows);
             x = to[l].h, step = stride(layers[l].out);
@@ -259,8 +258,8 @@ struct Network {
     }
 
     // The step of one worker's share of each layer's outputs.
-    void learn(const std::vector<Values> &values, const T *x, long step, T *scratch, const Adam &adam, int worker = 0,
-               int workers = 1) {
+    void learn(const std::vector<Values> &values, const T *x, long step, T *scratch, const Adam &adam,
+               int worker = 0, int workers = 1) {
         for (size_t l = layers.size(); l-- > 0;) {
             const T *inputs = l ? values[l - 1].h : x;
             const long inputs_step = l ? stride(layers[l].in) : step;

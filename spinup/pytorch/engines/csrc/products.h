@@ -1,7 +1,7 @@
 // Products of matrices for one thread.
 //
-// C = A B for A (rows, k) and B (k, n): B is packed into strips of one or two vectors' width, so that a tile of
-// C stays in the registers while k runs. What happens to a finished vector of C is the caller's: bias and
+// C = A B for A (rows, k) and B (k, n): B is packed into strips of one or two vectors' width, so that a tile
+// of C stays in the registers while k runs. What happens to a finished vector of C is the caller's: bias and
 // ReLU, ReLU's derivative, or a step of Adam; so a result is written once and never read again for that.
 
 #pragma once
@@ -78,7 +78,8 @@ inline void pack_transposed(const T *b, int k, int n, T *to, int first, int last
                 for (int r = 0; r < LANES; r++) store(out + long(i + r) * width, rows[r]);
             }
             for (; i < k; i++)
-                for (int r = 0; r < LANES; r++) out[long(i) * width + r] = r < count ? b[long(from + r) * k + i] : 0;
+                for (int r = 0; r < LANES; r++)
+                    out[long(i) * width + r] = r < count ? b[long(from + r) * k + i] : 0;
         }
     });
 }
@@ -89,7 +90,6 @@ constexpr int MOST_ROWS = (REGISTERS - 4) / 2;
 // A tile of C. A's element (m, k) is a[m step + k], or a[m + k step] if A is read ACROSS.
 template <bool ACROSS, int ROWS, int VECTORS, class Done>
 inline void tile(const T *a, long step, int k, const T *strip, int m, int n, const Done &done) {
-    done.expect(m, n, ROWS);
     Vector c[ROWS][VECTORS] = {};
     for (int i = 0; i < k; i++) {
         Vector b[VECTORS];
@@ -125,8 +125,7 @@ template <class F> inline void each_tile(int rows, F f) {
     }
 }
 
-// Calls done(m, n, v) with each vector v = C[m, n .. n + LANES] of A B, and before it done.expect(m, n, rows)
-// for a tile. B is packed. Columns beyond n come as 0.
+// Calls done(m, n, v) with each vector v = C[m, n .. n + LANES] of A B. B is packed. Columns beyond n come as 0.
 //
 // Strip by strip, so that a strip stays in the nearest cache; if A is read ACROSS, tile by tile, so that
 // what `done` reads and writes follows in memory.

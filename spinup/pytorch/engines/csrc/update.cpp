@@ -12,7 +12,8 @@
 
 namespace {
 
-// A barrier. Whoever waits looks for some microseconds, then sleeps, so that another process can use the core.
+// A barrier. A worker that waits polls for 100 microseconds, then sleeps, so that another process can use
+// the core.
 class Barrier {
     const int workers;
     std::atomic<int> arrived{0}, sleeping{0};

@@ -11,10 +11,10 @@
 // The class Arguments of native.py has the same fields in the same order; a test compares them.
 //
 // Batches: obs and next_obs (n, B, obs_dim), action (n, B, act_dim), or (n, B, 1) if discrete, reward, discount
-// and, if given, weight (n, B), noise (n, 2, B, act_dim), subset (n, subset_size) or null. actor: the trunk's
-// layers, then the heads for mean and log std, or that for the logits. critics: the layers of critic 1, then those of critic 2,
-// and so on; value: null without a value network. Outputs: log_prob, target_out and q_pi (n, B), q_out (critics, n, B),
-// alpha (n,). Steps: steps of Adam so far.
+// and, if given, weight (n, B), noise (n, 2, B, act_dim), critic_subset (n, subset_size) or null. actor: the
+// trunk's layers, then the heads for mean and log std, or that for the logits. critic: the layers of critic 1,
+// then those of critic 2, and so on. value: null without a value network. Outputs: log_prob, target_out and
+// q_pi (n, B), q_out (critics, n, B), alpha (n,). Steps: steps of Adam so far.
 #define ARGUMENTS(X)                                                                               \
     X(const T *, obs) X(const T *, action) X(const T *, reward) X(const T *, discount)             \
     X(const T *, next_obs) X(const T *, noise) X(const T *, weight) X(const long *, critic_subset) \
@@ -151,12 +151,14 @@ struct Update {
         draw(k, 1, rows, head_values, x_pi, probs, in.log_prob + k * B);
     }
 
-    void run_actor(const T *from, const std::vector<Values> &trunk_to, const std::vector<Values> &heads_to, Range rows) {
+    void run_actor(const T *from, const std::vector<Values> &trunk_to, const std::vector<Values> &heads_to,
+                   Range rows) {
         trunk.forward(&Layer::online, from, stride(inputs), trunk_to, rows);
         const bool deep = !trunk.layers.empty();
         const T *h = deep ? trunk_to.back().h : from;
         const long step = deep ? stride(trunk.layers.back().out) : stride(inputs);
-        for (size_t i = 0; i < heads.size(); i++) heads[i].forward(heads[i].online, h, step, heads_to[i], rows);
+        for (size_t i = 0; i < heads.size(); i++)
+            heads[i].forward(heads[i].online, h, step, heads_to[i], rows);
     }
 
     void draw(long k, int at, Range rows, const std::vector<Values> &from, T *to, T *probs_to, T *log_prob) {
@@ -207,11 +209,13 @@ struct Update {
     void evaluate(long k, int c) {
         Critic &critic = network(c);
         const long step = stride(inputs);
-        if (critic.net.layers.back().weight.target) critic.evaluate(&Layer::target, x_next, step, critic.q_target);
+        const bool has_target = critic.net.layers.back().weight.target;
+        if (has_target) critic.evaluate(&Layer::target, x_next, step, critic.q_target);
         if (is_critic(c) && !value.empty()) critic.evaluate(&Layer::online, x_pi, step, critic.q_before);
         critic.evaluate(&Layer::online, x, step, critic.q);
         if (!is_critic(c)) return;
-        for (int m = 0; m < B; m++) in.q_out[(c * in.n + k) * B + m] = critic.q[m * stride(critic.outputs()) + taken(k, m)];
+        const long row = stride(critic.outputs());
+        for (int m = 0; m < B; m++) in.q_out[(c * in.n + k) * B + m] = critic.q[m * row + taken(k, m)];
     }
 
     int taken(long k, int m) const { return in.discrete ? int(in.action[k * B + m]) : 0; }
@@ -243,6 +247,11 @@ struct Update {
         return expected + bonus;
     }
 
+    // What the value network is regressed to (equation 10).
+    T soft_value(long k, int m) const {
+        return smallest(k, &Critic::q_before, m * stride(1)) - alpha * in.log_prob[k * B + m];
+    }
+
     // Phase 3, by network: equation 4 (10 for the value network), Adam, equation 7; then the values at obs of
     // the action drawn there, or of all actions.
     void learn(long k, int c) {
@@ -252,8 +261,7 @@ struct Update {
         std::fill_n(g, B * step, T(0));
         for (int m = 0; m < B; m++) {
             const long i = k * B + m;
-            const T target = is_critic(c) ? in.reward[i] + in.discount[i] * next_value(k, m)
-                                          : smallest(k, &Critic::q_before, m * stride(1)) - alpha * in.log_prob[i];
+            const T target = is_critic(c) ? in.reward[i] + in.discount[i] * next_value(k, m) : soft_value(k, m);
             const T scale = T(2.0 / B) * (in.weight ? in.weight[i] : T(1));
             const long at = m * step + taken_by(c, k, m);
             g[at] = (critic.q[at] - target) * scale;

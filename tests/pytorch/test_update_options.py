@@ -258,8 +258,8 @@ def test_a_categorical_update_written_out() -> None:
         torch.from_numpy(batches[name][0])
         for name in ("obs", "action", "reward", "discount", "next_obs", "noise")
     )
-    atoms = torch.linspace(-2, 2, 7, dtype=torch.float64)
-    assert torch.allclose(one.ac.q1.atoms, atoms)
+    atoms = one.ac.q1.atoms
+    assert torch.allclose(atoms, torch.linspace(-2, 2, 7, dtype=torch.float64), atol=1e-6)
     a2, logp2 = twin.pi(o2, noise[0])
     nexts = [torch.softmax(q.distribution(o2, a2), -1) for q in (targets.q1, targets.q2)]
     means = torch.stack([p @ atoms for p in nexts])

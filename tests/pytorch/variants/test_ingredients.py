@@ -196,7 +196,7 @@ SPACE = Box(-1.0, 1.0, (2,), np.float32)
 # What each engine beside eager runs: True where it computes the update, else a part of its reason not to.
 SUPPORT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({}, {}, {"native": True, "compile": True, "cuda_graph": True}),
-    ({"critic_norm": "layer"}, {}, {"native": "LayerNorm", "compile": True, "cuda_graph": True}),
+    ({"critic_norm": "layer"}, {}, {"native": True, "compile": True, "cuda_graph": True}),
     ({"residual": True}, {}, {"native": "Residual", "compile": True, "cuda_graph": True}),
     ({"critic_dropout": 0.1}, {},
      dict.fromkeys(("compile", "cuda_graph"), "dropout") | {"native": "Dropout"}),
@@ -204,14 +204,15 @@ SUPPORT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
         {"actor_norm": "batch"}, {},
         dict.fromkeys(("compile", "cuda_graph"), "batch statistics") | {"native": "BatchNorm"},
     ),
-    ({}, {"target_networks": False}, {"native": "target_networks", "compile": True, "cuda_graph": True}),
-    ({}, {"reward_scale": 0.1}, {"native": "reward_scale", "compile": True, "cuda_graph": True}),
+    ({}, {"target_networks": False}, {"native": True, "compile": True, "cuda_graph": True}),
+    ({}, {"reward_scale": 0.1}, {"native": True, "compile": True, "cuda_graph": True}),
     ({}, {"actor_first": True}, {"native": "actor_first", "compile": True, "cuda_graph": True}),
+    ({}, {"policy_delay": 2}, {"native": True, "compile": "policy_delay", "cuda_graph": "policy_delay"}),
     ({}, {"hold_noise": 4}, {"native": True, "compile": True, "cuda_graph": True}),
     *(
         ({}, {name: value, **more}, dict.fromkeys(("native", "compile", "cuda_graph"), name))
         for name, value, more in (
-            ("policy_delay", 2, {}), ("betas", (0.5, 0.999), {}), ("weight_decay", 0.1, {}),
+            ("betas", (0.5, 0.999), {}), ("weight_decay", 0.1, {}),
             ("lr_schedule", "linear", {}), ("normalize_weights", True, {}),
         )
     ),

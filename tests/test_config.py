@@ -17,8 +17,8 @@ from spinup.errors import ConfigError, SpinupError
 
 INTS = ["seed", "steps_per_epoch", "epochs", "replay_size", "batch_size", "start_steps", "update_after"]
 INTS += ["update_every", "num_test_episodes", "max_ep_len", "save_freq", "num_envs", "n_step", "critics"]
-INTS += ["target_critics"]
-REALS = ["gamma", "polyak", "lr", "alpha", "updates_per_step", "env_timeout"]
+INTS += ["target_critics", "policy_delay", "hold_noise"]
+REALS = ["gamma", "polyak", "lr", "alpha", "updates_per_step", "env_timeout", "weight_decay", "reward_scale"]
 
 
 def refused(**values: Any) -> str:
@@ -57,14 +57,20 @@ def test_fractions(name: str) -> None:
         assert getattr(SACConfig(**{name: value}), name) == value
 
 
-@pytest.mark.parametrize("name", ["lr", "updates_per_step", "env_timeout"])
+@pytest.mark.parametrize("name", ["lr", "updates_per_step", "env_timeout", "reward_scale"])
 def test_zero_is_refused_for_reals_that_must_be_positive(name: str) -> None:
     assert "> 0" in refused(**{name: 0.0})
 
 
 @pytest.mark.parametrize(
     ("name", "value", "hint"),
-    [("engine", "eagr", "'eager'"), ("variant", "sacv1", "'sac_v1'"), ("env_workers", "asynch", "'async'")],
+    [
+        ("engine", "eagr", "'eager'"),
+        ("variant", "sacv1", "'sac_v1'"),
+        ("env_workers", "asynch", "'async'"),
+        ("critic", "quantiles", "'quantile'"),
+        ("lr_schedule", "cosinus", "'cosine'"),
+    ],
 )
 def test_an_unknown_word_names_the_closest_choice(name: str, value: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{name}={value!r}: give one of [^\n]*did you mean {hint}\?$"):

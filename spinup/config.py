@@ -183,8 +183,8 @@ class SACConfig:
         if isinstance(self.target_entropy, str):
             if not re.fullmatch(r"auto(_\d+(\.\d*)?(e-?\d+)?)?", self.target_entropy):
                 raise ConfigError(
-                    f"target_entropy={self.target_entropy!r}: give 'auto' or a number, or 'auto_0.5' for half "
-                    "of the automatic one"
+                    f"target_entropy={self.target_entropy!r}: give 'auto' or a number, or 'auto_0.5' for "
+                    "half of the automatic one"
                 )
         else:
             numbers["target_entropy"] = _real(

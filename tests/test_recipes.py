@@ -74,7 +74,7 @@ def test_a_given_setting_replaces_that_of_the_recipe_also_within_ac_kwargs(tmp_p
     assert filled["ac_kwargs"] == {"critic_norm": "layer", "critic_dropout": 0.5}
     assert given["ac_kwargs"] == {"critic_dropout": 0.5}  # the caller's dict is as it was
     # A value that is the documented default counts as given.
-    train(tmp_path, epochs=1, recipe="droq", updates_per_step=1.0, policy_delay=1, **{**SMALL, "epochs": 1})
+    train(tmp_path, epochs=1, recipe="droq", updates_per_step=1.0, policy_delay=1)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["recipe"] == "droq"
     assert (config["updates_per_step"], config["policy_delay"]) == (1.0, 1)

@@ -75,8 +75,9 @@ def multiplications(settings: Mapping[str, Any]) -> float:
     of its own parameters.
     """
     given = {**field_defaults(), **settings}
-    critic_keywords = {k: given[k] for k in ("critic", "critics", "atoms", "quantiles")}
-    ac: Any = spinup.MLPActorCritic(*_SPACES, **given.get("ac_kwargs", {}), **critic_keywords)
+    kinds = {k: given[k] for k in ("critic", "critics", "atoms", "quantiles")}
+    networks: dict[str, Any] = {**given.get("ac_kwargs", {}), **kinds}
+    ac: Any = spinup.MLPActorCritic(*_SPACES, **networks)
     actor, critic = _weights(ac.pi), _weights(ac.q1) * given["critics"]
     joint = not given["target_networks"] or str(given.get("ac_kwargs", {}).get("critic_norm")) == "batch"
     critics = actor + (6 if joint else 3) * critic  # policy at o2; forward and backward of the critics

@@ -155,7 +155,7 @@ def held_noise(
         raise ConfigError(
             f"hold_noise={config.hold_noise}: {type(ac).__name__}.act draws its own noise; leave it out"
         )
-    return config.hold_noise, config.num_envs, math.prod(action_space.shape)
+    return config.hold_noise, config.num_envs, math.prod(action_space.shape or ())
 
 
 def build_actor_critic(

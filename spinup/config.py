@@ -14,7 +14,17 @@ from typing import Any
 
 from spinup.errors import ConfigError
 
-ENV_WORKERS = ("sync", "async")
+# Fields whose value is one of some words.
+CHOICES = {
+    "env_workers": ("sync", "async"),
+    "critic": ("scalar", "categorical", "quantile"),
+    "lr_schedule": ("constant", "linear", "cosine"),
+}
+# Fields that have an effect only with one value of another field.
+_ONLY_WITH = {
+    "atoms": ("critic", "categorical"), "value_bound": ("critic", "categorical"),
+    "quantiles": ("critic", "quantile"), "drop_quantiles": ("critic", "quantile"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class SACConfig:
     num_test_episodes: int = 10  # deterministic test episodes per epoch
     max_ep_len: int = 1000  # longest episode; a longer one is cut there and bootstraps
     save_freq: int = 1  # epochs between two saves of the model
-    target_entropy: float | str = "auto"  # for a learned alpha; "auto" is -act_dim, or 0.3 log n (discrete)
+    target_entropy: float | str = "auto"  # for a learned alpha; "auto" is -act_dim, "auto_0.5" half of it
     engine: str = "auto"  # eager, native, compile, cuda_graph; auto: native where supported, else eager
     device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda where there is one
     num_envs: int = 1  # environments stepped together
@@ -52,6 +62,24 @@ class SACConfig:
     n_step: int = 1  # longest window of rewards that a target sums
     critics: int = 2  # number of critics
     target_critics: int = 2  # critics, drawn at random for each batch, whose minimum forms the target
+    critic: str = "scalar"  # "scalar", "categorical" (C51) or "quantile" (TQC): what a critic gives
+    atoms: int = 101  # values that a categorical critic distinguishes
+    value_bound: float = 5.0  # their range is [-value_bound, value_bound]
+    quantiles: int = 25  # quantiles that a quantile critic gives
+    drop_quantiles: int = 2  # of the target's pooled quantiles, largest ones dropped for each critic
+    target_networks: bool = True  # False: the critics give their own targets, in one joint pass (CrossQ)
+    reward_scale: float = 1.0  # multiplies the rewards of every batch
+    policy_delay: int = 1  # gradient steps between two of the policy and alpha
+    actor_first: bool = False  # update the policy before the critics in each gradient step
+    betas: tuple[float, float] = (0.9, 0.999)  # Adam's decay rates
+    weight_decay: float = 0.0  # decoupled weight decay (AdamW) of policy and critics
+    lr_schedule: str = "constant"  # "constant", "linear" or "cosine", from lr to lr_end over the run
+    lr_end: float = 0.0  # last learning rate of a schedule
+    normalize_weights: bool = False  # scale each row of the weights to norm 1 after each gradient step
+    hold_noise: int = 1  # longest time in steps that exploration noise is held, at random (16 in FlashSAC)
+    recipe: str | None = (
+        None  # a named set of settings, see `spinup recipes`; single ones given beside it win
+    )
     checkpoint_every: int | str = "epoch"  # "epoch", or env steps between checkpoints; 0 is never
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
 
@@ -61,13 +89,24 @@ class SACConfig:
         numbers["seed"] = _whole("seed", self.seed, 0, below=63)
         for name in ("gamma", "polyak"):
             numbers[name] = _real(name, getattr(self, name), 0.0, 1.0)
-        for name in ("lr", "updates_per_step", "env_timeout"):
+        for name in ("lr", "updates_per_step", "env_timeout", "value_bound", "reward_scale"):
             numbers[name] = _real(name, getattr(self, name), 0.0, math.inf, open_low=True)
-        numbers["checkpoint_minutes"] = _real("checkpoint_minutes", self.checkpoint_minutes, 0.0, math.inf)
-        check_choice("env_workers", self.env_workers, ENV_WORKERS)
+        for name in ("checkpoint_minutes", "weight_decay", "lr_end"):
+            numbers[name] = _real(name, getattr(self, name), 0.0, math.inf)
+        if self.recipe is not None and not isinstance(self.recipe, str):
+            raise ConfigError(
+                f"recipe={self.recipe!r}: give the name of a recipe, as `spinup recipes` lists them"
+            )
+        for name, choices in CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        for name in ("target_networks", "actor_first", "normalize_weights"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}={getattr(self, name)!r}: give True or False")
+        object.__setattr__(self, "betas", _betas(self.betas))
         for name, value in {**numbers, **self._checked_alpha(), **self._checked_words()}.items():
             object.__setattr__(self, name, value)  # NumPy scalars become Python's
         self._check_counts()
+        self._check_unused()
 
     @property
     def learns_alpha(self) -> bool:
@@ -80,6 +119,11 @@ class SACConfig:
         if isinstance(self.alpha, str):
             return float(self.alpha[5:] or 1.0)
         return self.alpha
+
+    @property
+    def target_entropy_factor(self) -> float:
+        """What multiplies the automatic target entropy: the number in "auto_<factor>", or 1."""
+        return float(str(self.target_entropy)[5:] or 1.0)
 
     @property
     def total_steps(self) -> int:
@@ -136,15 +180,21 @@ class SACConfig:
                 raise ConfigError(f"alpha={self.alpha!r}: give a number >= 0, 'auto', or 'auto_0.1'")
         else:
             numbers["alpha"] = _real("alpha", self.alpha, 0.0, math.inf)
-        if not _is_word(self.target_entropy, "auto"):
+        if isinstance(self.target_entropy, str):
+            if not re.fullmatch(r"auto(_\d+(\.\d*)?(e-?\d+)?)?", self.target_entropy):
+                raise ConfigError(
+                    f"target_entropy={self.target_entropy!r}: give 'auto', a multiple of it such as "
+                    "'auto_0.5', or a number"
+                )
+        else:
             numbers["target_entropy"] = _real(
                 "target_entropy", self.target_entropy, -math.inf, math.inf, words="'auto' or "
             )
-            if not self.learns_alpha:
-                raise ConfigError(
-                    f"target_entropy={self.target_entropy} has no effect with a fixed alpha={self.alpha}: "
-                    "give alpha='auto', or leave target_entropy out"
-                )
+        if self.target_entropy != "auto" and not self.learns_alpha:
+            raise ConfigError(
+                f"target_entropy={self.target_entropy} has no effect with a fixed alpha={self.alpha}: "
+                "give alpha='auto', or leave target_entropy out"
+            )
         return numbers
 
     def _checked_words(self) -> dict[str, int | str]:
@@ -169,13 +219,32 @@ class SACConfig:
                 f"target_critics={self.target_critics} of critics={self.critics}: give at most as many as "
                 "there are critics"
             )
+        if self.critic == "quantile" and self.drop_quantiles >= self.quantiles:
+            raise ConfigError(
+                f"drop_quantiles={self.drop_quantiles} of quantiles={self.quantiles}: keep at least one"
+            )
+        if self.critic == "categorical" and self.atoms < 2:
+            raise ConfigError(f"atoms={self.atoms}: give at least 2")
+
+    def _check_unused(self) -> None:
+        for name, (other, value) in _ONLY_WITH.items():
+            if getattr(self, other) != value and getattr(self, name) != field_defaults()[name]:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)} has no effect with {other}={getattr(self, other)!r}: give "
+                    f"{other}={value!r}, or leave {name} out"
+                )
+        if self.lr_schedule == "constant" and self.lr_end:
+            raise ConfigError(
+                f"lr_end={self.lr_end} has no effect with lr_schedule='constant': give lr_schedule='linear' "
+                "or 'cosine', or leave lr_end out"
+            )
 
 
 _POSITIVE_INTS = (
     "steps_per_epoch", "epochs", "replay_size", "batch_size", "update_every", "max_ep_len", "save_freq",
-    "num_envs", "n_step", "critics", "target_critics",
+    "num_envs", "n_step", "critics", "target_critics", "atoms", "quantiles", "policy_delay", "hold_noise",
 )  # fmt: skip
-_COUNTS = ("start_steps", "update_after", "num_test_episodes")
+_COUNTS = ("start_steps", "update_after", "num_test_episodes", "drop_quantiles")
 
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
@@ -236,12 +305,15 @@ def check_ac_kwargs(ac_kwargs: Any) -> None:
     """
     if not isinstance(ac_kwargs, dict):
         raise ConfigError(f"ac_kwargs={ac_kwargs!r}: give a dict, such as dict(hidden_sizes=[256, 256])")
-    sizes = ac_kwargs.get("hidden_sizes", ())
-    is_list = isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes))
-    if not is_list or any(_index(size) is None or size < 1 for size in sizes):
-        raise ConfigError(
-            f"hidden_sizes={sizes!r}: give a list of whole numbers >= 1, one per layer, such as [64, 64]"
-        )
+    for name in ("hidden_sizes", "critic_hidden_sizes"):
+        sizes = ac_kwargs.get(name, ())
+        if name == "critic_hidden_sizes" and sizes is None:
+            continue
+        is_list = isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes))
+        if not is_list or any(_index(size) is None or size < 1 for size in sizes):
+            raise ConfigError(
+                f"{name}={sizes!r}: give a list of whole numbers >= 1, one per layer, such as [64, 64]"
+            )
 
 
 def _is_word(value: Any, word: str) -> bool:
@@ -278,6 +350,14 @@ def _real(
     else:
         wanted = f"a number {'>' if open_low else '>='} {low:g}"
     raise ConfigError(f"{name}={value!r}: give {words}{wanted}")
+
+
+def _betas(value: Any) -> tuple[float, float]:
+    """Two numbers in [0, 1), as a tuple of Python's own floats."""
+    pair = isinstance(value, (tuple, list)) and len(value) == 2
+    if pair and all(_is_finite(beta) and 0.0 <= beta < 1.0 for beta in value):
+        return float(value[0]), float(value[1])
+    raise ConfigError(f"betas={value!r}: give two numbers >= 0 and < 1, such as (0.9, 0.999)")
 
 
 def _is_finite(value: Any) -> bool:

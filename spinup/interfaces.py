@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from spinup.replay.transition import Batches, Transitions
 
 Float = NDArray[np.float32]
-Metrics = dict[str, NDArray[Any]]  # by name, with leading axis n, the number of gradient steps
+# By name, with leading axis n, the number of gradient steps; of the policy, of those that update it.
+Metrics = dict[str, NDArray[Any]]
 Act = Callable[[Float], Float]  # observations (N, obs_dim) to actions (N, act_dim)
 
 

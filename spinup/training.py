@@ -132,9 +132,11 @@ class Trainer:
         batches = self.replay.sample(count, self.config.batch_size, self.rng)
         self.batches = batches = {**batches, **self.engine.draw_noise(batches, self.rng)}
         metrics = self.engine.update(self.agent, batches)
-        finite = np.isfinite(metrics["LossQ"]) & np.isfinite(metrics["LossPi"])
-        if not finite.all():
-            self.dump(int(np.argmin(finite)))
+        for name in ("LossQ", "LossPi"):
+            finite = np.isfinite(metrics.get(name, ()))
+            if finite.all():
+                continue
+            self.dump(int(np.argmin(finite)) if len(finite) == count else -1)
             raise TrainingDiverged(
                 f"a loss became NaN or infinite at env step {self.n}: lower lr={self.config.lr}, or scale "
                 f"the rewards; the last checkpoint and model are from before it, the batch is in {DUMP}"

@@ -10,6 +10,7 @@ from functools import partial
 
 import spinup
 from spinup.cli.plot import main as plot
+from spinup.cli.recipes import main as recipes
 from spinup.cli.resume import main as resume
 from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
@@ -28,6 +29,7 @@ commands:
   sac_tf1      train with TensorFlow
   test_policy  evaluate, render or record a trained policy
   plot         plot learning curves
+  recipes      list named settings that learn more per step, for --recipe
   resume       continue a run, or all unfinished runs in a folder
   help         show this message; `spinup COMMAND --help` shows a command's flags
   --version    show the version
@@ -42,6 +44,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **{name: partial(train, name) for name in ALGORITHMS},
     "test_policy": test_policy,
     "plot": plot,
+    "recipes": recipes,
     "resume": resume,
 }
 

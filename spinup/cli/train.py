@@ -16,6 +16,7 @@ from spinup.envs.saved_spec import env_flag
 from spinup.errors import ConfigError
 from spinup.pytorch.sac import check_choices
 from spinup.pytorch.variants.registry import check_networks
+from spinup.recipes import with_recipe
 from spinup.runs.grid import ExperimentGrid, call_kwargs
 from spinup.user_config import DEFAULT_BACKEND
 
@@ -86,7 +87,8 @@ def _validate(grid: ExperimentGrid, algorithm: str) -> None:
     """Check every variant and environment, so that an error in the last one does not appear after hours."""
     check = check_networks if algorithm == "sac_pytorch" else check_ac_kwargs
     envs = {}
-    for variant in grid.variants():
+    for given in grid.variants():
+        variant = with_recipe(given)
         config = SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
         if algorithm == "sac_pytorch":
             check_choices(config)
@@ -111,7 +113,7 @@ def _resume_command(command: str, words: list[str], output: dict[str, Any]) -> s
 
 def _next_commands(grid: ExperimentGrid) -> Callable[[str], None]:
     """The callback of `grid.run` that prints commands to run on the folder of the finished run."""
-    variants = iter(grid.variants())
+    variants = iter(map(with_recipe, grid.variants()))
     default = field_defaults()["epochs"]
 
     def after(folder: str) -> None:

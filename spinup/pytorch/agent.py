@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spinup.pytorch.held_noise import HeldNoise
+from spinup.pytorch.networks.layers import normalize_weights
 from spinup.pytorch.networks.mlp import Ensemble
 from spinup.pytorch.policy import ACT_STREAM, MakePolicy, Policy
 from spinup.pytorch.state_arrays import adam_state, arrays, load_adam_state, load_arrays
-from spinup.pytorch.variants.objective import Networks
+from spinup.pytorch.variants.objective import Modes, Networks
 from spinup.replay.transition import Batches
 
 Float = NDArray[np.float32]
@@ -34,12 +36,36 @@ class UpdateOptions:
         polyak: target <- polyak * target + (1 - polyak) * online.
         alpha: entropy coefficient, at the start if it is learned.
         target_entropy: what a learned alpha aims at, in nats; None fixes alpha.
+        policy_delay: the policy and alpha are updated in every such gradient step.
+        actor_first: whether they are updated before the critics, instead of after.
+        betas: Adam's decay rates of the first and second moment, for policy, critics and alpha.
+        weight_decay: decoupled weight decay (AdamW, Loshchilov & Hutter 2019), for policy and critics.
+        lr_schedule: "constant", or "linear" or "cosine" from `lr` to `lr_end` over `total_updates`.
+        lr_end: the last learning rate of a schedule.
+        total_updates: gradient steps of a schedule; 0 where the learning rate is constant.
+        normalize_weights: whether weights are scaled to norm 1 after each step, see `normalize_weights`.
     """
 
     lr: float = 1e-3
     polyak: float = 0.995
     alpha: float = 0.2
     target_entropy: float | None = None
+    policy_delay: int = 1
+    actor_first: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    lr_schedule: str = "constant"
+    lr_end: float = 0.0
+    total_updates: int = 0
+    normalize_weights: bool = False
+
+    def lr_at(self, step: int) -> float:
+        """The learning rate of gradient step number `step`, from 0."""
+        if self.lr_schedule == "constant":
+            return self.lr
+        done = min(step / self.total_updates, 1.0)
+        left = 1.0 - done if self.lr_schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+        return self.lr_end + (self.lr - self.lr_end) * left
 
 
 class Optimizers(NamedTuple):
@@ -75,9 +101,11 @@ class Agent:
         options: settings of the optimizers, the targets and alpha.
         critics: number of critics.
         has_value: whether `ac.v` is a value network; then its copy is the target, and the critics have none.
-        make_policy: returns how the agent acts, from `ac` and a random generator.
-        seed: of that generator.
+        make_policy: returns how the agent acts, from `ac` and a source of noise.
+        seed: of the generator behind it.
         save: writes `ac` as model.pt.
+        target_networks: whether there are target networks; else the critics give their own targets.
+        hold_noise: the arguments of `HeldNoise`; None draws anew for each action.
     """
 
     def __init__(
@@ -90,26 +118,36 @@ class Agent:
         make_policy: MakePolicy,
         seed: int,
         save: Save,
+        target_networks: bool = True,
+        hold_noise: tuple[int, int, int] | None = None,
     ) -> None:
         self.ac, self.options, self._save = ac, options, save
         ensemble = Ensemble([getattr(ac, f"q{i}") for i in range(1, critics + 1)])
+        if options.normalize_weights:
+            normalize_weights(ac)
         averaged = ac.v if has_value else ensemble
-        target = copy.deepcopy(averaged).requires_grad_(False)
-        self.networks = Networks(_actor_call(ac.pi), ensemble, target, ac.v if has_value else None)
-        self.target_params = [p.data for p in target.parameters()]
-        self.averaged_params = [p.data for p in averaged.parameters()]
+        self.target: nn.Module = nn.Module()  # empty where there are no target networks
+        if target_networks:
+            self.target = copy.deepcopy(averaged).requires_grad_(False)
+        value = ac.v if has_value else None
+        target = self.target if target_networks else ensemble
+        modes = Modes(ac.pi, ensemble, self.target, *([ac.v] if has_value else []))
+        self.networks = Networks(_actor_call(ac.pi), ensemble, target, value, modes)
+        self.target_params = [p.data for p in self.target.parameters()]
+        self.averaged_params = [p.data for p in averaged.parameters()] if target_networks else []
         self.critic_params = unique_parameters(*ensemble, *([ac.v] if has_value else []))
         self.actor_params = unique_parameters(ac.pi, but_not=self.critic_params)
         self.like = self.critic_params[0]  # dtype and device of what the agent computes with
         self.temperature = Temperature(options, self.like)
         log_alpha = self.temperature.log_alpha
         self.optimizers = Optimizers(
-            _adam(self.critic_params, options.lr),
-            _adam(self.actor_params, options.lr),
-            None if log_alpha is None else _adam([log_alpha], options.lr),
+            _adam(self.critic_params, options.lr, options.betas, options.weight_decay),
+            _adam(self.actor_params, options.lr, options.betas, options.weight_decay),
+            None if log_alpha is None else _adam([log_alpha], options.lr, options.betas),
         )
         self.rng = np.random.default_rng(np.random.SeedSequence([seed, ACT_STREAM]))
-        self.policy: Policy = make_policy(ac, self.rng)
+        self.held_noise = hold_noise and HeldNoise(self.rng, *hold_noise)
+        self.policy: Policy = make_policy(ac, self.held_noise or self.rng)
 
     def act(self, obs: Float, deterministic: bool) -> Float:
         """Actions (N, act_dim) for observations (N, obs_dim)."""
@@ -123,9 +161,19 @@ class Agent:
             found[name] = tensor.to(self.like.dtype) if tensor.is_floating_point() else tensor
         return found
 
+    def gradient_steps(self) -> int:
+        """Gradient steps so far."""
+        steps = [state["step"] for state in self.optimizers.critic.state.values()]
+        return int(torch.stack(steps).max()) if steps else 0
+
+    def set_learning_rate(self, step: int) -> None:
+        """Give the optimizers the learning rate of gradient step number `step`, from 0."""
+        for optimizer in filter(None, self.optimizers):
+            optimizer.param_groups[0]["lr"] = self.options.lr_at(step)
+
     def state_tensors(self) -> list[Tensor]:
         """Every tensor that an update changes, in place."""
-        tensors = [*self.ac.state_dict().values(), *self.networks.target.state_dict().values()]
+        tensors = [*self.ac.state_dict().values(), *self.target.state_dict().values()]
         for optimizer in filter(None, self.optimizers):
             for p, state in optimizer.state.items():
                 tensors += [p.data, *state.values()]
@@ -139,7 +187,7 @@ class Agent:
         """Networks, targets, optimizers, alpha and generators, as arrays and numbers."""
         state: dict[str, Any] = {
             "ac": arrays(self.ac),
-            "target": arrays(self.networks.target),
+            "target": arrays(self.target),
             "rng": self.rng.bit_generator.state,
             "torch_rng": torch.get_rng_state().numpy(),
         }
@@ -148,17 +196,21 @@ class Agent:
                 state[f"{name}_optimizer"] = adam_state(optimizer)
         if self.temperature.log_alpha is not None:
             state["log_alpha"] = self.temperature.log_alpha.detach().cpu().numpy().copy()
+        if self.held_noise is not None:
+            state["held_noise"] = self.held_noise.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state` was taken; tensors are changed in place."""
         load_arrays(self.ac, state["ac"])
-        load_arrays(self.networks.target, state["target"])
+        load_arrays(self.target, state["target"])
         for name, optimizer in self.optimizers._asdict().items():
             if optimizer is not None:
                 load_adam_state(optimizer, state[f"{name}_optimizer"])
         if self.temperature.log_alpha is not None:
             self.temperature.log_alpha.data.copy_(torch.as_tensor(state["log_alpha"]))
+        if self.held_noise is not None:
+            self.held_noise.load_state_dict(state["held_noise"])
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(torch.from_numpy(np.array(state["torch_rng"])))
 
@@ -185,10 +237,16 @@ def _actor_call(pi: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
     return lambda obs, noise=None: pi(obs)
 
 
-def _adam(params: list[nn.Parameter], lr: float) -> torch.optim.Adam:
-    """Adam with torch's defaults. Its state exists from the start, in tensors that stay in place."""
+def _adam(
+    params: list[nn.Parameter],
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
+) -> torch.optim.Adam:
+    """Adam, or AdamW with weight decay. Its state exists from the start, in tensors that stay in place."""
     on_cuda = params[0].is_cuda if params else False
-    optimizer = torch.optim.Adam(params, lr=lr, fused=True, capturable=on_cuda)
+    kind = torch.optim.AdamW if weight_decay else torch.optim.Adam
+    optimizer = kind(params, lr=lr, betas=betas, weight_decay=weight_decay, fused=True, capturable=on_cuda)
     for p in params:
         optimizer.state[p] = {
             "step": torch.zeros((), dtype=torch.float32, device=p.device),

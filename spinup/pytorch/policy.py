@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from spinup.pytorch.held_noise import NoiseSource
 from spinup.pytorch.networks.actor_critic import (
     DiscreteMLPActorCritic,
     MLPActorCritic,
@@ -24,7 +25,7 @@ from spinup.pytorch.networks.actors import (
 )
 
 Float = NDArray[np.float32]
-MakePolicy = Callable[[Any, np.random.Generator], "Policy"]
+MakePolicy = Callable[[Any, Any], "Policy"]  # from the actor-critic and a source of noise
 ACT_STREAM = 3
 
 
@@ -36,10 +37,10 @@ class Policy(Protocol):
         ...
 
 
-def gaussian_policy(ac: Any, rng: np.random.Generator) -> Policy:
+def gaussian_policy(ac: Any, rng: NoiseSource) -> Policy:
     """The fastest policy that computes what `ac.act` computes for continuous actions.
 
-    The package's own actor draws its noise from `rng`; any other module is called through its `act`.
+    The package's own actor takes its noise from `rng`; any other module is called through its `act`.
     """
     if type(ac) not in (MLPActorCritic, MLPValueActorCritic) or type(ac.pi) is not SquashedGaussianActor:
         return ModulePolicy(ac)
@@ -71,9 +72,9 @@ class ModulePolicy:
 
 
 class GaussianPolicy:
-    """The default actor on any device, with noise from the agent's generator."""
+    """The default actor on any device, with noise from the agent."""
 
-    def __init__(self, pi: SquashedGaussianActor, rng: np.random.Generator) -> None:
+    def __init__(self, pi: SquashedGaussianActor, rng: NoiseSource) -> None:
         self.pi, self.rng = pi, rng
 
     @torch.no_grad()
@@ -100,7 +101,7 @@ class NumpyPolicy:
     SINGLE_THREAD = 2**18  # OpenBLAS: 4 * 65536
     MAX_ROWS = 16
 
-    def __init__(self, pi: SquashedGaussianActor, rng: np.random.Generator) -> None:
+    def __init__(self, pi: SquashedGaussianActor, rng: NoiseSource) -> None:
         self.rng, self.pi = rng, pi
         self.hidden = [_affine(layer) for layer in pi.net if isinstance(layer, nn.Linear)]
         self.activate = _ACTIVATIONS[_activation(pi)]
@@ -113,7 +114,10 @@ class NumpyPolicy:
     @classmethod
     def supports(cls, pi: SquashedGaussianActor) -> bool:
         """Whether every layer of `pi` has a NumPy counterpart here, small enough for one thread."""
-        return _activation(pi) in _ACTIVATIONS and _largest_layer(pi) <= cls.SINGLE_THREAD
+        plain = all(
+            type(layer) is (_activation(pi) if i % 2 else nn.Linear) for i, layer in enumerate(pi.net)
+        )
+        return plain and _activation(pi) in _ACTIVATIONS and _largest_layer(pi) <= cls.SINGLE_THREAD
 
     def act(self, obs: Float, deterministic: bool) -> Float:
         """Actions (N, act_dim) for observations (N, obs_dim)."""

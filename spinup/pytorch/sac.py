@@ -27,9 +27,11 @@ from spinup.pytorch.variants.registry import (
     VARIANTS,
     build_actor_critic,
     choose_variant,
+    held_noise,
     make_objective,
     update_options,
 )
+from spinup.recipes import recipe_warnings
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
 from spinup.runs.cores import thread_count
@@ -81,6 +83,22 @@ def sac_pytorch(
     n_step: int = 1,
     critics: int = 2,
     target_critics: int = 2,
+    critic: str = "scalar",
+    atoms: int = 101,
+    value_bound: float = 5.0,
+    quantiles: int = 25,
+    drop_quantiles: int = 2,
+    target_networks: bool = True,
+    reward_scale: float = 1.0,
+    policy_delay: int = 1,
+    actor_first: bool = False,
+    betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
+    lr_schedule: str = "constant",
+    lr_end: float = 0.0,
+    normalize_weights: bool = False,
+    hold_noise: int = 1,
+    recipe: str | None = None,
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
     checkpoint_every: int | str = "epoch",
     checkpoint_minutes: float = 10.0,
@@ -126,7 +144,8 @@ def sac_pytorch(
         max_ep_len: longest episode; one cut there is not terminal.
         logger_kwargs: keyword arguments for EpochLogger, see `setup_logger_kwargs`.
         save_freq: epochs between saves of the model.
-        target_entropy: nats, in tanh space; "auto" is -act_dim, or 0.3 log n for n discrete actions.
+        target_entropy: nats, in tanh space; "auto" is -act_dim, or 0.3 log n for n discrete actions, and
+            "auto_0.5" half of that.
         engine: how an update is computed, never what: "eager" is plain autograd for any actor-critic;
             "native" is machine code for the default networks; "auto" is "native" where it supports the
             run and a C++ compiler is installed, else "eager". See docs/engines.md.
@@ -144,6 +163,22 @@ def sac_pytorch(
             is not 2, and offers q1, q2, q3, ...
         target_critics: number of critics, drawn at random for each batch, whose minimum forms the target.
             If it is less than `critics`, the policy maximizes the mean of all (Chen et al. 2021).
+        critic: what a critic gives: "scalar", a value; "categorical", a distribution over `atoms` values on
+            [-value_bound, value_bound] (C51); "quantile", `quantiles` quantiles of the return, of which the
+            target pools those of all critics and drops the largest `drop_quantiles` for each (TQC).
+        target_networks: False lets the critics give their own targets, in one joint pass (CrossQ).
+        reward_scale: multiplies the rewards of every batch; returns must fit into `value_bound`.
+        policy_delay: gradient steps between two of the policy and alpha.
+        actor_first: whether these come before that of the critics.
+        betas: Adam's decay rates of its first and second moment.
+        weight_decay: decoupled weight decay of policy and critics (AdamW).
+        lr_schedule: "constant", or "linear" or "cosine" from `lr` to `lr_end` over the planned updates.
+        lr_end: the last learning rate of a schedule.
+        normalize_weights: scale each row of the weights of linear layers to norm 1 after each gradient step.
+        hold_noise: longest time in steps that exploration noise is held; each time is random, k steps with
+            probability proportional to k^-2.
+        recipe: a named set of these and other settings, see `spinup recipes` and docs/recipes.md. Arguments
+            that are given beside it, also entries of `ac_kwargs`, replace its own.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
         checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
         checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
@@ -176,7 +211,7 @@ def sac_pytorch(
         spaces = collector.observation_space, collector.actions.space
         device = choose_device(config.device)
         variant = choose_variant(config, spaces[1])
-        ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config.critics)
+        ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config)
         with preserved_generators():
             check_actor_critic(ac, *spaces, critics=config.critics, has_value=variant.has_value)
         agent = Agent(
@@ -187,6 +222,8 @@ def sac_pytorch(
             make_policy=variant.make_policy,
             seed=config.seed,
             save=save_as(constructor, spaces, kwargs),
+            target_networks=config.target_networks,
+            hold_noise=held_noise(variant, config, ac, spaces[1]),
         )
         objective, sampler = make_objective(variant, config), make_sampler(config)
         fields = (*sampler.batch_fields, *objective.noise_fields())
@@ -202,7 +239,8 @@ def sac_pytorch(
         capacity = min(config.replay_size, config.total_steps)
         storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)
         choices = {"engine": engine.name, "device": str(device)}
-        notes, warnings = (note, threads_note(torch_threads, threads)), load_warnings(constructor, kwargs)
+        notes = (note, threads_note(torch_threads, threads))
+        warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(config.recipe, sac_pytorch))
         return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes, warnings)
 
     with torch_settings(torch_threads, config.seed):

@@ -15,6 +15,7 @@ from spinup.config import SACConfig, field_defaults
 from spinup.envs.saved_spec import MakeEnv
 from spinup.errors import ConfigError, option
 from spinup.loggers.run_folder import already_holds_run, holds_run, refuse_both
+from spinup.recipes import with_recipe
 from spinup.runs.cores import run_count
 from spinup.runs.jobs import run_jobs
 from spinup.runs.resuming import check_settings, is_complete
@@ -260,6 +261,7 @@ def _has_completed(kwargs: dict[str, Any], folder: str) -> bool:
     """
     if not holds_run(folder):
         return False
+    kwargs = with_recipe(kwargs)
     config = SACConfig(**{name: kwargs[name] for name in field_defaults() if name in kwargs})
     check_settings(Path(folder), config, kwargs.get("ac_kwargs", {}), kwargs.get("env_fn"))
     return is_complete(Path(folder), config.epochs)

@@ -23,6 +23,7 @@ from spinup.errors import ArgumentError, ConfigError, EnvError, RunError
 from spinup.files import to_json
 from spinup.interfaces import Agent, Engine
 from spinup.loggers.epoch_logger import EpochLogger
+from spinup.recipes import with_recipe
 from spinup.replay.buffer import ReplayBuffer
 from spinup.runs.checkpointing import Checkpointer
 from spinup.runs.locks import folder_lock, process_lock
@@ -37,13 +38,14 @@ KEPT_LOGGING = ("output_fname", "tensorboard", "quiet")
 
 
 def training_function(function: Callable[Params, Result]) -> Callable[Params, Result]:
-    """Decorator of `sac_pytorch` and `sac_tf1`: hints at unknown arguments, one run per process.
+    """Decorator of `sac_pytorch` and `sac_tf1`: hints at unknown arguments, recipes, one run per process.
 
     Raises:
         ArgumentError: when called, for the first unknown keyword argument.
         RunError: when called while another thread of this process runs a training.
     """
-    known = list(inspect.signature(function).parameters)
+    signature = inspect.signature(function)
+    known = list(signature.parameters)
 
     @functools.wraps(function)
     def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
@@ -51,6 +53,9 @@ def training_function(function: Callable[Params, Result]) -> Callable[Params, Re
             if name not in known:
                 hint = other_name(name, value) or nearest(name, known)
                 raise ArgumentError(f"{function.__name__}() has no parameter {name!r}{hint}")
+        if kwargs.get("recipe") is not None:
+            given = with_recipe(signature.bind_partial(*args, **kwargs).arguments, function)
+            args, kwargs = (), given  # type: ignore[assignment]
         with process_lock():
             return function(*args, **kwargs)
 

@@ -18,7 +18,7 @@ from spinup.training import Trainer
 # Settings of when, where and how fast a run computes, which do not change what it learns.
 MAY_CHANGE = (
     "epochs", "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every",
-    "checkpoint_minutes", "save_freq",
+    "checkpoint_minutes", "save_freq", "recipe",
 )  # fmt: skip
 DEFAULT_ACTOR_CRITIC = "MLPActorCritic"
 # Actor-critics that `spinup resume` finds without the user's code; "" is the default of sac_tf1.
@@ -171,6 +171,6 @@ def _comparable(value: Any) -> Any:
         return re.sub(r" at 0x[0-9a-fA-F]+", "", value)  # the address in the repr of an object
     if isinstance(value, dict):
         return {key: _comparable(v) for key, v in value.items() if key != "render_mode"}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_comparable(v) for v in value]
     return value

@@ -37,7 +37,19 @@ TRACED_OBJECTIVES = (SACObjective, DiscreteSACObjective, SACv1Objective)
 TRACED_FIELDS = frozenset(
     {"obs", "action", "reward", "discount", "next_obs", "weight", "noise", "critic_subset"}
 )
-TRACED_OPTIONS = frozenset({"critics", "target_critics", "lr", "polyak", "alpha", "target_entropy"})
+TRACED_OPTIONS = frozenset(
+    {
+        "critics", "target_critics", "target_networks", "reward_scale", "actor_first", "lr", "polyak",
+        "alpha", "target_entropy",
+    }
+)  # fmt: skip
+
+
+def untraceable_layers(agent: Agent) -> str | None:
+    """What a graph of an update would keep from the first one, in a few words; None if there is nothing."""
+    if agent.networks.modes.any:
+        return "the networks have dropout or batch statistics"
+    return None
 
 
 @final
@@ -62,7 +74,7 @@ class CompileEngine(Engine):
 
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
-        if reason := super().unsupported_reason(agent, objective, fields):
+        if reason := super().unsupported_reason(agent, objective, fields) or untraceable_layers(agent):
             return reason
         if _TRACE_AUTOGRAD not in torch._dynamo.config.get_config_copy():
             return f"torch {torch.__version__} cannot compile a gradient into a graph"

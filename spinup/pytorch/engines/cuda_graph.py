@@ -20,6 +20,7 @@ from spinup.pytorch.engines.compile import (
     TRACED_NETWORKS,
     TRACED_OBJECTIVES,
     TRACED_OPTIONS,
+    untraceable_layers,
 )
 from spinup.pytorch.engines.eager import gradient_steps
 from spinup.pytorch.engines.engine import Engine, Supported
@@ -91,6 +92,10 @@ class CudaGraphEngine(Engine):
         self._agent: Agent | None = None
         self._graphs: dict[torch.Size, Captured] = {}
         self._shapes: dict[str, tuple[torch.dtype, torch.Size]] = {}
+
+    @classmethod
+    def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
+        return super().unsupported_reason(agent, objective, fields) or untraceable_layers(agent)
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
         if self._agent is not agent:

@@ -7,7 +7,6 @@ storage. A network is described to it as a sequence of layers.
 from __future__ import annotations
 
 import ctypes
-from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
@@ -61,7 +60,7 @@ _NUMBERS = (
 )  # fmt: skip
 _SIZES = (
     "n", "batch", "obs_dim", "act_dim", "discrete", "trunk_layers", "critics", "critic_layers",
-    "value_layers", "subset_size", "workers",
+    "value_layers", "subset_size", "workers", "policy_delay",
 )  # fmt: skip
 
 
@@ -75,8 +74,8 @@ class Layer(ctypes.Structure):
     """The struct `LayerArguments` in csrc/layers.h."""
 
     _fields_ = [
-        *((name, Parameter) for name in ("weight", "bias", "slope")),
-        ("constant", ctypes.c_double),
+        *((name, Parameter) for name in ("weight", "bias", "slope", "scale", "shift")),
+        *((name, ctypes.c_double) for name in ("constant", "eps")),
         *((name, ctypes.c_long) for name in ("inputs", "outputs", "kind")),
     ]
 
@@ -94,10 +93,11 @@ class Arguments(ctypes.Structure):
 
 
 class Linear(NamedTuple):
-    """A linear layer, or a learned vector, and the activation after it."""
+    """A linear layer, or a learned vector, and the LayerNorm and the activation after it."""
 
     linear: nn.Module
     activation: nn.Module | None
+    norm: nn.LayerNorm | None = None
 
 
 @final
@@ -110,7 +110,19 @@ class NativeEngine(Engine):
         (MLPActorCritic, MLPValueActorCritic, DiscreteMLPActorCritic),
         (SACObjective, SACv1Objective, DiscreteSACObjective),
         frozenset((*_BATCH, *_OPTIONAL)),
-        frozenset({"lr", "polyak", "alpha", "target_entropy", "critics", "target_critics"}),
+        frozenset(
+            {
+                "lr",
+                "polyak",
+                "alpha",
+                "target_entropy",
+                "critics",
+                "target_critics",
+                "target_networks",
+                "policy_delay",
+                "reward_scale",
+            }
+        ),
         ("cpu",),
     )
 
@@ -142,7 +154,7 @@ class NativeEngine(Engine):
         wanted = {*_BATCH, *self.objective.noise_fields()}
         if not wanted <= set(batches) <= {*wanted, "weight"}:
             raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(wanted)}")
-        inputs = _inputs(agent, batches)
+        inputs = _inputs(agent, batches, self.objective.reward_scale)
         logged = _outputs(agent, *inputs["reward"].shape)
         networks = _describe_networks(agent)
         tensors = inputs | logged
@@ -150,32 +162,34 @@ class NativeEngine(Engine):
             **{name: tensor.data_ptr() for name, tensor in tensors.items()},
             **{name: ctypes.addressof(layers) for name, layers in networks.items() if len(layers)},
             **_numbers(agent),
-            **self._sizes(networks, inputs),
+            **self._sizes(networks, inputs, agent.options.policy_delay),
         )
         log_alpha = agent.temperature.log_alpha
         if log_alpha is not None:
             arguments.log_alpha = _parameter(log_alpha, agent.optimizers.alpha)
         arguments.workspace = self._workspace(agent.like.dtype, arguments, networks).data_ptr()
         self._load(agent.like.dtype).code.update(ctypes.byref(arguments))
-        for optimizer in filter(None, agent.optimizers):
-            for state in optimizer.state.values():
-                state["step"] += arguments.n
-        metrics = _metrics(logged, inputs.get("weight"), agent.temperature.target_entropy)
+        steps, delay = int(arguments.critic_steps), agent.options.policy_delay
+        improved = [k for k in range(arguments.n) if (steps + k + 1) % delay == 0]
+        for name, optimizer in agent.optimizers._asdict().items():
+            for state in {} if optimizer is None else optimizer.state.values():
+                state["step"] += arguments.n if name == "critic" else len(improved)
+        metrics = _metrics(logged, inputs.get("weight"), agent.temperature.target_entropy, improved)
         return {key: value.numpy() for key, value in metrics.items()}
 
-    def _sizes(self, networks: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, int]:
+    def _sizes(self, networks: dict[str, Any], inputs: dict[str, Tensor], delay: int) -> dict[str, int]:
         n, batch_size = inputs["reward"].shape
         critics, discrete = self.objective.critics, isinstance(self.objective, DiscreteSACObjective)
         values = (
             n, batch_size, inputs["obs"].shape[-1], networks["actor"][-1].outputs, int(discrete),
             len(networks["actor"]) - (1 if discrete else 2), critics, len(networks["critic"]) // critics,
-            len(networks["value"]), self.objective.target_critics, min(max(2, critics), self.threads),
+            len(networks["value"]), self.objective.target_critics, min(max(2, critics), self.threads), delay,
         )  # fmt: skip
         return dict(zip(_SIZES, values, strict=True))
 
     def _workspace(self, dtype: torch.dtype, arguments: Arguments, networks: dict[str, Any]) -> Tensor:
         """Memory for intermediate values, zero at first, for these sizes of batches and layers."""
-        layers = [(x.inputs, x.outputs, x.kind) for network in networks.values() for x in network]
+        layers = [(x.inputs, x.outputs, x.kind, x.scale.p) for network in networks.values() for x in network]
         key = dtype, *(getattr(arguments, name) for name in _SIZES[1:]), *layers
         if key not in self._workspaces:
             size = self._load(dtype).code.workspace_size(ctypes.byref(arguments))
@@ -183,9 +197,11 @@ class NativeEngine(Engine):
         return self._workspaces[key]
 
 
-def _inputs(agent: Agent, batches: Batches) -> dict[str, Tensor]:
+def _inputs(agent: Agent, batches: Batches, reward_scale: float) -> dict[str, Tensor]:
     """The batches, the bounds of actions and a fixed alpha, by field of `Arguments`."""
     found = {name: torch.as_tensor(values).to(agent.like.dtype) for name, values in batches.items()}
+    if reward_scale != 1.0:
+        found["reward"] = reward_scale * found["reward"]
     if "critic_subset" in batches:
         found["critic_subset"] = torch.as_tensor(batches["critic_subset"]).long()
     found["fixed_alpha"] = agent.temperature.value()
@@ -212,27 +228,35 @@ def _numbers(agent: Agent) -> dict[str, float]:
     return dict(zip(_NUMBERS, values, strict=True))
 
 
-def _metrics(logged: dict[str, Tensor], weight: Tensor | None, target_entropy: Tensor) -> dict[str, Tensor]:
-    """What n eager steps log, from the values that the kernel wrote."""
-    log_prob, q, alpha = logged["log_prob"], logged["q_out"], logged["alpha"]
-    return {
+def _metrics(
+    logged: dict[str, Tensor], weight: Tensor | None, target_entropy: Tensor, improved: list[int]
+) -> dict[str, Tensor]:
+    """What n eager steps log, from the values that the kernel wrote; `improved` are those of the policy."""
+    q, alpha = logged["q_out"], logged["alpha"]
+    found = {
         "LossQ": losses.q_loss(q, logged["target_out"], weight),
         **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)},
-        "LossPi": losses.actor_loss(logged["q_pi"], log_prob, alpha[:, None]),
-        "LogPi": log_prob,
-        "Entropy": -log_prob.mean(-1),
-        "Alpha": alpha,
-        "TargetEntropy": target_entropy.expand(len(alpha)),
     }
+    if improved:
+        log_prob, q_pi, of_policy = logged["log_prob"], logged["q_pi"], alpha
+        if len(improved) < len(alpha):
+            log_prob, q_pi, of_policy = log_prob[improved], q_pi[improved], alpha[improved]
+        found["LossPi"] = losses.actor_loss(q_pi, log_prob, of_policy[:, None])
+        found |= {"LogPi": log_prob, "Entropy": -log_prob.mean(-1)}
+    return found | {"Alpha": alpha, "TargetEntropy": target_entropy.expand(len(alpha))}
 
 
 def _sequence(net: nn.Sequential) -> list[Linear]:
-    """Its linear layers with the activations that follow them."""
-    return [
-        Linear(layer, None if isinstance(after, nn.Linear) else after)
-        for layer, after in pairwise([*net, None])
-        if isinstance(layer, nn.Linear)
-    ]
+    """Its linear layers with the norms and activations that follow them."""
+    found: list[Linear] = []
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            found.append(Linear(layer, None))
+        elif isinstance(layer, nn.LayerNorm):
+            found[-1] = found[-1]._replace(norm=layer)
+        else:
+            found[-1] = found[-1]._replace(activation=layer)
+    return found
 
 
 def _actor_layers(pi: Any) -> list[Linear]:
@@ -257,13 +281,13 @@ def _networks(agent: Agent) -> dict[str, list[Linear]]:
 def _describe_networks(agent: Agent) -> dict[str, Any]:
     """Arrays of `Layer`, by field of `Arguments`."""
     averaged = "critic" if agent.networks.value is None else "value"
-    target = agent.networks.target
+    target = agent.target if agent.target_params else nn.ModuleList()
     copies_of = target.children() if averaged == "critic" else [target]
     targets = [layer for critic in copies_of for layer in _critic_layers(critic)]
     found = {}
     for name, layers in _networks(agent).items():
         optimizer = agent.optimizers.actor if name == "actor" else agent.optimizers.critic
-        copies = targets if name == averaged else [None] * len(layers)
+        copies = targets if name == averaged and targets else [None] * len(layers)
         described = [_describe(*pair, optimizer) for pair in zip(layers, copies, strict=True)]
         found[name] = (Layer * len(described))(*described)
     return found
@@ -273,9 +297,12 @@ def _describe(layer: Linear, target: Linear | None, optimizer: torch.optim.Adam)
     kind = nn.Identity if layer.activation is None else type(layer.activation)
     attribute = ACTIVATIONS[kind][0]
     found = Layer(
-        kind=_KINDS.index(kind), constant=getattr(layer.activation, attribute) if attribute else 0.0
+        kind=_KINDS.index(kind),
+        constant=getattr(layer.activation, attribute) if attribute else 0.0,
+        eps=0.0 if layer.norm is None else layer.norm.eps,
     )
-    copies = dict.fromkeys(("weight", "bias", "slope")) if target is None else _parameters(target)
+    names = ("weight", "bias", "slope", "scale", "shift")
+    copies = dict.fromkeys(names) if target is None else _parameters(target)
     for name, parameter in _parameters(layer).items():
         setattr(found, name, _parameter(parameter, optimizer, copies[name]))
     linear: Any = layer.linear
@@ -292,6 +319,8 @@ def _parameters(layer: Linear) -> dict[str, nn.Parameter]:
     found = {"bias": linear.value} if isinstance(linear, FreeVector) else dict(linear.named_parameters())
     if isinstance(layer.activation, nn.PReLU):
         found["slope"] = layer.activation.weight
+    if layer.norm is not None:
+        found |= {"scale": layer.norm.weight, "shift": layer.norm.bias}
     return found
 
 
@@ -338,9 +367,18 @@ def _unsupported_sequence(modules: list[nn.Module]) -> str | None:
     for before, module in zip([None, *modules], modules, strict=False):
         if type(module) is nn.Linear:
             continue
+        if type(module) is nn.LayerNorm:
+            affine = module.elementwise_affine and module.bias is not None
+            if (
+                type(before) is not nn.Linear
+                or module.normalized_shape != (before.out_features,)
+                or not affine
+            ):
+                return "a LayerNorm does not follow a linear layer, or lacks parameters"
+            continue
         if type(module) not in ACTIVATIONS:
             return f"it does not implement the layer {type(module).__name__}"
-        if type(before) is not nn.Linear:
+        if type(before) not in (nn.Linear, nn.LayerNorm):
             return "an activation does not follow a linear layer"
         for attribute, value in ACTIVATIONS[type(module)][1].items():
             if (given := getattr(module, attribute)) != value:

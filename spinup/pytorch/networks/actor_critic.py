@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spinup.pytorch.networks.actors import CategoricalActor, SquashedGaussianActor
+from spinup.pytorch.networks.distributional import CategoricalQFunction, QuantileQFunction
 from spinup.pytorch.networks.mlp import MLPDiscreteQFunction, MLPQFunction, MLPValueFunction
 
 Float = NDArray[np.float32]
@@ -63,13 +65,34 @@ class _GaussianActorCritic(_ActorCritic):
         activation: type[nn.Module] = nn.ReLU,
         state_dependent_std: bool = True,
         critics: int = 2,
+        *,
+        critic_hidden_sizes: Sequence[int] | None = None,
+        actor_norm: str | None = None,
+        critic_norm: str | None = None,
+        actor_dropout: float = 0.0,
+        critic_dropout: float = 0.0,
+        residual: bool = False,
+        critic: str = "scalar",
+        atoms: int = 101,
+        value_bound: float = 5.0,
+        quantiles: int = 25,
     ) -> None:
         super().__init__()
         obs_dim, act_dim = math.prod(observation_space.shape or (0,)), math.prod(action_space.shape)
-        self.pi = SquashedGaussianActor(obs_dim, action_space, hidden_sizes, activation, state_dependent_std)
-        self._add_critics(critics, lambda: MLPQFunction(obs_dim, act_dim, hidden_sizes, activation))
+        of_actor = {"norm": actor_norm, "dropout": actor_dropout, "residual": residual}
+        of_critic = {"norm": critic_norm, "dropout": critic_dropout, "residual": residual}
+        sizes = hidden_sizes if critic_hidden_sizes is None else critic_hidden_sizes
+        self.pi = SquashedGaussianActor(
+            obs_dim, action_space, hidden_sizes, activation, state_dependent_std, **of_actor
+        )
+        kind: Callable[..., nn.Module] = MLPQFunction
+        if critic == "categorical":
+            kind = partial(CategoricalQFunction, count=atoms, bound=value_bound)
+        elif critic == "quantile":
+            kind = partial(QuantileQFunction, count=quantiles)
+        self._add_critics(critics, lambda: kind(obs_dim, act_dim, sizes, activation, **of_critic))
         if self._has_value:
-            self.v = MLPValueFunction(obs_dim, hidden_sizes, activation)
+            self.v = MLPValueFunction(obs_dim, sizes, activation, **of_critic)
 
     _has_value: ClassVar[bool] = False
 
@@ -88,6 +111,14 @@ class MLPActorCritic(_GaussianActorCritic):
         state_dependent_std: whether log stds come from a head of the trunk (the documented policy) or
             are one free vector, which Spinning Up reports not to work.
         critics: number of critics, named q1, q2, ...
+        critic_hidden_sizes: widths of the hidden layers of each critic, where they differ from the policy's.
+        actor_norm, critic_norm: normalization of the policy's and of the critics' hidden layers: None,
+            "layer", "batch" or "batch_renorm"; see docs/recipes.md.
+        actor_dropout, critic_dropout: probability with which dropout zeroes a value during updates.
+        residual: residual blocks in place of hidden layers, one for each entry of the sizes.
+        critic: what a critic gives: "scalar", a value; "categorical", logits of `atoms` values in equal steps
+            on [-value_bound, value_bound]; "quantile", `quantiles` quantiles of the return. Of the latter
+            two, `q1(obs, a)` returns the mean, and `q1.distribution(obs, a)` all outputs.
     """
 
 
@@ -123,6 +154,8 @@ class DiscreteMLPActorCritic(_ActorCritic):
         hidden_sizes: widths of the hidden layers of the policy and of each critic.
         activation: class of the activation between layers.
         critics: number of critics, named q1, q2, ...
+        critic_hidden_sizes, actor_norm, critic_norm, actor_dropout, critic_dropout, residual: as in
+            MLPActorCritic.
     """
 
     def __init__(
@@ -132,11 +165,21 @@ class DiscreteMLPActorCritic(_ActorCritic):
         hidden_sizes: Sequence[int] = (256, 256),
         activation: type[nn.Module] = nn.ReLU,
         critics: int = 2,
+        *,
+        critic_hidden_sizes: Sequence[int] | None = None,
+        actor_norm: str | None = None,
+        critic_norm: str | None = None,
+        actor_dropout: float = 0.0,
+        critic_dropout: float = 0.0,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         obs_dim, n = math.prod(observation_space.shape or (0,)), int(action_space.n)
-        self.pi = CategoricalActor(obs_dim, n, hidden_sizes, activation)
-        self._add_critics(critics, lambda: MLPDiscreteQFunction(obs_dim, n, hidden_sizes, activation))
+        of_actor = {"norm": actor_norm, "dropout": actor_dropout, "residual": residual}
+        of_critic = {"norm": critic_norm, "dropout": critic_dropout, "residual": residual}
+        sizes = hidden_sizes if critic_hidden_sizes is None else critic_hidden_sizes
+        self.pi = CategoricalActor(obs_dim, n, hidden_sizes, activation, **of_actor)
+        self._add_critics(critics, lambda: MLPDiscreteQFunction(obs_dim, n, sizes, activation, **of_critic))
 
     def _action(self, obs: Tensor, deterministic: bool) -> Tensor:
         probs = self.pi(obs)[0]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
 from spinup.pytorch.losses import squashed_gaussian
-from spinup.pytorch.networks.mlp import mlp
+from spinup.pytorch.networks.mlp import HiddenLayers, network
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
@@ -31,7 +32,8 @@ class SquashedGaussianActor(nn.Module):
     """tanh of a Gaussian, mapped affinely to the action space's bounds (equation 5).
 
     The trunk's last hidden layer is activated too; two linear heads give mean and log std, the latter
-    clamped to [-20, 2]. Bounds may differ per dimension and need not be symmetric.
+    clamped to [-20, 2]. Bounds may differ per dimension and need not be symmetric. Other options are those of
+    `HiddenLayers`.
     """
 
     low: Tensor
@@ -46,11 +48,13 @@ class SquashedGaussianActor(nn.Module):
         hidden_sizes: Sequence[int],
         activation: type[nn.Module],
         state_dependent_std: bool = True,
+        **options: Any,
     ) -> None:
         super().__init__()
         act_dim = math.prod(action_space.shape)
-        self.net = mlp([obs_dim, *hidden_sizes], activation, activate_last=True)
-        width = hidden_sizes[-1] if hidden_sizes else obs_dim
+        hidden = HiddenLayers(hidden_sizes, activation, **options)
+        self.net = nn.Sequential(*hidden.layers(obs_dim))
+        width = hidden.width(obs_dim)
         self.mu_layer = nn.Linear(width, act_dim)
         self.log_std_layer = nn.Linear(width, act_dim) if state_dependent_std else FreeVector(act_dim)
         low = torch.as_tensor(action_space.low, dtype=torch.float64).flatten()
@@ -90,13 +94,13 @@ class SquashedGaussianActor(nn.Module):
 
 
 class CategoricalActor(nn.Module):
-    """pi(.|s): a perceptron that ends in one logit per action."""
+    """pi(.|s): a perceptron that ends in one logit per action; options of `HiddenLayers`."""
 
     def __init__(
-        self, obs_dim: int, n: int, hidden_sizes: Sequence[int], activation: type[nn.Module]
+        self, obs_dim: int, n: int, hidden_sizes: Sequence[int], activation: type[nn.Module], **options: Any
     ) -> None:
         super().__init__()
-        self.logits = mlp([obs_dim, *hidden_sizes, n], activation)
+        self.logits = network(obs_dim, n, hidden_sizes, activation, **options)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities and their logarithms, each (..., n), of observations (..., obs_dim)."""

@@ -37,17 +37,20 @@ class DiscreteSACObjective(Objective):
 
     draws_actions: ClassVar[bool] = False
 
-    def next_value(self, networks: Networks, batch: Batch, alpha: Tensor) -> Tensor:
-        q = self.target_q(networks.target(batch["next_obs"]), batch)
-        return losses.expected_soft_value(q, *networks.actor(batch["next_obs"]), alpha)
-
-    def q_values(self, networks: Networks, batch: Batch) -> Tensor:
-        q: Tensor = networks.critics(batch["obs"])
-        return q.gather(-1, batch["action"].long().expand(len(q), -1, -1)).squeeze(-1)
+    def critic_loss(
+        self, networks: Networks, batch: Batch, alpha: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        q, next_q = self.both_outputs(networks, (batch["obs"],), (batch["next_obs"],))
+        with torch.no_grad():
+            next_policy = networks.actor(batch["next_obs"])
+            next_value = losses.expected_soft_value(self.target_q(next_q, batch), *next_policy, alpha)
+        taken = batch["action"].long().expand(len(q), -1, -1)
+        return self.bellman_loss(q.gather(-1, taken).squeeze(-1), next_value, batch)
 
     def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        probs, logp = networks.actor(batch["obs"])
-        with torch.no_grad():
-            q = self.actor_q(networks.critics(batch["obs"]))
+        with networks.modes.actor_loss():
+            probs, logp = networks.actor(batch["obs"])
+            with torch.no_grad():
+                q = self.actor_q(networks.critics(batch["obs"]))
         loss = losses.discrete_actor_loss(q, probs, logp, alpha)
         return loss, losses.expected_log_prob(probs, logp)

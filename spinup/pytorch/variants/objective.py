@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +14,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from spinup.pytorch import losses
+from spinup.pytorch.networks.layers import BatchNorm, Dropout, activated, switched_layers
 from spinup.replay.transition import Batches
 
 Batch = dict[
@@ -20,13 +22,36 @@ Batch = dict[
 ]  # by field, (B, *shape); noise (2, B, act_dim): for the draws at next_obs and at obs
 
 
+class Modes:
+    """Which layers with batch statistics or dropout are active in which forward pass of an update.
+
+    Those of a network are active in its own loss. In the policy's loss, dropout of the critics is active, and
+    their batch statistics are not.
+    """
+
+    def __init__(self, actor: nn.Module, *critics: nn.Module) -> None:
+        self._actor, self._critics = switched_layers(actor), switched_layers(*critics)
+        self._dropout = [layer for layer in self._critics if isinstance(layer, Dropout)]
+        self.batch_statistics = any(isinstance(layer, BatchNorm) for layer in self._critics)
+        self.any = bool(self._actor or self._critics)
+
+    def critic_loss(self) -> AbstractContextManager[None]:
+        """The passes of critics, targets and value network in the critics' loss."""
+        return activated(self._critics)
+
+    def actor_loss(self) -> AbstractContextManager[None]:
+        """The passes of policy and critics in the policy's loss."""
+        return activated([*self._actor, *self._dropout])
+
+
 class Networks(NamedTuple):
     """What losses are functions of."""
 
     actor: Callable[..., tuple[Tensor, Tensor]]  # (obs, noise) to action and log pi; discrete: (obs)
     critics: nn.Module  # (obs, action) to (N, B); discrete: (obs) to (N, B, n)
-    target: nn.Module  # averages `value` where there is one, else `critics`
+    target: nn.Module  # averages `value` where there is one, else `critics`; or is `critics`
     value: nn.Module | None  # obs to (B,), only in sac_v1
+    modes: Modes
 
 
 @dataclass(frozen=True)
@@ -40,36 +65,65 @@ class Objective(abc.ABC):
     Args:
         critics: number N of critics.
         target_critics: number of them that form a target.
+        target_networks: whether averaged copies of the critics give the targets; else they do themselves.
+        reward_scale: multiplies rewards.
     """
 
     critics: int = 2
     target_critics: int = 2
+    target_networks: bool = True
+    reward_scale: float = 1.0
 
     draws_actions: ClassVar[bool] = True  # whether losses sample the policy, with the noise of the batch
 
     @abc.abstractmethod
-    def next_value(self, networks: Networks, batch: Batch, alpha: Tensor) -> Tensor:
-        """The soft value of next_obs by the target networks, (B,), without gradient."""
+    def critic_loss(
+        self, networks: Networks, batch: Batch, alpha: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critics' loss (0-dim) and what to log: LossQ (0-dim), Q1Vals and Q2Vals (B,)."""
 
     @abc.abstractmethod
     def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """The policy's loss (0-dim), and log pi of its actions or its expectation (B,)."""
 
-    def q_values(self, networks: Networks, batch: Batch) -> Tensor:
-        """The critics' values of the stored actions, (N, B)."""
-        q: Tensor = networks.critics(batch["obs"], batch["action"])
-        return q
+    def outputs(self, critics: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        """What the loss reads of critics, (N, B, ...)."""
+        found: Tensor = critics(*inputs)
+        return found
 
-    def critic_loss(
-        self, networks: Networks, batch: Batch, alpha: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The critics' loss (0-dim) and what to log: LossQ (0-dim), Q1Vals and Q2Vals (B,)."""
-        with torch.no_grad():
-            next_value = self.next_value(networks, batch, alpha)
-            target = losses.q_target(batch["reward"], batch["discount"], next_value)
-        q = self.q_values(networks, batch)
-        loss = losses.q_loss(q, target, batch.get("weight"))
+    def both_outputs(
+        self, networks: Networks, inputs: tuple[Tensor, ...], next_inputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs of the critics at the stored inputs; those of the targets at the next, without gradient.
+
+        Without target networks, and for networks with batch statistics, stored and next inputs form one batch
+        of 2B (Bhatt et al. 2024, figure 2): its statistics are then those of both.
+        """
+        critics, target = networks.critics, networks.target
+        with networks.modes.critic_loss():
+            if self.target_networks and not networks.modes.batch_statistics:
+                with torch.no_grad():
+                    next_outputs = self.outputs(target, next_inputs)
+                return self.outputs(critics, inputs), next_outputs
+            joint = tuple(torch.cat(pair) for pair in zip(inputs, next_inputs, strict=True))
+            stored, following = self.outputs(critics, joint).chunk(2, 1)
+            if self.target_networks:
+                with torch.no_grad():
+                    following = self.outputs(target, joint).chunk(2, 1)[1]
+            return stored, following.detach()
+
+    def bellman_loss(self, q: Tensor, next_value: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Equation 4 for values q (N, B), given the soft value of next_obs, (B,); see `critic_loss`."""
+        target = losses.q_target(self.reward(batch), batch["discount"], next_value)
+        return self.logged(losses.q_loss(q, target, batch.get("weight")), q)
+
+    def logged(self, loss: Tensor, q: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """A loss and what to log with it, given the critics' values, (N, B)."""
         return loss, {"LossQ": loss, **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)}}
+
+    def reward(self, batch: Batch) -> Tensor:
+        """The rewards in the unit of the critics, (B,)."""
+        return batch["reward"] if self.reward_scale == 1.0 else self.reward_scale * batch["reward"]
 
     @property
     def draws_subset(self) -> bool:
@@ -104,6 +158,7 @@ class ReparameterizedObjective(Objective):
     """Variants whose policy draws its action as a function of noise (equation 5)."""
 
     def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        action, log_prob = networks.actor(batch["obs"], batch["noise"][1])
-        q = self.actor_q(networks.critics(batch["obs"], action))
+        with networks.modes.actor_loss():
+            action, log_prob = networks.actor(batch["obs"], batch["noise"][1])
+            q = self.actor_q(networks.critics(batch["obs"], action))
         return losses.actor_loss(q, log_prob, alpha), log_prob

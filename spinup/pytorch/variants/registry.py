@@ -11,7 +11,7 @@ from typing import Any
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from spinup.config import SACConfig, check_ac_kwargs, nearest
+from spinup.config import SACConfig, check_ac_kwargs, check_choice, nearest
 from spinup.errors import ConfigError, SpinupError
 from spinup.pytorch.agent import UpdateOptions
 from spinup.pytorch.networks.actor_critic import (
@@ -19,8 +19,10 @@ from spinup.pytorch.networks.actor_critic import (
     MLPActorCritic,
     MLPValueActorCritic,
 )
-from spinup.pytorch.policy import MakePolicy, categorical_policy, gaussian_policy
+from spinup.pytorch.networks.layers import NORMS
+from spinup.pytorch.policy import MakePolicy, ModulePolicy, categorical_policy, gaussian_policy
 from spinup.pytorch.variants.discrete import DiscreteSACObjective, default_target_entropy
+from spinup.pytorch.variants.distributional import CategoricalSACObjective, QuantileSACObjective
 from spinup.pytorch.variants.objective import Objective
 from spinup.pytorch.variants.sac import SACObjective
 from spinup.pytorch.variants.sac_v1 import SACv1Objective
@@ -35,7 +37,8 @@ class Variant:
 
     selected_by: the value of the argument `variant`; action_space: the kind of space it fits; actor_critic:
     the class used in place of MLPActorCritic; objective: its losses; make_policy: how it acts;
-    default_target_entropy: of an action space, in nats; has_value: whether it learns a value network `v`.
+    default_target_entropy: of an action space, in nats; has_value: whether it learns a value network `v`;
+    critic: the value of the argument `critic`.
     """
 
     selected_by: str
@@ -45,6 +48,7 @@ class Variant:
     make_policy: MakePolicy
     default_target_entropy: Callable[[Any], float]
     has_value: bool = False
+    critic: str = "scalar"
 
 
 def _minus_act_dim(space: Box) -> float:
@@ -54,6 +58,13 @@ def _minus_act_dim(space: Box) -> float:
 
 VARIANTS = (
     Variant("sac", Box, MLPActorCritic, SACObjective, gaussian_policy, _minus_act_dim),
+    Variant(
+        "sac", Box, MLPActorCritic, CategoricalSACObjective, gaussian_policy, _minus_act_dim,
+        critic="categorical",
+    ),
+    Variant(
+        "sac", Box, MLPActorCritic, QuantileSACObjective, gaussian_policy, _minus_act_dim, critic="quantile",
+    ),
     Variant(
         "sac_v1", Box, MLPValueActorCritic, SACv1Objective, gaussian_policy, _minus_act_dim,
         has_value=True,
@@ -69,12 +80,23 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
     """The entry for `config.variant` and this action space.
 
     Raises:
-        ConfigError: if there is none, or `target_entropy` cannot be reached with these actions.
+        ConfigError: if there is none, `target_entropy` cannot be reached with these actions, or an option
+            does not apply to it.
     """
-    for variant in VARIANTS:
-        if variant.selected_by == config.variant and isinstance(action_space, variant.action_space):
+    fitting = [
+        variant
+        for variant in VARIANTS
+        if variant.selected_by == config.variant and isinstance(action_space, variant.action_space)
+    ]
+    for variant in fitting:
+        if variant.critic == config.critic:
             break
     else:
+        if fitting:
+            raise ConfigError(
+                f"critic={config.critic!r} is defined for variant='sac' and continuous actions alone: leave "
+                "critic out"
+            )
         raise ConfigError(
             f"variant={config.variant!r} is not defined for the actions {action_space} of this environment: "
             "leave variant out"
@@ -87,6 +109,15 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
                 f"actions, whose entropy is between 0 and log {action_space.n} = {most:.3f}: give a number "
                 "in that range, or 'auto'"
             )
+    if variant.has_value and not config.target_networks:
+        raise ConfigError(
+            f"target_networks=False: in variant={config.variant!r} the target is that of the value network; "
+            "leave target_networks out"
+        )
+    if isinstance(action_space, Discrete) and config.hold_noise > 1:
+        raise ConfigError(
+            f"hold_noise={config.hold_noise}: a policy of discrete actions has no noise to hold; leave it out"
+        )
     return variant
 
 
@@ -99,18 +130,41 @@ def update_options(variant: Variant, config: SACConfig, action_space: Box | Disc
     """The settings of updates that `config` asks for, "auto" resolved."""
     target = config.target_entropy
     if isinstance(target, str):
-        target = variant.default_target_entropy(action_space)
+        target = variant.default_target_entropy(action_space) * config.target_entropy_factor
     learned = target if config.learns_alpha else None
-    return UpdateOptions(config.lr, config.polyak, config.initial_alpha, learned)
+    same = ("lr", "polyak", "policy_delay", "actor_first", "betas", "weight_decay", "lr_schedule", "lr_end")
+    return UpdateOptions(
+        **{name: getattr(config, name) for name in (*same, "normalize_weights")},
+        alpha=config.initial_alpha,
+        target_entropy=learned,
+        total_updates=0 if config.lr_schedule == "constant" else max(config.total_updates, 1),
+    )
+
+
+def held_noise(
+    variant: Variant, config: SACConfig, ac: Any, action_space: Box | Discrete
+) -> tuple[int, int, int] | None:
+    """The arguments of `HeldNoise`, or None if noise is drawn anew for each action.
+
+    Raises:
+        ConfigError: if the policy does not take the run's noise.
+    """
+    if config.hold_noise == 1:
+        return None
+    if isinstance(variant.make_policy(ac, None), ModulePolicy):
+        raise ConfigError(
+            f"hold_noise={config.hold_noise}: {type(ac).__name__}.act draws its own noise; leave it out"
+        )
+    return config.hold_noise, config.num_envs, math.prod(action_space.shape)
 
 
 def build_actor_critic(
-    variant: Variant, constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any], critics: int
+    variant: Variant, constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any], config: SACConfig
 ) -> tuple[Any, Constructor, dict[str, Any]]:
     """The actor-critic, with the constructor and keyword arguments that made it.
 
-    MLPActorCritic is replaced by the variant's default networks. The number of critics is passed on as the
-    keyword `critics` where it is not 2.
+    MLPActorCritic is replaced by the variant's default networks. The number and kind of critics are passed on
+    as the keywords `critics` and `critic`, and those of its kind, where they are not 2 and "scalar".
 
     Raises:
         ConfigError: for an entry of `ac_kwargs` that the constructor does not take, or that the default
@@ -126,7 +180,12 @@ def build_actor_critic(
     if constructor is MLPActorCritic:
         constructor = variant.actor_critic
     _check_arguments(constructor, spaces, ac_kwargs)
-    ac_kwargs = _with_critics(constructor, ac_kwargs, critics)
+    ac_kwargs = _with_critics(constructor, ac_kwargs, config)
+    if variant.has_value and str(ac_kwargs.get("critic_norm")).startswith("batch"):
+        raise ConfigError(
+            f"critic_norm={ac_kwargs['critic_norm']!r}: variant={variant.selected_by!r} has no batch "
+            "statistics of critics; give 'layer', or leave critic_norm out"
+        )
     try:
         return constructor(*spaces, **ac_kwargs), constructor, ac_kwargs
     except SpinupError:
@@ -145,31 +204,58 @@ def check_networks(ac_kwargs: Any) -> None:
         ConfigError: naming the first entry that is invalid, and what is valid.
     """
     check_ac_kwargs(ac_kwargs)
-    if "critics" in ac_kwargs:
-        raise ConfigError(_CRITICS)
+    _check_own_keywords(ac_kwargs)
     activation = ac_kwargs.get("activation", nn.ReLU)
     if not _makes_module(activation):
         raise ConfigError(f"activation={_name(activation)}: give a class of torch.nn, such as torch.nn.ReLU")
     state_dependent = ac_kwargs.get("state_dependent_std", True)
     if not isinstance(state_dependent, bool):
         raise ConfigError(f"state_dependent_std={state_dependent!r}: give True or False")
+    for name in ("actor_norm", "critic_norm"):
+        if ac_kwargs.get(name) is not None:
+            check_choice(name, ac_kwargs[name], NORMS)
+    for name in ("actor_dropout", "critic_dropout"):
+        p = ac_kwargs.get(name, 0.0)
+        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p < 1.0:
+            raise ConfigError(f"{name}={p!r}: give a probability >= 0 and < 1, such as 0.01")
+    residual = ac_kwargs.get("residual", False)
+    if not isinstance(residual, bool):
+        raise ConfigError(f"residual={residual!r}: give True or False")
+    for name in ("hidden_sizes", "critic_hidden_sizes") if residual else ():
+        if len(set(ac_kwargs.get(name) or (1,))) != 1 or len(ac_kwargs.get(name, (1,)) or (1,)) < 1:
+            raise ConfigError(
+                f"{name}={ac_kwargs[name]!r}: residual blocks are of one width; give it once for each block, "
+                "such as [512, 512]"
+            )
 
 
-_CRITICS = "ac_kwargs has 'critics': give critics as a keyword argument of its own"
+# Given as keyword arguments of their own; the constructor receives those that are not the default.
+_CRITIC_KEYWORDS = {
+    "scalar": (), "categorical": ("critic", "atoms", "value_bound"), "quantile": ("critic", "quantiles"),
+}  # fmt: skip
 
 
-def _with_critics(constructor: Constructor, ac_kwargs: dict[str, Any], critics: int) -> dict[str, Any]:
-    if critics == 2:
-        return ac_kwargs
-    if "critics" in ac_kwargs:
-        raise ConfigError(_CRITICS)
+def _check_own_keywords(ac_kwargs: dict[str, Any]) -> None:
+    for name in ("critics", "critic", "atoms", "value_bound", "quantiles"):
+        if name in ac_kwargs:
+            raise ConfigError(f"ac_kwargs has {name!r}: give {name} as a keyword argument of its own")
+
+
+def _with_critics(constructor: Constructor, ac_kwargs: dict[str, Any], config: SACConfig) -> dict[str, Any]:
+    added = {name: getattr(config, name) for name in _CRITIC_KEYWORDS[config.critic]}
+    if config.critics != 2:
+        added["critics"] = config.critics
+    if added:
+        _check_own_keywords(ac_kwargs)
     keywords = _keywords(constructor)
-    if keywords is not None and "critics" not in keywords:
-        raise ConfigError(
-            f"critics={critics}: {_name(constructor)} takes no keyword 'critics': leave critics out, or let "
-            f"the constructor take it and offer q1 to q{critics}"
-        )
-    return {**ac_kwargs, "critics": critics}
+    for name, value in added.items():
+        if keywords is not None and name not in keywords:
+            offer = f"q1 to q{value}" if name == "critics" else "critics with the method `distribution`"
+            raise ConfigError(
+                f"{name}={value!r}: {_name(constructor)} takes no keyword {name!r}: leave {name} out, or let "
+                f"the constructor take it and offer {offer}"
+            )
+    return {**ac_kwargs, **added}
 
 
 def _check_arguments(constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any]) -> None:

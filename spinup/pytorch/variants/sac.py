@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
 from torch import Tensor
 
 from spinup.pytorch import losses
@@ -14,7 +15,13 @@ from spinup.pytorch.variants.objective import Batch, Networks, ReparameterizedOb
 class SACObjective(ReparameterizedObjective):
     """Equations 4 and 6."""
 
-    def next_value(self, networks: Networks, batch: Batch, alpha: Tensor) -> Tensor:
-        next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
-        q = self.target_q(networks.target(batch["next_obs"], next_action), batch)
-        return losses.soft_value(q, log_prob, alpha)
+    def critic_loss(
+        self, networks: Networks, batch: Batch, alpha: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
+        stored, following = (batch["obs"], batch["action"]), (batch["next_obs"], next_action)
+        q, next_q = self.both_outputs(networks, stored, following)
+        with torch.no_grad():
+            next_value = losses.soft_value(self.target_q(next_q, batch), log_prob, alpha)
+        return self.bellman_loss(q, next_value, batch)

@@ -23,18 +23,18 @@ class SACv1Objective(ReparameterizedObjective):
     Algorithm 1 of the paper; the critics are updated between the two. LossQ is the critics' loss alone.
     """
 
-    def next_value(self, networks: Networks, batch: Batch, alpha: Tensor) -> Tensor:
-        value: Tensor = networks.target(batch["next_obs"])
-        return value
-
     def critic_loss(
         self, networks: Networks, batch: Batch, alpha: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        loss_q, metrics = super().critic_loss(networks, batch, alpha)
         assert networks.value is not None
         with torch.no_grad():
             action, log_prob = networks.actor(batch["obs"], batch["noise"][1])
-            q = self.target_q(networks.critics(batch["obs"], action), batch)
-            target = losses.soft_value(q, log_prob, alpha)
-        value = networks.value(batch["obs"])
+        with networks.modes.critic_loss():
+            q = networks.critics(batch["obs"], batch["action"])
+            value = networks.value(batch["obs"])
+            with torch.no_grad():
+                next_value = networks.target(batch["next_obs"])
+                chosen = self.target_q(networks.critics(batch["obs"], action), batch)
+                target = losses.soft_value(chosen, log_prob, alpha)
+        loss_q, metrics = self.bellman_loss(q, next_value, batch)
         return loss_q + losses.value_loss(value, target, batch.get("weight")), metrics

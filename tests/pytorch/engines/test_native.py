@@ -88,6 +88,9 @@ CHANGES = {
     "three critics": {"critics": 3, "target_critics": 3},
     "two of five critics": {"critics": 5, "target_critics": 2},
     "sac_v1 with two of three critics": {"variant": "sac_v1", "critics": 3, "target_critics": 2},
+    "policy delay": {"policy_delay": 3, "alpha": "auto"},
+    "sac_v1 with policy delay": {"variant": "sac_v1", "policy_delay": 2},
+    "no target networks, scaled rewards": {"target_networks": False, "reward_scale": 0.3},
 }
 NETWORKS: dict[str, dict[str, Any]] = {
     "default": {"hidden_sizes": (12, 9)},
@@ -96,7 +99,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "free log std": {"hidden_sizes": (8,), "state_dependent_std": False},
     "free log std without hidden layers": {"hidden_sizes": (), "state_dependent_std": False},
     "PReLU": {"hidden_sizes": (6, 5), "activation": nn.PReLU},
-}
+    "LayerNorm": {"hidden_sizes": (12, 9), "actor_norm": "layer", "critic_norm": "layer"},
+    "LayerNorm and PReLU in wide critics": {
+        "hidden_sizes": (7,), "critic_hidden_sizes": (40, 17), "critic_norm": "layer", "activation": nn.PReLU,
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", STEPS)
@@ -112,14 +119,25 @@ def test_it_computes_the_eager_update_of_every_variant(
 
 @pytest.mark.parametrize("dtype", STEPS)
 @pytest.mark.parametrize("hidden", [(12, 9), (), (40,)])
-@pytest.mark.parametrize("change", [{}, {"critics": 3, "target_critics": 2}, {"n": 1}, {"n": 20}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"critics": 3, "target_critics": 2},
+        {"n": 1},
+        {"n": 20},
+        {"policy_delay": 2, "target_networks": False},
+        {"actor_norm": "layer", "critic_norm": "layer"},
+    ],
+)
 def test_it_computes_the_eager_update_of_discrete_actions(
     change: Any, hidden: Any, dtype: torch.dtype
 ) -> None:
     changes = dict(change)
     space = Discrete(changes.pop("n", 4))
     alpha = "auto" if space.n > 1 else 0.2
-    networks = {"hidden_sizes": hidden}
+    norms = {name: changes.pop(name) for name in ("actor_norm", "critic_norm") if name in changes}
+    networks = {"hidden_sizes": hidden, **norms}
     admit_variant(Box(-np.inf, np.inf, (5,)), space, networks, {"alpha": alpha, **changes}, dtype)
 
 

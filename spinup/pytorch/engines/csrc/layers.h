@@ -11,10 +11,11 @@
 #include <vector>
 
 // One layer as native.py describes it; the class Layer there has the same fields in the same order.
-// A layer without inputs is a learned vector. Weight (out, in), bias (out,), slope (1,) of PReLU.
+// A layer without inputs is a learned vector. Weight (out, in), bias (out,), slope (1,) of PReLU; scale and
+// shift (out,) of a LayerNorm before the activation, or null.
 #define LAYER(X)                                                                                   \
-    X(Parameter, weight) X(Parameter, bias) X(Parameter, slope)                                    \
-    X(double, constant) X(long, inputs) X(long, outputs) X(long, kind)
+    X(Parameter, weight) X(Parameter, bias) X(Parameter, slope) X(Parameter, scale) X(Parameter, shift) \
+    X(double, constant) X(double, eps) X(long, inputs) X(long, outputs) X(long, kind)
 
 extern "C" struct LayerArguments {
 #define FIELD(type, name) type name;
@@ -44,15 +45,16 @@ inline Range share(int worker, int workers, int n, int unit) {
 }
 
 // A layer's weights as products read them: forward W^T (in, out), backward W (out, in); its bias, and the
-// constant of its activation.
+// constant of its activation; the parameters of its LayerNorm, padded by 0.
 struct Packed {
-    T *forward, *backward, *bias, *constant;
+    T *forward, *backward, *bias, *constant, *scale, *shift;
 };
 
-// What a pass leaves: the layer's outputs, their values before the activation unless that is fused, the
-// gradient by the latter, and for PReLU each row's part of the gradient by its slope.
+// What a pass leaves: the layer's outputs, their values x before the activation unless that is fused, the
+// gradient by the linear layer's outputs, and for PReLU each row's part of the gradient by its slope. With a
+// LayerNorm also its normalized values z, each row's 1 / std, and the gradient by x.
 struct Values {
-    T *h, *x, *g, *slope_g;
+    T *h, *x, *g, *slope_g, *z, *rstd, *x_g;
 };
 
 // Adds the bias and applies ReLU.
@@ -92,31 +94,45 @@ struct Layer {
     int in, out, batch;
     Kind kind;
     bool passes_gradient;  // whether a gradient by its inputs is ever needed
-    Parameter weight, bias, slope;
-    T constant;
+    Parameter weight, bias, slope, scale, shift;
+    T constant, eps;
     Packed online, target;
 
     Layer(const LayerArguments &about, int rows, bool inner, Arena &arena)
         : in(about.inputs), out(about.outputs), batch(rows), kind(Kind(about.kind)), passes_gradient(inner),
-          weight(about.weight), bias(about.bias), slope(about.slope), constant(about.constant) {
+          weight(about.weight), bias(about.bias), slope(about.slope), scale(about.scale), shift(about.shift),
+          constant(about.constant), eps(about.eps) {
         for (Packed *one : {&online, &target}) {
             one->forward = arena.take(packed_size(in, out));
             one->backward = inner ? arena.take(packed_size(out, in)) : nullptr;
             one->bias = arena.take(padded(out));
             one->constant = arena.take(1);
+            one->scale = arena.take(padded(out)), one->shift = arena.take(padded(out));
         }
     }
 
     Values take(Arena &arena) const {
-        const long size = long(batch) * stride(out);
-        return {arena.take(size), arena.take(is_fused(kind) ? 0 : size), arena.take(size), arena.take(batch)};
+        const long size = long(batch) * stride(out), extra = normed() ? size : 0;
+        return {arena.take(size), arena.take(fused() ? 0 : size), arena.take(size), arena.take(batch),
+                arena.take(extra), arena.take(batch), arena.take(extra)};
     }
 
+    bool normed() const { return scale.p; }
+    bool fused() const { return is_fused(kind) && !normed(); }
     bool single() const { return out == 1 && in > 0; }
 
     // Reads the parameters of outputs first..last.
-    void pack_outputs(Range outputs) { fill(online, weight.p, bias.p, slope.p, outputs, true); }
-    void pack_target() { fill(target, weight.target, bias.target, slope.target, {0, out}, false); }
+    void pack_outputs(Range outputs) {
+        fill(online, weight.p, bias.p, slope.p, outputs, true);
+        if (normed()) fill_norm(online, scale.p, shift.p, outputs);
+    }
+    void pack_target() {
+        fill(target, weight.target, bias.target, slope.target, {0, out}, false);
+        if (normed()) fill_norm(target, scale.target, shift.target, {0, out});
+    }
+    void fill_norm(const Packed &to, const T *by, const T *plus, Range of) const {
+        for (int i = of.first; i < of.last; i++) to.scale[i] = by[i], to.shift[i] = plus[i];
+    }
     void fill(const Packed &to, const T *w, const T *b, const T *negative_slope, Range of,
               bool backward) const {
         for (int i = of.first; i < of.last; i++) to.bias[i] = b[i];
@@ -147,22 +163,61 @@ struct Layer {
     // The outputs of some rows of inputs x.
     void forward(const Packed &packed, const T *x, long step, const Values &to, Range rows) const {
         const long out_step = stride(out);
-        T *before = is_fused(kind) ? to.h : to.x;
+        T *before = normed() ? to.z : fused() ? to.h : to.x;
+        const bool active = fused() && kind == RELU;
         if (single())
             for (int m = rows.first; m < rows.last; m++) {
                 Vector total = {};
                 for (int n = 0; n < padded(in); n += LANES)
                     total += load(x + m * step + n) * load(packed.forward + n);
                 T value = sum(total) + packed.bias[0];
-                before[m * out_step] = kind == RELU && value < 0 ? 0 : value;
+                before[m * out_step] = active && value < 0 ? 0 : value;
             }
         else
             product<false>(rows.last - rows.first, out, in, x + rows.first * step, step, packed.forward,
-                           Forward{before + rows.first * out_step, out_step, packed.bias, kind == RELU});
-        if (is_fused(kind)) return;
+                           Forward{before + rows.first * out_step, out_step, packed.bias, active});
+        if (fused()) return;
+        if (normed())
+            for (int m = rows.first; m < rows.last; m++) normalize(packed, to, m);
         for (int m = rows.first; m < rows.last; m++)
             for (long at = m * out_step, end = at + padded(out); at < end; at += LANES)
                 store(to.h + at, activate(kind, *packed.constant, load(to.x + at)));
+    }
+
+    // LayerNorm of one row (Ba et al. 2016): z becomes (z - mean) / std, x that times the scale plus the shift.
+    void normalize(const Packed &packed, const Values &to, int m) const {
+        T *z = to.z + m * stride(out), *x = to.x + m * stride(out);
+        Vector total = {}, squares = {};
+        for (int n = 0; n < out; n += LANES) total += load(z + n);  // the padding is 0
+        const T mean = sum(total) / out;
+        for (int n = 0; n < out; n += LANES) {
+            Vector d = load(z + n) - mean;
+            for (int j = out - n; j < LANES; j++) d[j] = 0;
+            store(z + n, d), squares += d * d;
+        }
+        const T rstd = 1 / std::sqrt(sum(squares) / out + eps);
+        to.rstd[m] = rstd;
+        for (int n = 0; n < out; n += LANES) {
+            const Vector scaled = load(z + n) * rstd;
+            store(z + n, scaled);
+            store(x + n, scaled * load(packed.scale + n) + load(packed.shift + n));
+        }
+    }
+
+    // Turns the gradient by x of one row, which x_g keeps, into that by the linear layer's outputs.
+    void normalize_back(const Values &of, int m) const {
+        const long row = m * stride(out);
+        Vector total = {}, along = {};
+        for (int n = 0; n < out; n += LANES) {
+            const Vector g = load(of.g + row + n), scaled = g * load(online.scale + n);
+            store(of.x_g + row + n, g), store(of.g + row + n, scaled);
+            total += scaled, along += scaled * load(of.z + row + n);
+        }
+        const T mean = sum(total) / out, slant = sum(along) / out;
+        for (int n = 0; n < out; n += LANES) {
+            const Vector g = load(of.g + row + n) - mean - load(of.z + row + n) * slant;
+            store(of.g + row + n, of.rstd[m] * g);
+        }
     }
 
     // From to.g of the outputs, for some rows: the gradient by the values before the activation of the layer
@@ -170,13 +225,13 @@ struct Layer {
     void backward(const Values &of, const Layer &below, const Values &to, Range rows, bool add,
                   bool last) const {
         const long step = stride(out), below_step = stride(in), from = rows.first * below_step;
-        const bool active = last && below.kind == RELU;
+        const bool active = last && below.kind == RELU && below.fused();
         product<false>(rows.last - rows.first, in, out, of.g + rows.first * step, step, online.backward,
                        Backward{to.g + from, to.h + from, below_step, add, active});
-        if (last && !is_fused(below.kind)) below.differentiate(to, rows);
+        if (last && !below.fused()) below.differentiate(to, rows);
     }
 
-    // Turns the gradient by the outputs of some rows into that by their values before the activation.
+    // Turns the gradient by the outputs of some rows into that by the linear layer's.
     void differentiate(const Values &of, Range rows) const {
         const long step = stride(out);
         for (int m = rows.first; m < rows.last; m++) {
@@ -188,6 +243,7 @@ struct Layer {
                 store(of.g + at, g * derivative(kind, *online.constant, x, load(of.h + at)));
             }
             of.slope_g[m] = sum(slope_g);
+            if (normed()) normalize_back(of, m);
         }
     }
 
@@ -217,8 +273,22 @@ struct Layer {
             for (int m = 0; m < batch; m++) total[0] += of.slope_g[m];
             adam.step(slope, 0, total, 1);
         }
+        if (normed()) learn_norm(of, adam, outputs);
         pack_outputs(outputs);
         if (weight.target) pack_target();
+    }
+
+    void learn_norm(const Values &of, const Adam &adam, Range outputs) {
+        const long step = stride(out);
+        for (int n = outputs.first; n < outputs.last; n += LANES) {
+            Vector by_scale = {}, by_shift = {};
+            for (int m = 0; m < batch; m++) {
+                const Vector g = load(of.x_g + m * step + n);
+                by_scale += g * load(of.z + m * step + n), by_shift += g;
+            }
+            adam.step(scale, n, by_scale, outputs.last - n);
+            adam.step(shift, n, by_shift, outputs.last - n);
+        }
     }
 };
 

@@ -14,7 +14,8 @@
 // and, if given, weight (n, B), noise (n, 2, B, act_dim), critic_subset (n, subset_size) or null. actor: the
 // trunk's layers, then the heads for mean and log std, or that for the logits. critic: the layers of critic 1,
 // then those of critic 2, and so on. value: null without a value network. Outputs: log_prob, target_out and
-// q_pi (n, B), q_out (critics, n, B), alpha (n,). Steps: steps of Adam so far.
+// q_pi (n, B), q_out (critics, n, B), alpha (n,); log_prob and q_pi are not written in steps without the
+// policy. Steps: steps of Adam so far.
 #define ARGUMENTS(X)                                                                               \
     X(const T *, obs) X(const T *, action) X(const T *, reward) X(const T *, discount)             \
     X(const T *, next_obs) X(const T *, noise) X(const T *, weight) X(const long *, critic_subset) \
@@ -28,7 +29,7 @@
     X(double, actor_steps) X(double, critic_steps) X(double, alpha_steps)                          \
     X(long, n) X(long, batch) X(long, obs_dim) X(long, act_dim) X(long, discrete)                  \
     X(long, trunk_layers) X(long, critics) X(long, critic_layers) X(long, value_layers)            \
-    X(long, subset_size) X(long, workers)
+    X(long, subset_size) X(long, workers) X(long, policy_delay)
 
 extern "C" struct Arguments {
 #define FIELD(type, name) type name;
@@ -119,10 +120,18 @@ struct Update {
         set_alpha();
     }
 
+    // Whether the policy takes a step in gradient step k; how many it has taken in this block after that.
+    bool improves(long k) const { return (long(in.critic_steps) + k + 1) % in.policy_delay == 0; }
+    long improvements(long k) const {
+        return (long(in.critic_steps) + k + 1) / in.policy_delay - long(in.critic_steps) / in.policy_delay;
+    }
+
     void begin_step(long k) {
-        actor_adam.at_step(in.actor_steps + k + 1, in.lr, in.polyak);
+        in.alpha[k] = alpha;
         critic_adam.at_step(in.critic_steps + k + 1, in.lr, in.polyak);
-        alpha_adam.at_step(in.alpha_steps + k + 1, in.lr, in.polyak);
+        if (!improves(k)) return;
+        actor_adam.at_step(in.actor_steps + improvements(k), in.lr, in.polyak);
+        alpha_adam.at_step(in.alpha_steps + improvements(k), in.lr, in.polyak);
     }
 
     void set_alpha() { alpha = in.log_alpha.p ? std::exp(*in.log_alpha.p) : *in.fixed_alpha; }
@@ -133,7 +142,7 @@ struct Update {
         if (!in.discrete) ::pack(first.weight.p + obs_dim, first.in, first.out, act_dim, critic.first_action);
     }
 
-    // Phase 1, by rows: the critics' inputs, and the policy at next_obs and at obs.
+    // Phase 1, by rows: the critics' inputs, and the policy at next_obs and, where it is needed, at obs.
     void sample(long k, int worker) {
         const Range rows = rows_of(worker);
         const long step = stride(inputs);
@@ -147,6 +156,7 @@ struct Update {
             run_actor(x_next, next_trunk_values, next_head_values, rows);
             draw(k, 0, rows, next_head_values, x_next, next_probs, next_log_prob);
         }
+        if (!improves(k) && value.empty()) return;
         run_actor(x, trunk_values, head_values, rows);
         draw(k, 1, rows, head_values, x_pi, probs, in.log_prob + k * B);
     }
@@ -211,6 +221,7 @@ struct Update {
         const long step = stride(inputs);
         const bool has_target = critic.net.layers.back().weight.target;
         if (has_target) critic.evaluate(&Layer::target, x_next, step, critic.q_target);
+        else if (value.empty()) critic.evaluate(&Layer::online, x_next, step, critic.q_target);
         if (is_critic(c) && !value.empty()) critic.evaluate(&Layer::online, x_pi, step, critic.q_before);
         critic.evaluate(&Layer::online, x, step, critic.q);
         if (!is_critic(c)) return;
@@ -269,7 +280,7 @@ struct Update {
         }
         critic.net.backward(critic.values, {0, B});
         critic.net.learn(critic.values, x, stride(inputs), critic.scratch, critic_adam);
-        if (!is_critic(c)) return;
+        if (!is_critic(c) || !improves(k)) return;
         pack_first_action(critic);
         critic.evaluate(&Layer::online, in.discrete ? x : x_pi, stride(inputs), critic.q_pi);
     }
@@ -364,7 +375,6 @@ struct Update {
 
     // Equation 8.
     void learn_alpha(long k) {
-        in.alpha[k] = alpha;
         if (!in.log_alpha.p) return;
         T mean = 0;
         for (int m = 0; m < B; m++) mean += in.log_prob[k * B + m] / B;

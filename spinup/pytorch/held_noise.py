@@ -1,0 +1,60 @@
+"""Exploration noise that is held over several steps."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, final
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+
+class NoiseSource(Protocol):
+    """Where policies take standard normal noise from; a NumPy Generator is one."""
+
+    def standard_normal(self, size: Any, dtype: Any) -> NDArray[Any]:
+        """Noise of that shape."""
+        ...
+
+
+@final
+class HeldNoise:
+    """Standard normal noise, each row held for a random number of steps.
+
+    The number is k with probability proportional to k^-2, 1 <= k <= longest: the zeta distribution of
+    exponent 2, truncated, as in FlashSAC; its heavy tail correlates actions over many steps.
+
+    Args:
+        rng: draws noise and times.
+        longest: largest number of steps.
+        rows: N, the number of environments.
+        size: of a row, act_dim.
+    """
+
+    EXPONENT = 2.0
+
+    def __init__(self, rng: Generator, longest: int, rows: int, size: int) -> None:
+        self.rng = rng
+        self.noise = np.zeros((rows, size), np.float32)
+        self.left = np.zeros(rows, np.int64)
+        weights = np.arange(1, longest + 1, dtype=np.float64) ** -self.EXPONENT
+        self._cumulative = np.cumsum(weights) / weights.sum()
+        self._cumulative[-1] = 1.0
+
+    def standard_normal(self, size: Any, dtype: Any = np.float32) -> NDArray[Any]:
+        """The noise of the next step, (rows, size)."""
+        ended = np.flatnonzero(self.left == 0)
+        if len(ended):
+            self.noise[ended] = self.rng.standard_normal((len(ended), self.noise.shape[1]), np.float32)
+            self.left[ended] = 1 + np.searchsorted(self._cumulative, self.rng.random(len(ended)), "right")
+        self.left -= 1
+        assert self.noise.shape == tuple(size)
+        return self.noise.astype(dtype)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The noise and the steps that it is still held for; the generator is kept elsewhere."""
+        return {"noise": self.noise.copy(), "left": self.left.copy()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self.noise[:], self.left[:] = state["noise"], state["left"]

@@ -1,0 +1,178 @@
+"""Layers between the linear ones: batch normalization and renormalization, dropout, residual blocks.
+
+Batch statistics and dropout apply while `active` is set, which the losses do for a forward pass
+(`activated`); `train()` and `eval()` do not change it. So a network acts, is tested and is loaded with its
+running statistics and without dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+NORMS = ("layer", "batch", "batch_renorm")
+
+
+@final
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014): while active, zeroes values with probability p, scales the others."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p, self.active = p, False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x, (..., n), thinned out while active."""
+        return functional.dropout(x, self.p, self.active)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization (Ioffe & Szegedy 2015) of (B, n).
+
+    While active, by the batch's own mean and variance, which also enter the running ones with weight
+    `momentum`; else by the running ones.
+
+    Args:
+        size: n.
+        momentum: weight of the newest batch in the running statistics.
+        eps: added to variances.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, size: int, momentum: float = 0.01, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
+        self.register_buffer("running_mean", torch.zeros(size))
+        self.register_buffer("running_var", torch.ones(size))
+        self.momentum, self.eps, self.active = momentum, eps, False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalized values, (B, n)."""
+        mean, var = self.statistics(x) if self.active else (self.running_mean, self.running_var)
+        return (x - mean) * (var + self.eps).rsqrt() * self.weight + self.bias
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and variance (n,) to normalize a batch by; the running ones move towards the batch's."""
+        mean, var = x.mean(0), x.var(0, correction=0)
+        self._follow(mean, var)
+        return mean, var
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor) -> None:
+        self.running_mean.lerp_(mean.detach(), self.momentum)
+        self.running_var.lerp_(var.detach(), self.momentum)
+
+
+@final
+class BatchRenorm(BatchNorm):
+    """Batch renormalization (Ioffe 2017) of (B, n), as CrossQ uses it (Bhatt et al. 2024).
+
+    While active, the batch's mean and deviation are corrected by r = std / running std, clipped to
+    [1/3, 3], and d = (mean - running mean) / running std, clipped to [-5, 5], both without gradient, so that
+    the result is close to what the running statistics give. The first `warm_up` batches are not corrected.
+    """
+
+    R_MAX, D_MAX = 3.0, 5.0
+    batches: Tensor
+
+    def __init__(self, size: int, momentum: float = 0.01, eps: float = 1e-3, warm_up: int = 100_000) -> None:
+        super().__init__(size, momentum, eps)
+        self.warm_up = warm_up
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The corrected mean and variance (n,) to normalize a batch by."""
+        mean, var = x.mean(0), x.var(0, correction=0)
+        with torch.no_grad():
+            running_std = (self.running_var + self.eps).sqrt()
+            r = ((var + self.eps).sqrt() / running_std).clamp(1.0 / self.R_MAX, self.R_MAX)
+            d = ((mean - self.running_mean) / running_std).clamp(-self.D_MAX, self.D_MAX)
+            corrects = (self.batches >= self.warm_up).to(x.dtype)
+            r, d = 1.0 + corrects * (r - 1.0), corrects * d
+            self.batches += 1
+        self._follow(mean, var)
+        # (x - mean) / std * r + d, as a mean and a variance; eps is added to the latter afterwards.
+        std = (var + self.eps).sqrt()
+        return mean - d * std / r, (std / r).square() - self.eps
+
+
+@final
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich 2019), (..., n)."""
+
+    def __init__(self, size: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(size)), eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalized values, (..., n)."""
+        return x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt() * self.weight
+
+
+@final
+class Residual(nn.Module):
+    """x + f(x) for layers f in sequence that keep the size."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x + f(x)."""
+        return x + self.layers(x)  # type: ignore[no-any-return]
+
+
+def normalization(kind: str, size: int) -> nn.Module:
+    """The layer of that name, one of NORMS."""
+    if kind == "layer":
+        return nn.LayerNorm(size)
+    return BatchNorm(size) if kind == "batch" else BatchRenorm(size)
+
+
+def switched_layers(*modules: nn.Module) -> list[Dropout | BatchNorm]:
+    """The layers in the modules that have the attribute `active`, each once."""
+    found = {id(m): m for module in modules for m in module.modules() if isinstance(m, (Dropout, BatchNorm))}
+    return list(found.values())
+
+
+def activated(layers: Sequence[Dropout | BatchNorm]) -> AbstractContextManager[None]:
+    """A context in which these layers are active."""
+    return _activated(layers) if layers else nullcontext()
+
+
+@contextmanager
+def _activated(layers: Sequence[Dropout | BatchNorm]) -> Iterator[None]:
+    for layer in layers:
+        layer.active = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.active = False
+
+
+@torch.no_grad()
+def normalize_weights(module: nn.Module) -> None:
+    """Scale, in place, each row of each linear layer's weight to norm 1.
+
+    The scale and bias of a batch normalization together get norm sqrt(n), and so does the scale of an RMS
+    normalization, as in FlashSAC, whose weights and scales are otherwise free to grow while the
+    function that they compute stays the same.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.div_(layer.weight.norm(dim=1, keepdim=True).clamp_min(1e-8))
+        elif isinstance(layer, BatchNorm):
+            scale = (layer.weight.square().sum() + layer.bias.square().sum() + 1e-8).rsqrt()
+            scale = scale * len(layer.weight) ** 0.5
+            layer.weight.mul_(scale)
+            layer.bias.mul_(scale)
+        elif isinstance(layer, RMSNorm):
+            layer.weight.mul_((len(layer.weight) / (layer.weight.square().sum() + 1e-8)).sqrt())

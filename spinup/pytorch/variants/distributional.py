@@ -1,0 +1,93 @@
+"""SAC with critics of the distribution of returns: C51's atoms, or TQC's truncated quantiles.
+
+Difference from `sac`: the critics' loss and target. The policy maximizes mean values.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from spinup.pytorch import losses
+from spinup.pytorch.variants.objective import Batch, Networks, ReparameterizedObjective
+
+
+class DistributionalObjective(ReparameterizedObjective):
+    """Variants whose critics have the method `distribution`."""
+
+    def outputs(self, critics: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The n outputs of each critic, (N, B, n)."""
+        ensemble: Any = critics
+        found: Tensor = ensemble.distributions(*inputs)
+        return found
+
+    def critic_loss(
+        self, networks: Networks, batch: Batch, alpha: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
+        stored, following = (batch["obs"], batch["action"]), (batch["next_obs"], next_action)
+        outputs, next_outputs = self.both_outputs(networks, stored, following)
+        return self.distribution_loss(networks, outputs, next_outputs, -alpha * log_prob, batch)
+
+    @abc.abstractmethod
+    def distribution_loss(
+        self, networks: Networks, outputs: Tensor, next_outputs: Tensor, bonus: Tensor, batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `critic_loss`.
+
+        Args:
+            networks: of the agent.
+            outputs: of the critics at the stored actions, (N, B, n).
+            next_outputs: of the targets at the next action, without gradient, (N, B, n).
+            bonus: -alpha log pi of the next action, (B,).
+            batch: the batch.
+        """
+
+
+@final
+class CategoricalSACObjective(DistributionalObjective):
+    """Equation 12: cross-entropy to the projected distribution of the critic with the smaller mean."""
+
+    def distribution_loss(
+        self, networks: Networks, outputs: Tensor, next_outputs: Tensor, bonus: Tensor, batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        critics: Any = networks.critics
+        atoms: Tensor = critics[0].atoms
+        with torch.no_grad():
+            probs = losses.lowest_mean(next_outputs, atoms, batch.get("critic_subset"))
+            target = losses.categorical_target(probs, self.reward(batch), batch["discount"], bonus, atoms)
+            values = losses.atom_values(outputs, atoms)
+        return self.logged(losses.categorical_loss(outputs, target, batch.get("weight")), values)
+
+
+@final
+@dataclass(frozen=True)
+class QuantileSACObjective(DistributionalObjective):
+    """Equation 13: quantile regression to the pooled quantiles of all targets, without the largest.
+
+    The policy maximizes the mean of all quantiles of all critics.
+
+    Args:
+        drop_quantiles: how many are dropped for each critic.
+    """
+
+    drop_quantiles: int = 2
+
+    def distribution_loss(
+        self, networks: Networks, outputs: Tensor, next_outputs: Tensor, bonus: Tensor, batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            kept = losses.truncated_quantiles(next_outputs, self.drop_quantiles, batch.get("critic_subset"))
+            reward, discount = self.reward(batch).unsqueeze(-1), batch["discount"].unsqueeze(-1)
+            target = losses.q_target(reward, discount, kept + bonus.unsqueeze(-1))
+        loss = losses.quantile_loss(outputs, target, batch.get("weight"))
+        return self.logged(loss, outputs.mean(-1))
+
+    def actor_q(self, q: Tensor) -> Tensor:
+        """The mean of the critics' mean values, from (N, B)."""
+        return q.mean(0)

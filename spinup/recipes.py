@@ -1,0 +1,138 @@
+"""Recipes: named sets of settings, one for each published combination. docs/recipes.md explains them.
+
+A recipe is a call with these keyword arguments, no more: what is given beside it replaces its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spinup.config import check_choice
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named set of settings.
+
+    source: the publication; settings: keyword arguments of `sac_pytorch`, `ac_kwargs` as a dict; differs:
+    what the authors' code does otherwise, or what must be given beside the recipe.
+    """
+
+    source: str
+    settings: Mapping[str, Any]
+    differs: str = ""
+
+
+# What all have in common, beside the documented defaults: gamma, targets (polyak 0.995), replay of 1M.
+_COMMON = {"alpha": "auto", "lr": 3e-4, "batch_size": 256, "update_every": 1}
+_AFTER_5000 = {"start_steps": 5000, "update_after": 5000}
+_UTD_20 = {"updates_per_step": 20.0, "policy_delay": 20}  # the policy once per environment step
+
+RECIPES: dict[str, Recipe] = {
+    "redq": Recipe(
+        "Chen, Wang, Zhou, Ross: Randomized Ensembled Double Q-Learning, ICLR 2021",
+        {**_COMMON, **_AFTER_5000, **_UTD_20, "critics": 10, "target_critics": 2},
+    ),
+    "droq": Recipe(
+        "Hiraoka et al.: Dropout Q-Functions for Doubly Efficient Reinforcement Learning, ICLR 2022",
+        {
+            **_COMMON, **_AFTER_5000, **_UTD_20,
+            "ac_kwargs": {"critic_norm": "layer", "critic_dropout": 0.01},
+        },
+        "the authors' policy maximizes the mean of the two critics, here their minimum",
+    ),
+    "crossq": Recipe(
+        "Bhatt et al.: CrossQ: Batch Normalization in Deep Reinforcement Learning, ICLR 2024",
+        {
+            **_COMMON, **_AFTER_5000, "lr": 1e-3, "betas": (0.5, 0.999), "policy_delay": 3,
+            "target_networks": False,
+            "ac_kwargs": {
+                "hidden_sizes": (256, 256), "critic_hidden_sizes": (2048, 2048),
+                "actor_norm": "batch_renorm", "critic_norm": "batch_renorm",
+            },
+        },
+    ),
+    "simba": Recipe(
+        "Lee et al.: SimBa: Simplicity Bias for Scaling Up Parameters in Deep RL, ICLR 2025",
+        {
+            **_COMMON, **_AFTER_5000, "lr": 1e-4, "weight_decay": 1e-2, "updates_per_step": 2.0,
+            "actor_first": True, "alpha": "auto_0.01", "target_entropy": "auto_0.5",
+            "normalize_observations": True,
+            "ac_kwargs": {
+                "hidden_sizes": (128,), "critic_hidden_sizes": (512, 512), "residual": True,
+                "actor_norm": "layer", "critic_norm": "layer",
+            },
+        },
+        "the authors initialize orthogonally, and map log stds into [-10, 2] by tanh",
+    ),
+    "tqc": Recipe(
+        "Kuznetsov et al.: Controlling Overestimation Bias with Truncated Mixture of Continuous "
+        "Distributional Quantile Critics, ICML 2020",
+        {**_COMMON, "critic": "quantile", "quantiles": 25, "drop_quantiles": 2},
+    ),
+    "flash": Recipe(
+        "FlashSAC: Fast and Stable Off-Policy Reinforcement Learning for High-Dimensional Robot Control, "
+        "2026",
+        {
+            **_COMMON, "start_steps": 10_000, "update_after": 10_000, "batch_size": 512, "polyak": 0.99,
+            "lr_schedule": "cosine", "lr_end": 1.5e-4, "policy_delay": 2, "actor_first": True,
+            "alpha": "auto_0.01", "target_entropy": "auto_0.478",  # 0.5 ln(2 pi e 0.15^2) = -0.478
+            "critic": "categorical", "atoms": 101, "value_bound": 5.0, "normalize_weights": True,
+            "hold_noise": 16, "normalize_rewards": True,
+            "ac_kwargs": {
+                "hidden_sizes": (128, 128), "critic_hidden_sizes": (256, 256), "residual": True,
+                "actor_norm": "batch", "critic_norm": "batch",
+            },
+        },
+        "the authors run many environments at once (num_envs) on a GPU, normalize the policy's batch over "
+        "both observations, and map log stds into [-10, 2] by tanh",
+    ),
+    "rlpd": Recipe(
+        "Ball, Smith, Kostrikov, Levine: Efficient Online Reinforcement Learning with Offline Data, ICML "
+        "2023",
+        {
+            **_COMMON, **_AFTER_5000, **_UTD_20, "critics": 10, "target_critics": 2,
+            "prior_fraction": 0.5,
+            "ac_kwargs": {"critic_norm": "layer"},
+        },
+        "prior_data must be given: half of each batch is drawn from it",
+    ),
+}  # fmt: skip
+
+
+def with_recipe(given: Mapping[str, Any], function: Callable[..., Any] | None = None) -> dict[str, Any]:
+    """The arguments of a call with those of its `recipe`, if it has one, added where they are not given.
+
+    Args:
+        given: arguments by name; entries of `ac_kwargs` are added one by one.
+        function: settings that it does not take are left out; see `recipe_warnings`.
+
+    Raises:
+        ConfigError: if there is no such recipe.
+    """
+    name = given.get("recipe")
+    if name is None:
+        return dict(given)
+    check_choice("recipe", name, tuple(RECIPES))
+    settings = dict(RECIPES[name].settings)
+    networks = {**settings.pop("ac_kwargs", {})}
+    if function is not None:
+        known = inspect.signature(function).parameters
+        settings = {key: value for key, value in settings.items() if key in known}
+    filled = {**settings, **given}
+    own = given.get("ac_kwargs", {})
+    if networks and isinstance(own, dict):
+        filled["ac_kwargs"] = {**networks, **own}
+    return filled
+
+
+def recipe_warnings(name: str | None, function: Callable[..., Any]) -> tuple[str, ...]:
+    """A line about the settings of a recipe that `function` does not take, if there are any."""
+    if name is None:
+        return ()
+    known = inspect.signature(function).parameters
+    lacking = [f"{k}={v!r}" for k, v in RECIPES[name].settings.items() if k not in known]
+    return (f"recipe {name!r} without {', '.join(lacking)}, which this version lacks",) if lacking else ()

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spinup.pytorch.networks.mlp import Ensemble
+from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.policy import ACT_STREAM, MakePolicy, Policy
 from spinup.pytorch.state_arrays import adam_state, arrays, load_adam_state, load_arrays
 from spinup.pytorch.variants.objective import Networks
+from spinup.replay.normalizer import Normalizer
 from spinup.replay.transition import Batches
 
 Float = NDArray[np.float32]
@@ -77,7 +79,12 @@ class Agent:
         has_value: whether `ac.v` is a value network; then its copy is the target, and the critics have none.
         make_policy: returns how the agent acts, from `ac` and a random generator.
         seed: of that generator.
-        save: writes `ac` as model.pt.
+        save: writes `model` as model.pt.
+        normalizer: scales the observations to act on; batches arrive scaled.
+
+    Attributes:
+        model: the actor-critic for the environment's own observations: `ac`, behind the normalizer if it
+            scales them.
     """
 
     def __init__(
@@ -90,8 +97,11 @@ class Agent:
         make_policy: MakePolicy,
         seed: int,
         save: Save,
+        normalizer: Normalizer | None = None,
     ) -> None:
-        self.ac, self.options, self._save = ac, options, save
+        self.ac, self.options, self._save, self.normalizer = ac, options, save, normalizer
+        scales = normalizer is not None and normalizer.obs is not None
+        self.model = NormalizedActorCritic.around(ac, normalizer.obs) if scales else ac
         ensemble = Ensemble([getattr(ac, f"q{i}") for i in range(1, critics + 1)])
         averaged = ac.v if has_value else ensemble
         target = copy.deepcopy(averaged).requires_grad_(False)
@@ -113,6 +123,8 @@ class Agent:
 
     def act(self, obs: Float, deterministic: bool) -> Float:
         """Actions (N, act_dim) for observations (N, obs_dim)."""
+        if self.normalizer is not None:
+            obs = self.normalizer.observations(obs)
         return self.policy.act(obs, deterministic)
 
     def to_tensors(self, batches: Batches) -> dict[str, Tensor]:
@@ -133,7 +145,7 @@ class Agent:
 
     def save(self, folder: Path, name: str) -> None:
         """Write folder/pyt_save/<name>.pt."""
-        self._save(self.ac, folder / "pyt_save" / f"{name}.pt")
+        self._save(self.model, folder / "pyt_save" / f"{name}.pt")
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, targets, optimizers, alpha and generators, as arrays and numbers."""
@@ -148,6 +160,8 @@ class Agent:
                 state[f"{name}_optimizer"] = adam_state(optimizer)
         if self.temperature.log_alpha is not None:
             state["log_alpha"] = self.temperature.log_alpha.detach().cpu().numpy().copy()
+        if self.normalizer is not None:
+            state["normalizer"] = self.normalizer.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -159,6 +173,8 @@ class Agent:
                 load_adam_state(optimizer, state[f"{name}_optimizer"])
         if self.temperature.log_alpha is not None:
             self.temperature.log_alpha.data.copy_(torch.as_tensor(state["log_alpha"]))
+        if self.normalizer is not None:
+            self.normalizer.load_state_dict(state["normalizer"])
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(torch.from_numpy(np.array(state["torch_rng"])))
 

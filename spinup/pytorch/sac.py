@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from torch import nn
@@ -12,10 +13,11 @@ from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, check_choice, field_defaults
 from spinup.envs.make import EnvFn
 from spinup.pytorch.agent import Agent
-from spinup.pytorch.device_storage import make_storage
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
+from spinup.pytorch.make_replay import make_normalizer, make_replay
 from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.torch_settings import (
     choose_device,
     preserved_generators,
@@ -30,8 +32,6 @@ from spinup.pytorch.variants.registry import (
     make_objective,
     update_options,
 )
-from spinup.replay.buffer import ReplayBuffer
-from spinup.replay.samplers import make_sampler
 from spinup.runs.cores import thread_count
 from spinup.runs.launch import Backend, Request, launch, training_function
 from spinup.runs.resuming import keep_choices, previous_choices
@@ -81,6 +81,16 @@ def sac_pytorch(
     n_step: int = 1,
     critics: int = 2,
     target_critics: int = 2,
+    normalize_observations: bool = False,
+    normalize_rewards: bool = False,
+    sampler: str = "uniform",
+    priority_exponent: float = 0.6,
+    priority_beta: float = 0.4,
+    priority_beta_updates: int = 100_000,
+    her_k: int = 4,
+    prior_data: str | None = None,
+    prior_fraction: float = 0.5,
+    offline: bool = False,
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
     checkpoint_every: int | str = "epoch",
     checkpoint_minutes: float = 10.0,
@@ -144,6 +154,22 @@ def sac_pytorch(
             is not 2, and offers q1, q2, q3, ...
         target_critics: number of critics, drawn at random for each batch, whose minimum forms the target.
             If it is less than `critics`, the policy maximizes the mean of all (Chen et al. 2021).
+        normalize_observations: scale observations to mean 0 and variance 1 by statistics of the run, which
+            the returned and the saved actor-critic hold: they take raw observations. See docs/data.md.
+        normalize_rewards: divide rewards by the running standard deviation of the discounted return. Returns
+            in the log are raw, losses and values are scaled.
+        sampler: which transitions form a batch: "uniform"; "per", prioritized by TD error (Schaul et al.
+            2016); or "her", with goals replaced by what was achieved later (Andrychowicz et al. 2017), for
+            environments with the keys observation, achieved_goal and desired_goal, and `compute_reward`.
+        priority_exponent: of "per": a in P(i) ~ |TD error|^a, in [0, 1]; 0 is uniform.
+        priority_beta: of "per": exponent of the importance weights at the first gradient step, in [0, 1].
+        priority_beta_updates: of "per": gradient steps until that exponent is 1.
+        her_k: of "her": relabeled transitions for each one that keeps its goal.
+        prior_data: id or folder of a Minari dataset, or the folder of another run, whose transitions are
+            learned from too (RLPD, Ball et al. 2023).
+        prior_fraction: share of each batch that is prior data, in [0, 1).
+        offline: learn from `prior_data` alone. No step is taken in the environment but those of tests; epochs
+            count gradient steps.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
         checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
         checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
@@ -179,6 +205,10 @@ def sac_pytorch(
         ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config.critics)
         with preserved_generators():
             check_actor_critic(ac, *spaces, critics=config.critics, has_value=variant.has_value)
+        normalizer = make_normalizer(config, collector)
+        saved_as, saved_kwargs = constructor, kwargs
+        if config.normalize_observations:
+            saved_as, saved_kwargs = NormalizedActorCritic, {"actor_critic": constructor, "ac_kwargs": kwargs}
         agent = Agent(
             ac.to(device),
             update_options(variant, config, spaces[1]),
@@ -186,10 +216,12 @@ def sac_pytorch(
             has_value=variant.has_value,
             make_policy=variant.make_policy,
             seed=config.seed,
-            save=save_as(constructor, spaces, kwargs),
+            save=save_as(saved_as, spaces, saved_kwargs),
+            normalizer=normalizer,
         )
-        objective, sampler = make_objective(variant, config), make_sampler(config)
-        fields = (*sampler.batch_fields, *objective.noise_fields())
+        replay = make_replay(config, collector, env_fn, device, normalizer, stack)
+        objective = make_objective(variant, config)
+        fields = (*replay.buffer.sampler.batch_fields, *objective.noise_fields())
         engine, note = choose_engine(
             config.engine,
             agent,
@@ -199,12 +231,11 @@ def sac_pytorch(
             required=config.engine != previous.get("engine"),
             threads=threads,
         )
-        capacity = min(config.replay_size, config.total_steps)
-        storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)
-        choices = {"engine": engine.name, "device": str(device)}
-        notes, warnings = (note, threads_note(torch_threads, threads)), load_warnings(constructor, kwargs)
-        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes, warnings)
+        choices = {"engine": engine.name, "device": str(device), **replay.choices}
+        notes = (note, threads_note(torch_threads, threads))
+        warnings = (*load_warnings(constructor, kwargs), *replay.warnings)
+        return Backend(agent, engine, replay.buffer, agent.model, choices, notes, warnings)
 
-    with torch_settings(torch_threads, config.seed):
+    with torch_settings(torch_threads, config.seed), ExitStack() as stack:
         model: nn.Module = launch(config, request, build, preserved_generators).model
         return model

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
 from spinup.collect.make import make_collectors
+from spinup.collect.offline import OfflineCollector
 from spinup.config import SACConfig, nearest, other_name
 from spinup.envs.episode_replay import normalizes
 from spinup.envs.make import EnvFn
@@ -124,7 +125,7 @@ def launch(
             agent=backend.agent,
             engine=backend.engine,
             replay=backend.replay,
-            collector=collector,
+            collector=OfflineCollector() if config.offline else collector,
             evaluator=EnvEvaluator(
                 test_collector, config.num_test_episodes, lambda line: logger.log(line, color="yellow")
             ),

@@ -109,8 +109,8 @@ def restore(trainer: Trainer, checkpointer: Checkpointer) -> None:
         log(line, color="yellow")
     try:
         check_state(checkpoint, trainer.state_dict(), checkpointer.config, trainer.replay.storage.capacity)
-        trainer.load_state_dict(checkpoint.state)
         checkpointer.folder.restore_replay(checkpoint, trainer.replay)
+        trainer.load_state_dict(checkpoint.state)
     except RunError:
         raise
     except Exception as error:  # a file's numbers may be what no run has, and make any call fail

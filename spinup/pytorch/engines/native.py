@@ -215,7 +215,9 @@ def _numbers(agent: Agent) -> dict[str, float]:
 def _metrics(logged: dict[str, Tensor], weight: Tensor | None, target_entropy: Tensor) -> dict[str, Tensor]:
     """What n eager steps log, from the values that the kernel wrote."""
     log_prob, q, alpha = logged["log_prob"], logged["q_out"], logged["alpha"]
+    errors = {} if weight is None else {"TDError": losses.td_error(q, logged["target_out"])}
     return {
+        **errors,
         "LossQ": losses.q_loss(q, logged["target_out"], weight),
         **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)},
         "LossPi": losses.actor_loss(logged["q_pi"], log_prob, alpha[:, None]),

@@ -63,13 +63,17 @@ class Objective(abc.ABC):
     def critic_loss(
         self, networks: Networks, batch: Batch, alpha: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The critics' loss (0-dim) and what to log: LossQ (0-dim), Q1Vals and Q2Vals (B,)."""
+        """The critics' loss (0-dim) and what to log: LossQ (0-dim), Q1Vals and Q2Vals (B,).
+
+        Where the batch has the field `weight`, also TDError (B,), the absolute errors that set priorities.
+        """
         with torch.no_grad():
             next_value = self.next_value(networks, batch, alpha)
             target = losses.q_target(batch["reward"], batch["discount"], next_value)
         q = self.q_values(networks, batch)
         loss = losses.q_loss(q, target, batch.get("weight"))
-        return loss, {"LossQ": loss, **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)}}
+        errors = {"TDError": losses.td_error(q, target)} if "weight" in batch else {}
+        return loss, {"LossQ": loss, **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)}, **errors}
 
     @property
     def draws_subset(self) -> bool:

@@ -9,11 +9,6 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 
 
-def reward_of(achieved: Any, desired: Any) -> Any:
-    """0 within 0.05 of the goal, else -1."""
-    return np.where(np.linalg.norm(achieved - desired, axis=-1) < 0.05, 0.0, -1.0)
-
-
 class GoalDiary(gym.Env[Any, Any]):
     """Observes 1000 * episode + step, also as the achieved goal; the desired goal is -1 - episode.
 
@@ -60,8 +55,7 @@ class GoalDiary(gym.Env[Any, Any]):
 class PointReach(gym.Env[Any, Any]):
     """A point in the square [-1, 1]^2 moves by at most 0.1 a step and pays 1 per step away from its goal.
 
-    The place and the goal are uniform; the goal is 0.05 wide, 1/500 of the square. Random play is there in 0.4% of
-    its steps.
+    Place and goal are uniform; the goal is a disk of radius 0.05, 1/500 of the square.
     """
 
     observation_space = Dict(
@@ -78,7 +72,7 @@ class PointReach(gym.Env[Any, Any]):
 
     def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
         """0 within 0.05 of the goal, else -1."""
-        return reward_of(achieved_goal, desired_goal)
+        return np.where(np.linalg.norm(achieved_goal - desired_goal, axis=-1) < 0.05, 0.0, -1.0)
 
     def observe(self) -> Any:
         """The observation of this moment."""

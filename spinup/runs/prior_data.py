@@ -193,7 +193,9 @@ def _check_spaces(dataset: Any, collector: EnvCollector) -> None:
 def _steps(dataset: Any, episode: Any) -> Transitions:
     """The steps of one episode: T of them between T + 1 observations."""
     count = len(episode.rewards)
-    obs = flatten_batch(dataset.observation_space, episode.observations, count + 1)
+    seen = episode.observations
+    seen_count = len(seen) if isinstance(seen, np.ndarray) else count + 1
+    obs = flatten_batch(dataset.observation_space, seen, seen_count)
     action = action_spec(dataset.action_space).from_env(np.asarray(episode.actions))
     terminated = np.asarray(episode.terminations)
     if not len(obs) == count + 1 == len(action) + 1 == len(terminated) + 1:

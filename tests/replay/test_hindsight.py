@@ -26,7 +26,9 @@ GAMMA = 0.9
 ACHIEVED, DESIRED, EPISODE, STEP = range(4)
 
 
-def collected(num_envs: int, steps: int, lengths: tuple[int, ...] = (3, 5, 1, 4)) -> tuple[Any, list[Batches]]:
+def collected(
+    num_envs: int, steps: int, lengths: tuple[int, ...] = (3, 5, 1, 4)
+) -> tuple[Any, list[Batches]]:
     """A collector of GoalDiaries and its transitions, step by step."""
     collector = EnvCollector(
         make_vector(lambda: GoalDiary(lengths), num_envs, "sync", 10.0), seed=0, stream=1, max_ep_len=1000
@@ -63,7 +65,9 @@ def check(batches: Batches, held: Batches, k: int) -> set[tuple[int, int, int]]:
     episode, goal_step = np.divmod(obs[relabeled, DESIRED].astype(int), 1000)
     assert np.array_equal(episode, obs[relabeled, EPISODE])
     assert (goal_step >= next_obs[relabeled, STEP]).all()
-    found = set(zip(episode.tolist(), next_obs[relabeled, STEP].astype(int).tolist(), goal_step.tolist(), strict=True))
+    found = set(
+        zip(episode.tolist(), next_obs[relabeled, STEP].astype(int).tolist(), goal_step.tolist(), strict=True)
+    )
     assert {(e, goal) for e, _, goal in found} <= stored
     return found
 
@@ -105,7 +109,9 @@ def test_the_share_of_relabeled_transitions(k: int) -> None:
     check(buffer.sample(1, 5000, np.random.default_rng(0)), joined(parts), k)
 
 
-@given(seed=st.integers(0, 99), capacity=st.integers(4, 70), steps=st.integers(2, 150), envs=st.integers(1, 3))
+@given(
+    seed=st.integers(0, 99), capacity=st.integers(4, 70), steps=st.integers(2, 150), envs=st.integers(1, 3)
+)
 def test_a_restored_buffer_draws_the_same_batches_and_continues_alike(
     seed: int, capacity: int, steps: int, envs: int
 ) -> None:
@@ -158,7 +164,9 @@ def test_a_reward_function_that_disagrees_with_the_recorded_rewards_is_refused()
     collector.start()
     buffer = buffer_of(collector, 10)
     buffer.add(collector.step(np.zeros((1, 1), np.float32))[0])
-    with pytest.raises(EnvError, match=r"^sampler='her': compute_reward gives -2 for a step that .* rewarded with 1"):
+    with pytest.raises(
+        EnvError, match=r"^sampler='her': compute_reward gives -2 for a step that .* rewarded with 1"
+    ):
         buffer.sample(1, 2, np.random.default_rng(0))
 
 
@@ -175,7 +183,9 @@ class Without(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, key: str) -> None:
         super().__init__(GoalDiary())
-        self.observation_space = Dict({k: v for k, v in self.env.observation_space.spaces.items() if k != key})  # type: ignore[attr-defined]
+        self.observation_space = Dict(
+            {k: v for k, v in self.env.observation_space.spaces.items() if k != key}
+        )  # type: ignore[attr-defined]
 
 
 class NoReward(gym.Env[Any, Any]):

@@ -15,7 +15,7 @@ from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
 from spinup.collect.make import make_collectors
 from spinup.collect.offline import OfflineCollector
-from spinup.config import SACConfig, nearest, other_name
+from spinup.config import SACConfig, field_defaults, nearest, other_name
 from spinup.envs.episode_replay import normalizes
 from spinup.envs.make import EnvFn
 from spinup.envs.saved_spec import env_flag
@@ -51,6 +51,8 @@ def training_function(function: Callable[Params, Result]) -> Callable[Params, Re
         for name, value in kwargs.items():
             if name not in known:
                 hint = other_name(name, value) or nearest(name, known)
+                if name in field_defaults():
+                    hint = ": sac_pytorch has it"
                 raise ArgumentError(f"{function.__name__}() has no parameter {name!r}{hint}")
         with process_lock():
             return function(*args, **kwargs)

@@ -221,7 +221,7 @@ def test_what_is_no_prior_data_is_refused_in_one_line(tmp_path: Path, datasets: 
     assert "does not tell its environments apart" in refused(tmp_path / "three")
     for manifest in (tmp_path / "run" / "checkpoint").glob("manifest-*"):
         manifest.write_text("{")
-    assert "is skipped: manifest-" in refused(tmp_path / "run")
+    assert "is skipped: " in refused(tmp_path / "run")
 
 
 def create(name: str, episodes: list[Any]) -> str:

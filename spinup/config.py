@@ -54,6 +54,7 @@ class SACConfig:
     n_step: int = 1  # longest window of rewards that a target sums
     critics: int = 2  # number of critics
     target_critics: int = 2  # critics, drawn at random for each batch, whose minimum forms the target
+    critic_keys: tuple[str, ...] = ()  # keys of a Dict observation that only the critics see
     normalize_observations: bool = False  # scale observations by their running mean and variance
     normalize_rewards: bool = False  # divide rewards by the running std of the discounted return
     sampler: str = "uniform"  # "uniform", "per" (by TD error) or "her" (hindsight goals)
@@ -193,6 +194,10 @@ class SACConfig:
         for name in ("normalize_observations", "normalize_rewards", "offline"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}={getattr(self, name)!r}: give True or False")
+        keys = (self.critic_keys,) if isinstance(self.critic_keys, str) else self.critic_keys
+        if not isinstance(keys, (tuple, list)) or not all(isinstance(key, str) for key in keys):
+            raise ConfigError(f"critic_keys={keys!r}: give a tuple of keys, such as ('state',)")
+        object.__setattr__(self, "critic_keys", tuple(keys))
         if self.prior_data is not None:
             if not isinstance(self.prior_data, (str, os.PathLike)):
                 raise ConfigError(

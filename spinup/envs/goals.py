@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
+from spinup.envs.spaces import key_columns
 from spinup.envs.vector import call_checked
 from spinup.errors import EnvError
 from spinup.replay.hindsight import Goal, Goals
@@ -58,18 +59,8 @@ def goals_of(env: gym.Env[Any, Any]) -> Goals:
         return _computed("compute_terminated", function, goal, achieved, desired, np.dtype(np.bool_))
 
     ends = env.has_wrapper_attr("compute_terminated")
-    columns = _columns(space)
+    columns = key_columns(space)
     return Goals(columns["achieved_goal"], columns["desired_goal"], reward, terminated if ends else None)
-
-
-def _columns(space: Dict) -> dict[str, slice]:
-    """Where each key of a Dict is in the flat observation."""
-    found, start = {}, 0
-    for key, part in space.spaces.items():
-        size = gym.spaces.utils.flatdim(part)
-        found[key] = slice(start, start + size)
-        start += size
-    return found
 
 
 def _computed(

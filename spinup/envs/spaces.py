@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from spinup.config import nearest
 from spinup.errors import EnvError
 
 Float = NDArray[np.float32]
@@ -36,6 +37,40 @@ def flat_observation_space(space: Space[Any]) -> Box:
         raise EnvError(f"observation space {space} is empty: it needs at least one element")
     with np.errstate(over="ignore"):
         return Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
+
+
+def key_columns(space: Dict) -> dict[str, slice]:
+    """Where each key of a Dict is in the flat observation."""
+    found, start = {}, 0
+    for key, part in space.spaces.items():
+        size = gym.spaces.utils.flatdim(part)
+        found[key] = slice(start, start + size)
+        start += size
+    return found
+
+
+def policy_columns(space: Space[Any], critic_keys: tuple[str, ...]) -> list[int]:
+    """The numbers of a flat observation outside the keys that only critics see.
+
+    Raises:
+        EnvError: if the space is not a Dict, lacks one of the keys, or has no other.
+    """
+    if not isinstance(space, Dict):
+        raise EnvError(
+            f"critic_keys={critic_keys} are keys of a Dict, and the observation space is {space}: leave "
+            "critic_keys out"
+        )
+    columns = key_columns(space)
+    for key in critic_keys:
+        if key not in columns:
+            hint = nearest(key, list(columns)) or f": it has {', '.join(columns)}"
+            raise EnvError(f"critic_keys={critic_keys}: the observation has no key {key!r}{hint}")
+    seen = [
+        c for key, part in columns.items() if key not in critic_keys for c in range(part.start, part.stop)
+    ]
+    if not seen:
+        raise EnvError(f"critic_keys={critic_keys} leave the policy nothing to see: keep one key for it")
+    return seen
 
 
 def _reject_images(space: Space[Any]) -> None:

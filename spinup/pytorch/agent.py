@@ -100,8 +100,8 @@ class Agent:
         normalizer: Normalizer | None = None,
     ) -> None:
         self.ac, self.options, self._save, self.normalizer = ac, options, save, normalizer
-        scales = normalizer is not None and normalizer.obs is not None
-        self.model = NormalizedActorCritic.around(ac, normalizer.obs) if scales else ac
+        moments = None if normalizer is None else normalizer.obs
+        self.model = ac if moments is None else NormalizedActorCritic.around(ac, moments)
         ensemble = Ensemble([getattr(ac, f"q{i}") for i in range(1, critics + 1)])
         averaged = ac.v if has_value else ensemble
         target = copy.deepcopy(averaged).requires_grad_(False)

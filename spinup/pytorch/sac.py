@@ -12,11 +12,13 @@ from torch import nn
 from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, check_choice, field_defaults
 from spinup.envs.make import EnvFn
+from spinup.envs.spaces import policy_columns
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
 from spinup.pytorch.make_replay import make_normalizer, make_replay
 from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.torch_settings import (
     choose_device,
@@ -81,6 +83,7 @@ def sac_pytorch(
     n_step: int = 1,
     critics: int = 2,
     target_critics: int = 2,
+    critic_keys: tuple[str, ...] = (),
     normalize_observations: bool = False,
     normalize_rewards: bool = False,
     sampler: str = "uniform",
@@ -154,6 +157,8 @@ def sac_pytorch(
             is not 2, and offers q1, q2, q3, ...
         target_critics: number of critics, drawn at random for each batch, whose minimum forms the target.
             If it is less than `critics`, the policy maximizes the mean of all (Chen et al. 2021).
+        critic_keys: keys of a Dict observation that only the critics see; the saved policy does not need
+            them.
         normalize_observations: scale observations to mean 0 and variance 1 by statistics of the run, which
             the returned and the saved actor-critic hold: they take raw observations. See docs/data.md.
         normalize_rewards: divide rewards by the running standard deviation of the discounted return. Returns
@@ -203,6 +208,11 @@ def sac_pytorch(
         device = choose_device(config.device)
         variant = choose_variant(config, spaces[1])
         ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config.critics)
+        if config.critic_keys:
+            columns = policy_columns(collector.vector.original_space, config.critic_keys)
+            kwargs = {"actor_critic": constructor, "ac_kwargs": kwargs, "columns": columns}
+            constructor = AsymmetricActorCritic
+            ac = constructor(*spaces, **kwargs)
         with preserved_generators():
             check_actor_critic(ac, *spaces, critics=config.critics, has_value=variant.has_value)
         normalizer = make_normalizer(config, collector)

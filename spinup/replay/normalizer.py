@@ -29,12 +29,13 @@ class RunningMoments:
 
     def update(self, rows: NDArray[Any]) -> None:
         """Count rows (N, *shape), N >= 1."""
-        new, n, before = len(rows), self.count + len(rows), self.count
-        rows = rows.astype(np.float64)
-        delta = rows.mean(0) - self.mean
-        squares = self.var * before + rows.var(0) * new + np.square(delta) * before * new / n
-        self.mean[...] = self.mean + delta * new / n
-        self.var[...] = squares / n
+        new, before = len(rows), float(self.count)
+        n = before + new
+        mean = rows.sum(0, dtype=np.float64) / new
+        delta = mean - self.mean
+        squares = np.square(rows - mean).sum(0) + self.var * before + np.square(delta) * (before * new / n)
+        self.mean += delta * (new / n)
+        np.divide(squares, n, out=self.var)
         self.count[...] = n
 
     def state_dict(self) -> dict[str, Any]:

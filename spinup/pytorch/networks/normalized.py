@@ -20,19 +20,24 @@ class Normalization(nn.Module):
 
     Args:
         moments: the buffers `mean` and `var` are views of its memory.
+        columns: the numbers of an observation that a policy may be given alone, see `critic_keys`.
     """
 
     mean: Tensor
     var: Tensor
+    columns: Tensor | None
 
-    def __init__(self, moments: RunningMoments) -> None:
+    def __init__(self, moments: RunningMoments, columns: Tensor | None = None) -> None:
         super().__init__()
+        self.register_buffer("columns", columns, persistent=False)
         self.register_buffer("mean", torch.from_numpy(moments.mean))
         self.register_buffer("var", torch.from_numpy(moments.var))
 
     def forward(self, obs: Tensor) -> Tensor:
         """Normalized observations (..., obs_dim), in the dtype of `obs`."""
         mean, var = self.mean.to(obs.device), self.var.to(obs.device)
+        if self.columns is not None and obs.shape[-1] != len(mean):
+            mean, var = mean[self.columns], var[self.columns]
         return ((obs.double() - mean) / (var + EPSILON).sqrt()).to(obs.dtype)
 
 
@@ -87,11 +92,13 @@ class NormalizedActorCritic(nn.Module):
         return made
 
     def _hold(self, ac: nn.Module, moments: RunningMoments) -> None:
-        self.ac, self.normalize = ac, Normalization(moments)
+        columns = getattr(getattr(ac, "pi", None), "columns", None)
+        self.ac, self.normalize = ac, Normalization(moments, columns)
         for name, module in ac.named_children():
-            if re.fullmatch(r"pi|v|q\d+", name):
+            if re.fullmatch(r"v|q\d+", name):
                 # Not registered as a child, or each parameter would be saved twice.
                 object.__setattr__(self, name, NormalizedPart(self.normalize, module))
+        object.__setattr__(self, "pi", NormalizedPart(self.normalize, ac.pi))
 
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:
         """Actions for raw observations, as the `act` of the actor-critic returns them."""

@@ -91,3 +91,7 @@ class PointReach(gym.Env[Any, Any]):
         seen = self.observe()
         reward = float(self.compute_reward(seen["achieved_goal"], seen["desired_goal"], {}))
         return seen, reward, False, self.t >= self.steps, {}
+
+
+# For `python benchmarks/learning.py --env goals:PointReach-v0`.
+gym.register("PointReach-v0", PointReach)

@@ -26,7 +26,7 @@ class SumTree:
         capacity: number of positions; all priorities are 0 at first.
     """
 
-    BLOCK = 64
+    BLOCK = 32
 
     def __init__(self, capacity: int) -> None:
         blocks = -(-capacity // self.BLOCK)
@@ -54,33 +54,19 @@ class SumTree:
         """
         above = self._sums.cumsum()
         target = fractions.reshape(-1) * above[-1]
-        block = _first_above(np.broadcast_to(above, (1, len(above))), target, self._sums[None])
-        target = target - (above[block] - self._sums[block])
+        block = np.searchsorted(above, target, side="right")
+        if block.max(initial=0) == len(above):
+            block = np.minimum(block, np.flatnonzero(self._sums)[-1])
+        # Not above[block] - sums[block], which can exceed the target by rounding.
+        target -= np.where(block > 0, above[block - 1], 0.0)
         rows = self._rows[block]
-        found: NDArray[np.int64] = block * self.BLOCK + _first_above(rows.cumsum(1), target, rows)
+        sums = rows.cumsum(1)
+        column = (sums > target[:, None]).argmax(1)
+        # Where rounding leaves no sum above the target, the last priority of the block counts.
+        over = np.flatnonzero(sums[:, -1] <= target)
+        column[over] = self.BLOCK - 1 - (rows[over, ::-1] > 0).argmax(1)
+        found: NDArray[np.int64] = block * self.BLOCK + column
         return found.reshape(fractions.shape)
-
-
-def _first_above(
-    sums: NDArray[np.float64], target: NDArray[np.float64], values: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """For each target the first column where the running sums of its row exceed it.
-
-    Args:
-        sums: running sums of `values`, (n, m), or (1, m) for all targets alike.
-        target: (n,).
-        values: what was summed. Where rounding leaves no sum above the target, its last positive column
-            counts.
-    """
-    if len(sums) == 1:
-        found = np.searchsorted(sums[0], target, side="right")
-    else:
-        found = (sums <= target[:, None]).sum(1)
-    over = np.flatnonzero(found == sums.shape[1])
-    if len(over):
-        positive = np.broadcast_to(values, (len(target), values.shape[1]))[over] > 0
-        found[over] = values.shape[1] - 1 - positive[:, ::-1].argmax(1)
-    return found
 
 
 @final

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ from helpers import Diary, Point, check_diary, numbered, parameters, read_rows, 
 from minari import MinariDataset, create_dataset_from_buffers
 from minari.data_collector import EpisodeBuffer
 from resuming import assert_same, point, signal_at
+from runs.test_kill import check  # type: ignore[import-not-found]
 
 from spinup.cli.main import main
 from spinup.collect.collector import EnvCollector
@@ -161,6 +163,11 @@ def test_stopped_and_resumed(tmp_path: Path, settings: dict[str, Any]) -> None:
     signal_at(None)
     resumed, _ = train(tmp_path / "stopped", resume=True, **settings)
     assert_same(whole, resumed, tmp_path / "whole", tmp_path / "stopped")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+def test_kills(tmp_path: Path, datasets: Path) -> None:
+    check(tmp_path, 2, 7, env_fn="point", epochs=4, prior_data=str(datasets / recorded()), num_envs=3)
 
 
 def test_an_offline_run_takes_no_step_but_those_of_tests(tmp_path: Path) -> None:

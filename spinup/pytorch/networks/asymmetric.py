@@ -65,6 +65,8 @@ class AsymmetricActorCritic(nn.Module):
         columns: the numbers of an observation that the policy sees.
     """
 
+    pi: ActorInput
+
     def __init__(
         self,
         observation_space: Space[Any],
@@ -88,8 +90,6 @@ class AsymmetricActorCritic(nn.Module):
         takes_noise = "noise" in inspect.signature(self.actor.pi.forward).parameters
         kind = NoisyActorInput if takes_noise else ActorInput
         object.__setattr__(self, "pi", kind(self.actor.pi, columns, observation_space.shape[0]))
-
-    pi: ActorInput
 
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:
         """Actions as the `act` of the actor-critic returns them."""

@@ -199,12 +199,14 @@ class ProductActions:
         """Indices (N, 1) as combinations (N, *shape) of the environment's space."""
         parts = np.stack(np.unravel_index(actions[:, 0].astype(np.int64), self.sizes), -1)
         shaped = parts.reshape(len(actions), *self.env_space.shape) + self._start
-        return shaped.astype(self.env_space.dtype)
+        combinations: NDArray[Any] = shaped.astype(self.env_space.dtype)
+        return combinations
 
     def from_env(self, actions: NDArray[Any]) -> Float:
         """Combinations (N, *shape) of the environment's space as indices (N, 1) float32."""
         parts = (actions - self._start).reshape(len(actions), -1).astype(np.int64)
-        return np.ravel_multi_index(tuple(parts.T), self.sizes).astype(np.float32)[:, None]
+        index: Float = np.ravel_multi_index(tuple(parts.T), self.sizes).astype(np.float32)[:, None]
+        return index
 
     @property
     def _start(self) -> Any:

@@ -80,22 +80,22 @@ class AsymmetricActorCritic(nn.Module):
         seen = Box(
             observation_space.low[list(columns)], observation_space.high[list(columns)], dtype=np.float32
         )
-        self.actor: Any = actor_critic(seen, action_space, **ac_kwargs)
+        self.actor = actor_critic(seen, action_space, **ac_kwargs)
         for name in critic_names(self.actor):
             delattr(self.actor, name)
         whole = actor_critic(observation_space, action_space, **ac_kwargs)
         for name in critic_names(whole):
             self.add_module(name, getattr(whole, name))
         # Not registered as a child, or the policy's parameters would be saved twice.
-        takes_noise = "noise" in inspect.signature(self.actor.pi.forward).parameters
-        kind = NoisyActorInput if takes_noise else ActorInput
-        object.__setattr__(self, "pi", kind(self.actor.pi, columns, observation_space.shape[0]))
+        pi: Any = self.actor.pi
+        kind = NoisyActorInput if "noise" in inspect.signature(pi.forward).parameters else ActorInput
+        object.__setattr__(self, "pi", kind(pi, columns, observation_space.shape[0]))
 
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:
         """Actions as the `act` of the actor-critic returns them."""
-        like = next(self.actor.parameters())
+        like, actor = next(self.actor.parameters()), self.actor
         seen = self.pi.select(torch.as_tensor(obs, dtype=like.dtype, device=like.device))
-        actions: NDArray[Any] = self.actor.act(seen, deterministic=deterministic)
+        actions: NDArray[Any] = actor.act(seen, deterministic=deterministic)  # type: ignore[operator]
         return actions
 
 

@@ -98,7 +98,8 @@ class NormalizedActorCritic(nn.Module):
             if re.fullmatch(r"v|q\d+", name):
                 # Not registered as a child, or each parameter would be saved twice.
                 object.__setattr__(self, name, NormalizedPart(self.normalize, module))
-        object.__setattr__(self, "pi", NormalizedPart(self.normalize, ac.pi))
+        pi: Any = ac.pi
+        object.__setattr__(self, "pi", NormalizedPart(self.normalize, pi))
 
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:
         """Actions for raw observations, as the `act` of the actor-critic returns them."""

@@ -24,6 +24,7 @@ class NextObservations:
     def __init__(self, obs: NDArray[Any]) -> None:
         self._obs = obs
         # The position of the row that is referred to; where there is none, ~k for the k-th copy.
+        self._source: NDArray[np.signedinteger[Any]]
         self._source = np.zeros(len(obs), np.int32 if len(obs) <= 2**31 else np.int64)
         self._copies = np.empty((16, *obs.shape[1:]), obs.dtype)
         self.clear()
@@ -58,8 +59,8 @@ class NextObservations:
 
     def take(self, index: NDArray[np.int64]) -> NDArray[Any]:
         """The next observations at positions `index`, (*index.shape, *shape)."""
-        source = self._source.take(index)
-        taken = self._obs.take(np.maximum(source, 0), axis=0)
+        source: NDArray[np.signedinteger[Any]] = self._source.take(index)
+        taken: NDArray[Any] = self._obs.take(np.maximum(source, 0), axis=0)
         copied = source < 0
         if copied.any():
             taken[copied] = self._copies[~source[copied]]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import runpy
 import sys
 import tempfile
 import time
@@ -52,7 +53,8 @@ def spinup_sac(clock: Clock, args: argparse.Namespace) -> float | None:
     import spinup
     from spinup.config import SACConfig
     from spinup.replay.samplers import make_sampler
-    from spinup.replay.transition import bytes_per_row, transition_fields
+    from spinup.replay.storage import HostStorage
+    from spinup.replay.transition import transition_fields
 
     made: list[int] = []
 
@@ -71,12 +73,13 @@ def spinup_sac(clock: Clock, args: argparse.Namespace) -> float | None:
             update_after=LEARN_AFTER,
             replay_size=100_000,
             num_test_episodes=0,
-            threads=args.threads,
+            threads=args.threads or "auto",
             logger_kwargs={"output_dir": folder + "/run"},
             **json.loads(args.options),
         )
     fields = transition_fields(clock.observation_space.shape[0], clock.action_space.shape[0])
-    return bytes_per_row(fields[name] for name in make_sampler(SACConfig()).stored_fields)
+    stored = [fields[name] for name in make_sampler(SACConfig()).stored_fields]
+    return HostStorage(stored, 100_000).nbytes / 100_000
 
 
 def spinup_tf1(clock: Clock, args: argparse.Namespace) -> float | None:
@@ -212,6 +215,36 @@ def torchrl(clock: Clock, args: argparse.Namespace) -> float | None:
     return float(stored.bytes() / len(stored))
 
 
+def cleanrl(clock: Clock, args: argparse.Namespace) -> float | None:
+    """CleanRL's sac_continuous_action.py from the checkout that CLEANRL names, with our environment.
+
+    It updates at every env step. Episodes have no time limit, which it handles as Gymnasium 0.29 does.
+    """
+    import torch
+
+    checkout = os.environ["CLEANRL"]
+    torch.set_num_threads(args.threads)
+    clock.env = gym.make(ENV, max_episode_steps=1_000_000)
+    gym.make = lambda *_, **__: clock  # type: ignore[assignment]
+    sys.path.insert(0, checkout)
+    options = {
+        "env-id": ENV,
+        "total-timesteps": args.warm + args.steps + BLOCK,
+        "buffer-size": 100_000,
+        "batch-size": args.batch,
+        "learning-starts": LEARN_AFTER,
+        "policy-lr": LEARNING_RATE,
+        "q-lr": LEARNING_RATE,
+        "alpha": ALPHA,
+    }
+    arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    sys.argv = ["sac", *arguments, "--no-autotune", "--no-cuda"]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # it writes runs/ into the current folder
+        runpy.run_path(checkout + "/cleanrl/sac_continuous_action.py", run_name="__main__")
+    return None
+
+
 CONTESTANTS = {
     "spinup": spinup_sac,
     "spinup_tf1": spinup_tf1,
@@ -219,8 +252,15 @@ CONTESTANTS = {
     "sbx": sbx,
     "rltools": rltools,
     "torchrl": torchrl,
+    "cleanrl": cleanrl,
 }
-PACKAGES = {"spinup": "torch", "spinup_tf1": "tensorflow-cpu", "sb3": "stable-baselines3", "sbx": "sbx-rl"}
+PACKAGES = {
+    "spinup": "torch",
+    "spinup_tf1": "tensorflow-cpu",
+    "sb3": "stable-baselines3",
+    "sbx": "sbx-rl",
+    "cleanrl": "torch",
+}
 
 
 def main() -> None:
@@ -230,7 +270,7 @@ def main() -> None:
     )
     parser.add_argument("name", choices=CONTESTANTS)
     parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="0: what spinup takes by itself")
     parser.add_argument("--warm", type=int, default=1200)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--options", default="{}", help="JSON of more arguments for spinup")

@@ -4,7 +4,7 @@
 
 makes .bench-venv with the peers at pinned versions, lets every contestant train in turn (A B C A B C ...),
 takes the ratios within each turn, and writes raw numbers, versions and the table to
-benchmarks/results/speed.json and speed.md. Run it with nothing else on the machine; it takes about half an
+benchmarks/results/speed.json and speed.md. Run it with nothing else on the machine; it takes about an
 hour. `make bench` goes on with update.py, for the update alone, and with profile_step.py. A benchmark is
 not a test: nothing here fails because of a time.
 
@@ -32,9 +32,10 @@ TF_VENV = ROOT / ".bench-venv-tf"  # apart, since SBX's own dependencies stumble
 PEERS = (
     *("stable-baselines3==2.9.2", "sbx-rl==0.28.0", "torchrl==0.14.1"),
     *("rltools==2.2.1", "mkl", "mkl-include", "intel-openmp"),
+    *("tyro", "tensorboard"),  # of CleanRL
 )
 CONTESTANTS: dict[str, list[str]] = {
-    "spinup": ["spinup", "--threads", "2"],
+    "spinup": ["spinup", "--threads", "0"],
     "spinup, eager": ["spinup", "--threads", "2", "--options", '{"engine": "eager"}'],
     "spinup, 1 thread": ["spinup", "--threads", "1"],
     "RLtools, 1 thread": ["rltools", "--threads", "1"],
@@ -51,14 +52,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--batch", type=int, nargs="+", default=[100, 256])
+    parser.add_argument("--batch", type=int, nargs="+", default=[64, 100, 256, 512])
     parser.add_argument("--steps", type=int, default=2000, help="timed env steps of each run")
     parser.add_argument("--tf", action="store_true", help="also sac_tf1 (installs TensorFlow)")
+    parser.add_argument("--cleanrl", type=Path, metavar="DIR", help="also CleanRL, from its checkout in DIR")
     parser.add_argument("--against", type=Path, metavar="DIR", help="another checkout, instead of the peers")
     parser.add_argument("--out", default="speed", help="name of the results")
     args = parser.parse_args()
     if args.tf:
         CONTESTANTS["spinup, TensorFlow"] = ["spinup_tf1", "--threads", "2"]
+    if args.cleanrl:
+        CONTESTANTS["CleanRL"] = ["cleanrl", "--threads", "2"]
+        os.environ["CLEANRL"] = str(args.cleanrl.resolve())
     if args.against is None:
         install(args.tf)
     else:
@@ -68,7 +73,7 @@ def main() -> None:
     memory: dict[str, float | None] = {}
     for batch in args.batch:
         turns = []
-        for turn in range(args.turns + 1):
+        for turn in range(args.turns):
             speeds = {}
             for name, command in CONTESTANTS.items():
                 options = ["--batch", str(batch), "--steps", str(args.steps)]
@@ -76,9 +81,8 @@ def main() -> None:
                 packages[name] = record.get("package", "did not run")
                 memory[name] = record.get("bytes_per_transition")
                 speeds[name] = record.get("steps_per_second")
-            print(f"batch {batch}, turn {turn}{' (warm-up)' if turn == 0 else ''}: {speeds}", flush=True)
-            if turn:
-                turns.append(speeds)
+            print(f"batch {batch}, turn {turn}: {speeds}", flush=True)
+            turns.append(speeds)
         raw[str(batch)] = turns
     record = {"machine": machine(), "packages": packages, "timed_steps": args.steps, "turns": raw}
     record["bytes_per_transition"] = memory
@@ -104,7 +108,7 @@ def two_versions(other: Path) -> None:
     """Make this checkout and another the contestants, engine by engine."""
     CONTESTANTS.clear()
     for name in ("spinup", "before"):
-        CONTESTANTS[name] = ["spinup", "--threads", "2"]
+        CONTESTANTS[name] = ["spinup", "--threads", "2"]  # "before" may not know 0
         for engine in ("eager", "native"):
             options = json.dumps({"engine": engine})
             CONTESTANTS[f"{name}, {engine}"] = ["spinup", "--threads", "2", "--options", options]

@@ -11,6 +11,8 @@ from spinup.pytorch.networks.actor_critic import (
     MLPActorCritic,
     MLPValueActorCritic,
 )
+from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
+from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ _LAZY = {
     "EpochLogger": "spinup.loggers.epoch_logger",
 }
 
-for _class in (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic):
+for _class in (
+    MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic, NormalizedActorCritic, AsymmetricActorCritic,
+):  # fmt: skip
     register_actor_critic(_class, _class.__name__)
 
 

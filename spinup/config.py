@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import math
 import operator
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ CHOICES = {
     "env_workers": ("sync", "async"),
     "critic": ("scalar", "categorical", "quantile"),
     "lr_schedule": ("constant", "linear", "cosine"),
+    "sampler": ("uniform", "per", "her"),
 }
 # Fields that have an effect only with one value of another field.
 _ONLY_WITH = {
@@ -80,6 +82,17 @@ class SACConfig:
     recipe: str | None = (
         None  # a named set of settings, see `spinup recipes`; single ones given beside it win
     )
+    critic_keys: tuple[str, ...] = ()  # keys of a Dict observation that only the critics see
+    normalize_observations: bool = False  # scale observations by their running mean and variance
+    normalize_rewards: bool = False  # divide rewards by the running std of the discounted return
+    sampler: str = "uniform"  # "uniform", "per" (by TD error) or "her" (hindsight goals)
+    priority_exponent: float = 0.6  # per: how much priorities count, from 0 (uniform) to 1
+    priority_beta: float = 0.4  # per: exponent of the importance weights at the start, rising to 1
+    priority_beta_updates: int = 100_000  # per: gradient steps until that exponent is 1
+    her_k: int = 4  # her: relabeled transitions for each one with its own goal
+    prior_data: str | None = None  # Minari dataset or run folder whose transitions join the batches
+    prior_fraction: float = 0.5  # share of each batch that is prior data, in [0, 1)
+    offline: bool = False  # learn from prior_data alone, without steps in the environment
     checkpoint_every: int | str = "epoch"  # "epoch", or env steps between checkpoints; 0 is never
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
 
@@ -87,7 +100,7 @@ class SACConfig:
         numbers: dict[str, float] = {name: _whole(name, getattr(self, name), 1) for name in _POSITIVE_INTS}
         numbers |= {name: _whole(name, getattr(self, name), 0) for name in _COUNTS}
         numbers["seed"] = _whole("seed", self.seed, 0, below=63)
-        for name in ("gamma", "polyak"):
+        for name in ("gamma", "polyak", "priority_exponent", "priority_beta", "prior_fraction"):
             numbers[name] = _real(name, getattr(self, name), 0.0, 1.0)
         for name in ("lr", "updates_per_step", "env_timeout", "value_bound", "reward_scale"):
             numbers[name] = _real(name, getattr(self, name), 0.0, math.inf, open_low=True)
@@ -99,7 +112,7 @@ class SACConfig:
             )
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        for name in ("target_networks", "actor_first", "normalize_weights"):
+        for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}={getattr(self, name)!r}: give True or False")
         object.__setattr__(self, "betas", _betas(self.betas))
@@ -107,6 +120,7 @@ class SACConfig:
             object.__setattr__(self, name, value)  # NumPy scalars become Python's
         self._check_counts()
         self._check_unused()
+        self._check_data()
 
     @property
     def learns_alpha(self) -> bool:
@@ -140,7 +154,12 @@ class SACConfig:
     @property
     def _first_block(self) -> int:
         """The env interaction at which the first block of gradient steps is due."""
-        return max(math.ceil(self.update_after / self.update_every), 1) * self.update_every
+        return max(math.ceil(self._updates_from / self.update_every), 1) * self.update_every
+
+    @property
+    def _updates_from(self) -> int:
+        """`update_after`, or 0 where there is nothing to wait for."""
+        return 0 if self.offline else self.update_after
 
     def warnings(self) -> list[str]:
         """A line about each combination of values that is valid but hardly meant."""
@@ -166,7 +185,7 @@ class SACConfig:
         With `updates_per_step` = 1 this is `update_every` at each multiple of it from
         `update_after` on. Fractions of a step carry over to the next block without state.
         """
-        if n % self.update_every or n < self.update_after:
+        if n % self.update_every or n < self._updates_from:
             return 0
         ratio = self.updates_per_step
         return math.floor(n * ratio) - math.floor((n - self.update_every) * ratio)
@@ -239,10 +258,44 @@ class SACConfig:
                 "or 'cosine', or leave lr_end out"
             )
 
+    def _check_data(self) -> None:
+        keys = (self.critic_keys,) if isinstance(self.critic_keys, str) else self.critic_keys
+        if not isinstance(keys, (tuple, list)) or not all(isinstance(key, str) for key in keys):
+            raise ConfigError(f"critic_keys={keys!r}: give a tuple of keys, such as ('state',)")
+        object.__setattr__(self, "critic_keys", tuple(keys))
+        if self.prior_data is not None:
+            if not isinstance(self.prior_data, (str, os.PathLike)):
+                raise ConfigError(
+                    f"prior_data={self.prior_data!r}: give the id or folder of a Minari dataset, or a run's "
+                    "folder"
+                )
+            object.__setattr__(self, "prior_data", os.fspath(self.prior_data))
+        if self.prior_fraction == 1.0:
+            raise ConfigError(
+                "prior_fraction=1: give a number in [0, 1), or offline=True to learn from prior data alone"
+            )
+        if self.offline and self.prior_data is None:
+            raise ConfigError("offline=True: give prior_data, the transitions to learn from")
+        if self.sampler != "uniform" and self.prior_data is not None:
+            raise ConfigError(
+                f"sampler={self.sampler!r} does not apply to prior_data, of which batches are drawn "
+                "uniformly: leave one of them out"
+            )
+        if self.sampler == "her" and self.n_step > 1:
+            raise ConfigError(
+                f"n_step={self.n_step} does not go with sampler='her', whose goals hold for one step: leave "
+                "n_step out"
+            )
+
 
 _POSITIVE_INTS = (
     "steps_per_epoch", "epochs", "replay_size", "batch_size", "update_every", "max_ep_len", "save_freq",
     "num_envs", "n_step", "critics", "target_critics", "atoms", "quantiles", "policy_delay", "hold_noise",
+    "priority_beta_updates", "her_k",
+)  # fmt: skip
+_SWITCHES = (
+    "target_networks", "actor_first", "normalize_weights", "normalize_observations", "normalize_rewards",
+    "offline",
 )  # fmt: skip
 _COUNTS = ("start_steps", "update_after", "num_test_episodes", "drop_quantiles")
 

@@ -47,7 +47,10 @@ class Engine(Protocol):
         ...
 
     def update(self, agent: Any, batches: Batches) -> Metrics:
-        """One gradient step per batch."""
+        """One gradient step per batch.
+
+        For batches with the field `weight`, the metric TDError (n, B) holds the absolute TD errors.
+        """
         ...
 
 

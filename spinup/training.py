@@ -141,6 +141,8 @@ class Trainer:
                 f"a loss became NaN or infinite at env step {self.n}: lower lr={self.config.lr}, or scale "
                 f"the rewards; the last checkpoint and model are from before it, the batch is in {DUMP}"
             )
+        if (td_errors := metrics.pop("TDError", None)) is not None:
+            self.replay.sampler.update_priorities(td_errors)
         self.logger.store(**metrics)
 
     def dump(self, k: int) -> None:
@@ -190,10 +192,11 @@ class Trainer:
             "collector": self.collector.state_dict(),
             "evaluator": self.evaluator.state_dict(),
             "log": self.logger.state_dict(),
+            **({"sampler": sampler} if (sampler := self.replay.sampler.state_dict()) else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly where `state` was taken; the replay buffer is restored separately."""
+        """Continue exactly where `state` was taken; the replay buffer's rows are restored before."""
         self.epoch, self.best_return = state["epoch"], state["best_return"]
         self.stopped = state["stopped"]
         self.started = time.perf_counter() - state["seconds"]
@@ -202,6 +205,7 @@ class Trainer:
         self.evaluator.load_state_dict(state["evaluator"])
         note = self.collector.load_state_dict(state["collector"])
         self.logger.load_state_dict(state["log"])
+        self.replay.sampler.load_state_dict(state.get("sampler", {}))
         if note:
             self.logger.log(note, color="yellow")
 
@@ -229,7 +233,7 @@ class Trainer:
         log("TestEpRet", with_min_and_max=True)
         log("EpLen", average_only=True)
         log("TestEpLen", average_only=True)
-        log("TotalEnvInteracts", self.n)
+        log("TotalEnvInteracts", 0 if self.config.offline else self.n)
         for key in ("Q1Vals", "Q2Vals", "LogPi"):
             log(key, with_min_and_max=True)
         log("LossPi", average_only=True)

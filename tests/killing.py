@@ -21,10 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from goals import PointReach
 from helpers import train
 from resuming import StepHook, normalized, point
 
-ENVS = {"point": point, "normalized": normalized}
+ENVS = {"point": point, "normalized": normalized, "reach": lambda: StepHook(PointReach(20))}
 WRITES = ("fsync", "replace", "unlink", "ftruncate", "truncate", "write")
 
 

@@ -17,8 +17,9 @@ from spinup.errors import ConfigError, SpinupError
 
 INTS = ["seed", "steps_per_epoch", "epochs", "replay_size", "batch_size", "start_steps", "update_after"]
 INTS += ["update_every", "num_test_episodes", "max_ep_len", "save_freq", "num_envs", "n_step", "critics"]
-INTS += ["target_critics", "policy_delay", "hold_noise"]
-REALS = ["gamma", "polyak", "lr", "alpha", "updates_per_step", "env_timeout", "weight_decay", "reward_scale"]
+INTS += ["target_critics", "priority_beta_updates", "her_k", "policy_delay", "hold_noise"]
+REALS = ["gamma", "polyak", "lr", "alpha", "updates_per_step", "env_timeout", "priority_exponent"]
+REALS += ["priority_beta", "weight_decay", "reward_scale"]
 
 
 def refused(**values: Any) -> str:
@@ -50,7 +51,7 @@ def test_reals_refuse_what_is_not_a_number_in_range(name: str, value: Any) -> No
     assert refused(**{name: value}).startswith(f"{name}=")
 
 
-@pytest.mark.parametrize("name", ["gamma", "polyak"])
+@pytest.mark.parametrize("name", ["gamma", "polyak", "priority_exponent", "priority_beta"])
 def test_fractions(name: str) -> None:
     assert "from 0 to 1" in refused(**{name: 1.01})
     for value in (0, 1, 0.0, 1.0):
@@ -70,6 +71,7 @@ def test_zero_is_refused_for_reals_that_must_be_positive(name: str) -> None:
         ("env_workers", "asynch", "'async'"),
         ("critic", "quantiles", "'quantile'"),
         ("lr_schedule", "cosinus", "'cosine'"),
+        ("sampler", "hers", "'her'"),
     ],
 )
 def test_an_unknown_word_names_the_closest_choice(name: str, value: str, hint: str) -> None:
@@ -153,6 +155,22 @@ def test_no_more_target_critics_than_critics() -> None:
     line = "target_critics=5 of critics=4: give at most as many as there are critics"
     assert refused(critics=4, target_critics=5) == line
     assert refused(critics=1).startswith("target_critics=2 of critics=1: ")
+
+
+@pytest.mark.parametrize("name", ["normalize_observations", "normalize_rewards", "offline"])
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_switches_are_booleans(name: str, value: Any) -> None:
+    assert refused(**{name: value}) == f"{name}={value!r}: give True or False"
+
+
+def test_hindsight_is_of_one_step() -> None:
+    assert refused(sampler="her", n_step=2).startswith("n_step=2 does not go with sampler='her'")
+
+
+def test_an_offline_run_updates_from_its_first_block_on() -> None:
+    config = SACConfig(offline=True, prior_data="x", update_after=1000, update_every=50)
+    assert config.updates_due(50) == 50
+    assert config.total_updates == config.total_steps
 
 
 def test_config_is_frozen_and_every_field_has_a_default() -> None:

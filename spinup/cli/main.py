@@ -11,6 +11,7 @@ from functools import partial
 import spinup
 from spinup.cli.plot import main as plot
 from spinup.cli.recipes import main as recipes
+from spinup.cli.record import main as record
 from spinup.cli.resume import main as resume
 from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
@@ -28,6 +29,7 @@ commands:
   sac          train (the same as sac_pytorch)
   sac_tf1      train with TensorFlow
   test_policy  evaluate, render or record a trained policy
+  record       record episodes of a trained policy as a Minari dataset
   plot         plot learning curves
   recipes      list named settings that learn more per step, for --recipe
   resume       continue a run, or all unfinished runs in a folder
@@ -43,6 +45,7 @@ examples:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **{name: partial(train, name) for name in ALGORITHMS},
     "test_policy": test_policy,
+    "record": record,
     "plot": plot,
     "recipes": recipes,
     "resume": resume,

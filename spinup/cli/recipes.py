@@ -13,7 +13,7 @@ from torch import nn
 import spinup
 from spinup.cli.parser import Parser
 from spinup.config import check_choice, field_defaults
-from spinup.recipes import RECIPES, recipe_warnings
+from spinup.recipes import RECIPES
 
 # The sizes of HalfCheetah.
 _SPACES = Box(-np.inf, np.inf, (17,)), Box(-1.0, 1.0, (6,))
@@ -53,7 +53,7 @@ def describe(name: str) -> str:
         "source": recipe.source,
         "cost": f"{relative_cost(recipe.settings):.1f}",
         "differs": recipe.differs,
-        "lacks": "; ".join(recipe_warnings(name, spinup.sac_pytorch)),
+        "needs": ", ".join(recipe.needs),
     }
     lines = [name]
     for label, text in rows.items():

@@ -47,7 +47,7 @@ def main(words: list[str]) -> int:
     _, get_action = load_policy_and_env(args.path, args.itr, not args.stochastic, env)
     try:
         episodes = args.episodes or (1 if args.video else 100)
-        max_ep_len = args.len or _trained_max_ep_len(Path(args.path))
+        max_ep_len = args.len or trained_max_ep_len(Path(args.path))
         run_policy(env, get_action, max_ep_len, episodes, not args.norender, args.video, seed=args.seed)
     finally:
         env.close()
@@ -56,7 +56,12 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _trained_max_ep_len(folder: Path) -> int | None:
+def trained_max_ep_len(folder: Path) -> int | None:
+    """The longest episode of the run in the folder, if its configuration gives one.
+
+    Raises:
+        RunError: if what it gives is not a number of steps.
+    """
     path = folder / "config.json"
     length = read_json(path).get("max_ep_len") if os.path.lexists(path) else None
     if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):

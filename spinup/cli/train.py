@@ -120,7 +120,9 @@ def _next_commands(grid: ExperimentGrid) -> Callable[[str], None]:
         variant = next(variants)
         quoted, env = shlex.quote(folder), env_flag(variant["env_fn"])
         print(f"\n  test it:    spinup test_policy {quoted}{env}")
-        print(f"  plot it:    spinup plot {quoted}", flush=True)
+        # Without steps in the environment, all points would have the same default coordinate.
+        axis = " -x Epoch" if variant.get("offline") else ""
+        print(f"  plot it:    spinup plot {quoted}{axis}", flush=True)
         if Path(folder, "checkpoint").exists():
             epochs = 2 * variant.get("epochs", default)
             print(f"  continue:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)

@@ -41,7 +41,7 @@ class LocalVector(EnvVector):
         self.envs = self._make()
         self.observation_space = self.envs.single_observation_space
         self.action_space = self.envs.single_action_space
-        self.spec = None
+        self.spec, self.original_space = None, self.observation_space
         self.keeps_statistics = any(self.statistics())
 
     def reset(self, mask: Bools, seeds: list[int | None]) -> Any:

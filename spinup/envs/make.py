@@ -170,5 +170,5 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> E
     finally:
         first.close()
     vector = LocalVector(EnvFactory(env_fn), num_envs, workers, timeout)
-    vector.spec = first.spec
+    vector.spec, vector.original_space = first.spec, first.observation_space
     return vector

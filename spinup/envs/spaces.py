@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, Space, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from spinup.config import nearest
 from spinup.errors import EnvError
 
 Float = NDArray[np.float32]
@@ -36,6 +37,40 @@ def flat_observation_space(space: Space[Any]) -> Box:
         raise EnvError(f"observation space {space} is empty: it needs at least one element")
     with np.errstate(over="ignore"):
         return Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
+
+
+def key_columns(space: Dict) -> dict[str, slice]:
+    """Where each key of a Dict is in the flat observation."""
+    found, start = {}, 0
+    for key, part in space.spaces.items():
+        size = gym.spaces.utils.flatdim(part)
+        found[key] = slice(start, start + size)
+        start += size
+    return found
+
+
+def policy_columns(space: Space[Any], critic_keys: tuple[str, ...]) -> list[int]:
+    """The numbers of a flat observation outside the keys that only critics see.
+
+    Raises:
+        EnvError: if the space is not a Dict, lacks one of the keys, or has no other.
+    """
+    if not isinstance(space, Dict):
+        raise EnvError(
+            f"critic_keys={critic_keys} are keys of a Dict, and the observation space is {space}: leave "
+            "critic_keys out"
+        )
+    columns = key_columns(space)
+    for key in critic_keys:
+        if key not in columns:
+            hint = nearest(key, list(columns)) or f": it has {', '.join(columns)}"
+            raise EnvError(f"critic_keys={critic_keys}: the observation has no key {key!r}{hint}")
+    seen = [
+        c for key, part in columns.items() if key not in critic_keys for c in range(part.start, part.stop)
+    ]
+    if not seen:
+        raise EnvError(f"critic_keys={critic_keys} leave the policy nothing to see: keep one key for it")
+    return seen
 
 
 def _reject_images(space: Space[Any]) -> None:
@@ -77,6 +112,10 @@ class ActionSpec(Protocol):
         """Actions (N, dim) as a batch of the environment's own action space."""
         ...
 
+    def from_env(self, actions: NDArray[Any]) -> Float:
+        """The inverse of `to_env`."""
+        ...
+
 
 @dataclass(frozen=True)
 class BoxActions:
@@ -104,6 +143,10 @@ class BoxActions:
         clipped: NDArray[Any] = np.minimum(np.maximum(shaped, self.env_space.low), self.env_space.high)
         return clipped
 
+    def from_env(self, actions: NDArray[Any]) -> Float:
+        """Actions (N, *shape) of the environment's space as (N, dim) float32."""
+        return actions.reshape(len(actions), self.dim).astype(np.float32)
+
 
 @dataclass(frozen=True)
 class DiscreteActions:
@@ -126,19 +169,81 @@ class DiscreteActions:
         """Indices (N, 1) as integers (N,) of the environment's space, which may start at another number."""
         return actions[:, 0].astype(np.int64) + int(self.env_space.start)
 
+    def from_env(self, actions: NDArray[Any]) -> Float:
+        """Integers (N,) of the environment's space as indices (N, 1) float32."""
+        return (actions.reshape(-1, 1) - int(self.env_space.start)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ProductActions:
+    """Several discrete actions at once, stored as the index of their combination, the last varying fastest.
+
+    A distribution over combinations holds the products of distributions over the parts, and more.
+    """
+
+    env_space: MultiDiscrete | MultiBinary
+    space: Discrete
+    sizes: tuple[int, ...]
+    dim: int = 1
+
+    def sample(self, rng: Generator, count: int) -> Float:
+        """Uniform random indices (count, 1) float32."""
+        return rng.integers(int(self.space.n), size=(count, 1)).astype(np.float32)
+
+    def within(self, actions: Float) -> Float:
+        """A copy of indices (N, 1), clipped to 0 ... n - 1."""
+        clipped: Float = np.minimum(np.maximum(actions, np.float32(0)), np.float32(self.space.n - 1))
+        return clipped
+
+    def to_env(self, actions: Float) -> NDArray[Any]:
+        """Indices (N, 1) as combinations (N, *shape) of the environment's space."""
+        parts = np.stack(np.unravel_index(actions[:, 0].astype(np.int64), self.sizes), -1)
+        shaped = parts.reshape(len(actions), *self.env_space.shape) + self._start
+        combinations: NDArray[Any] = shaped.astype(self.env_space.dtype)
+        return combinations
+
+    def from_env(self, actions: NDArray[Any]) -> Float:
+        """Combinations (N, *shape) of the environment's space as indices (N, 1) float32."""
+        parts = (actions - self._start).reshape(len(actions), -1).astype(np.int64)
+        index: Float = np.ravel_multi_index(tuple(parts.T), self.sizes).astype(np.float32)[:, None]
+        return index
+
+    @property
+    def _start(self) -> Any:
+        return self.env_space.start if isinstance(self.env_space, MultiDiscrete) else 0
+
+
+MAX_COMBINATIONS = 4096  # outputs of each network
+
+
+def _product_actions(space: MultiDiscrete | MultiBinary) -> ProductActions:
+    sizes = (
+        space.nvec.flatten().tolist() if isinstance(space, MultiDiscrete) else [2] * math.prod(space.shape)
+    )
+    count = math.prod(sizes)
+    if not sizes or count > MAX_COMBINATIONS:
+        raise EnvError(
+            f"action space {space} has {count:,} combinations, of which networks have one output each, at "
+            f"most {MAX_COMBINATIONS:,}: wrap the environment so that it offers fewer"
+        )
+    return ProductActions(space, Discrete(count), tuple(sizes))
+
 
 def action_spec(space: Space[Any]) -> ActionSpec:
     """The ActionSpec for an environment's action space.
 
     Raises:
-        EnvError: for an unbounded, half-bounded, empty or integer Box and for any other space.
+        EnvError: for an unbounded, half-bounded, empty or integer Box, a product of too many discrete actions
+            and any other space.
     """
     if isinstance(space, Discrete):
         return DiscreteActions(space, Discrete(int(space.n)))
+    if isinstance(space, (MultiDiscrete, MultiBinary)):
+        return _product_actions(space)
     if not isinstance(space, Box):
         raise EnvError(
-            f"action space {space} is not supported, only a bounded Box or a Discrete space: wrap the "
-            "environment with gymnasium.wrappers.TransformAction"
+            f"action space {space} is not supported, only a bounded Box, Discrete, MultiDiscrete or "
+            "MultiBinary: wrap the environment with gymnasium.wrappers.TransformAction"
         )
     if not np.issubdtype(space.dtype, np.floating):
         raise EnvError(

@@ -32,7 +32,7 @@ class UserVector(EnvVector):
             ) from None
         self.envs, self.num_envs = envs, envs.num_envs
         self.observation_space, self.action_space = envs.single_observation_space, envs.single_action_space
-        self.spec = envs.spec
+        self.spec, self.original_space = envs.spec, self.observation_space
         self.resets_itself = self.mode is not AutoresetMode.DISABLED
         self.keeps_statistics = any(self.statistics())
         self._resetting = np.zeros(self.num_envs, np.bool_)

@@ -44,6 +44,7 @@ class EnvVector(abc.ABC):
     Attributes:
         num_envs: N.
         observation_space, action_space: the spaces of a single environment.
+        original_space: the observation space before `FlatEnv` flattens observations.
         spec: the EnvSpec of the environments, or None.
         resets_itself: whether the next episode starts without a call of `reset`.
         keeps_statistics: whether a wrapper keeps statistics across episodes, such as a running mean.
@@ -52,6 +53,7 @@ class EnvVector(abc.ABC):
     num_envs: int
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
+    original_space: gym.Space[Any]
     spec: Any
     resets_itself: bool
     keeps_statistics: bool

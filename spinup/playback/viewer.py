@@ -39,10 +39,15 @@ class Viewer:
 
     def step(self, action: Any) -> tuple[Any, float, bool]:
         """Take one step; returns the observation, the reward, and whether the episode has ended."""
+        observation, reward, terminated, truncated = self.transition(action)
+        return observation, reward, terminated or truncated
+
+    def transition(self, action: Any) -> tuple[Any, float, bool, bool]:
+        """Take one step; returns the observation, the reward, terminated and truncated."""
         result = call_checked(lambda: step_env(self._env, action), _REMEDY)
         observation, reward, terminated, truncated, _ = result
         self._write_frame()
-        return observation, float(reward), bool(terminated or truncated)
+        return observation, float(reward), bool(terminated), bool(truncated)
 
     def _write_frame(self) -> None:
         if self._writer is not None:

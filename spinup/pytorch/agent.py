@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from spinup.pytorch.held_noise import HeldNoise
 from spinup.pytorch.networks.layers import normalize_weights
 from spinup.pytorch.networks.mlp import Ensemble
+from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.policy import ACT_STREAM, MakePolicy, Policy
 from spinup.pytorch.state_arrays import adam_state, arrays, load_adam_state, load_arrays
 from spinup.pytorch.variants.objective import Modes, Networks
+from spinup.replay.normalizer import Normalizer
 from spinup.replay.transition import Batches
 
 Float = NDArray[np.float32]
@@ -103,9 +105,14 @@ class Agent:
         has_value: whether `ac.v` is a value network; then its copy is the target, and the critics have none.
         make_policy: returns how the agent acts, from `ac` and a source of noise.
         seed: of the generator behind it.
-        save: writes `ac` as model.pt.
+        save: writes `model` as model.pt.
         target_networks: whether there are target networks; else the critics give their own targets.
         hold_noise: the arguments of `HeldNoise`; None draws anew for each action.
+        normalizer: scales the observations to act on; batches arrive scaled.
+
+    Attributes:
+        model: the actor-critic for the environment's own observations: `ac`, behind the normalizer if it
+            scales them.
     """
 
     def __init__(
@@ -120,8 +127,11 @@ class Agent:
         save: Save,
         target_networks: bool = True,
         hold_noise: tuple[int, int, int] | None = None,
+        normalizer: Normalizer | None = None,
     ) -> None:
-        self.ac, self.options, self._save = ac, options, save
+        self.ac, self.options, self._save, self.normalizer = ac, options, save, normalizer
+        moments = None if normalizer is None else normalizer.obs
+        self.model = ac if moments is None else NormalizedActorCritic.around(ac, moments)
         ensemble = Ensemble([getattr(ac, f"q{i}") for i in range(1, critics + 1)])
         if options.normalize_weights:
             normalize_weights(ac)
@@ -151,6 +161,8 @@ class Agent:
 
     def act(self, obs: Float, deterministic: bool) -> Float:
         """Actions (N, act_dim) for observations (N, obs_dim)."""
+        if self.normalizer is not None:
+            obs = self.normalizer.observations(obs)
         return self.policy.act(obs, deterministic)
 
     def to_tensors(self, batches: Batches) -> dict[str, Tensor]:
@@ -181,7 +193,7 @@ class Agent:
 
     def save(self, folder: Path, name: str) -> None:
         """Write folder/pyt_save/<name>.pt."""
-        self._save(self.ac, folder / "pyt_save" / f"{name}.pt")
+        self._save(self.model, folder / "pyt_save" / f"{name}.pt")
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, targets, optimizers, alpha and generators, as arrays and numbers."""
@@ -198,6 +210,8 @@ class Agent:
             state["log_alpha"] = self.temperature.log_alpha.detach().cpu().numpy().copy()
         if self.held_noise is not None:
             state["held_noise"] = self.held_noise.state_dict()
+        if self.normalizer is not None:
+            state["normalizer"] = self.normalizer.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -211,6 +225,8 @@ class Agent:
             self.temperature.log_alpha.data.copy_(torch.as_tensor(state["log_alpha"]))
         if self.held_noise is not None:
             self.held_noise.load_state_dict(state["held_noise"])
+        if self.normalizer is not None:
+            self.normalizer.load_state_dict(state["normalizer"])
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(torch.from_numpy(np.array(state["torch_rng"])))
 

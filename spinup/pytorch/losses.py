@@ -80,6 +80,16 @@ def q_loss(q: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     return (error if weight is None else weight * error).mean(-1).sum(0)
 
 
+def td_error(q: Tensor, target: Tensor) -> Tensor:
+    """The mean over N critics of |Q_i(s, a) - y|, (B,), by which prioritized replay draws transitions.
+
+    Args:
+        q: values of N critics, (N, B).
+        target: y of equation 4, (B,).
+    """
+    return (q - target).abs().mean(0)
+
+
 def actor_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
     """Equation 6: mean of alpha log pi(a|s) - Q(s, a), a drawn by equation 5; 0-dim.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from torch import nn
@@ -11,11 +12,14 @@ from torch import nn
 from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, check_choice, field_defaults
 from spinup.envs.make import EnvFn
+from spinup.envs.spaces import policy_columns
 from spinup.pytorch.agent import Agent
-from spinup.pytorch.device_storage import make_storage
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
+from spinup.pytorch.make_replay import make_normalizer, make_replay
 from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
+from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.torch_settings import (
     choose_device,
     preserved_generators,
@@ -32,8 +36,6 @@ from spinup.pytorch.variants.registry import (
     update_options,
 )
 from spinup.recipes import recipe_warnings
-from spinup.replay.buffer import ReplayBuffer
-from spinup.replay.samplers import make_sampler
 from spinup.runs.cores import thread_count
 from spinup.runs.launch import Backend, Request, launch, training_function
 from spinup.runs.resuming import keep_choices, previous_choices
@@ -99,6 +101,17 @@ def sac_pytorch(
     normalize_weights: bool = False,
     hold_noise: int = 1,
     recipe: str | None = None,
+    critic_keys: tuple[str, ...] = (),
+    normalize_observations: bool = False,
+    normalize_rewards: bool = False,
+    sampler: str = "uniform",
+    priority_exponent: float = 0.6,
+    priority_beta: float = 0.4,
+    priority_beta_updates: int = 100_000,
+    her_k: int = 4,
+    prior_data: str | None = None,
+    prior_fraction: float = 0.5,
+    offline: bool = False,
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
     checkpoint_every: int | str = "epoch",
     checkpoint_minutes: float = 10.0,
@@ -179,6 +192,24 @@ def sac_pytorch(
             probability proportional to k^-2.
         recipe: a named set of these and other settings, see `spinup recipes` and docs/recipes.md. Arguments
             that are given beside it, also entries of `ac_kwargs`, replace its own.
+        critic_keys: keys of a Dict observation that only the critics see; the saved policy does not need
+            them.
+        normalize_observations: scale observations to mean 0 and variance 1 by statistics of the run, which
+            the returned and the saved actor-critic hold: they take raw observations. See docs/data.md.
+        normalize_rewards: divide rewards by the running standard deviation of the discounted return. Returns
+            in the log are raw, losses and values are scaled.
+        sampler: which transitions form a batch: "uniform"; "per", prioritized by TD error (Schaul et al.
+            2016); or "her", with goals replaced by what was achieved later (Andrychowicz et al. 2017), for
+            environments with the keys observation, achieved_goal and desired_goal, and `compute_reward`.
+        priority_exponent: of "per": a in P(i) ~ |TD error|^a, in [0, 1]; 0 is uniform.
+        priority_beta: of "per": exponent of the importance weights at the first gradient step, in [0, 1].
+        priority_beta_updates: of "per": gradient steps until that exponent is 1.
+        her_k: of "her": relabeled transitions for each one that keeps its goal.
+        prior_data: id or folder of a Minari dataset, or the folder of another run, whose transitions are
+            learned from too (RLPD, Ball et al. 2023).
+        prior_fraction: share of each batch that is prior data, in [0, 1).
+        offline: learn from `prior_data` alone. No step is taken in the environment but those of tests; epochs
+            count gradient steps.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
         checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
         checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
@@ -212,8 +243,17 @@ def sac_pytorch(
         device = choose_device(config.device)
         variant = choose_variant(config, spaces[1])
         ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config)
+        if config.critic_keys:
+            columns = policy_columns(collector.vector.original_space, config.critic_keys)
+            kwargs = {"actor_critic": constructor, "ac_kwargs": kwargs, "columns": columns}
+            constructor = AsymmetricActorCritic
+            ac = constructor(*spaces, **kwargs)
         with preserved_generators():
             check_actor_critic(ac, *spaces, critics=config.critics, has_value=variant.has_value)
+        normalizer = make_normalizer(config, collector)
+        saved_as, saved_kwargs = constructor, kwargs
+        if config.normalize_observations:
+            saved_as, saved_kwargs = NormalizedActorCritic, {"actor_critic": constructor, "ac_kwargs": kwargs}
         agent = Agent(
             ac.to(device),
             update_options(variant, config, spaces[1]),
@@ -221,12 +261,14 @@ def sac_pytorch(
             has_value=variant.has_value,
             make_policy=variant.make_policy,
             seed=config.seed,
-            save=save_as(constructor, spaces, kwargs),
             target_networks=config.target_networks,
             hold_noise=held_noise(variant, config, ac, spaces[1]),
+            save=save_as(saved_as, spaces, saved_kwargs),
+            normalizer=normalizer,
         )
-        objective, sampler = make_objective(variant, config), make_sampler(config)
-        fields = (*sampler.batch_fields, *objective.noise_fields())
+        replay = make_replay(config, collector, env_fn, device, normalizer, stack)
+        objective = make_objective(variant, config)
+        fields = (*replay.buffer.sampler.batch_fields, *objective.noise_fields())
         engine, note = choose_engine(
             config.engine,
             agent,
@@ -236,13 +278,12 @@ def sac_pytorch(
             required=config.engine != previous.get("engine"),
             threads=threads,
         )
-        capacity = min(config.replay_size, config.total_steps)
-        storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)
-        choices = {"engine": engine.name, "device": str(device)}
+        choices = {"engine": engine.name, "device": str(device), **replay.choices}
         notes = (note, threads_note(torch_threads, threads))
-        warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(config.recipe, sac_pytorch))
-        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes, warnings)
+        warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(vars(config)))
+        warnings = (*warnings, *replay.warnings)
+        return Backend(agent, engine, replay.buffer, agent.model, choices, notes, warnings)
 
-    with torch_settings(torch_threads, config.seed):
+    with torch_settings(torch_threads, config.seed), ExitStack() as stack:
         model: nn.Module = launch(config, request, build, preserved_generators).model
         return model

@@ -6,6 +6,7 @@ from typing import final
 
 from numpy.random import Generator
 
+from spinup.replay.normalizer import Normalizer
 from spinup.replay.samplers import Sampler
 from spinup.replay.storage import Storage
 from spinup.replay.transition import Batches, Field, Transitions
@@ -18,10 +19,11 @@ class ReplayBuffer:
     Args:
         storage: where rows are held, in host memory or on a device.
         sampler: which rows form a batch.
+        normalizer: counts the rows that are added and scales the batches; rows are stored as they are.
     """
 
-    def __init__(self, storage: Storage, sampler: Sampler) -> None:
-        self.storage, self.sampler = storage, sampler
+    def __init__(self, storage: Storage, sampler: Sampler, normalizer: Normalizer | None = None) -> None:
+        self.storage, self.sampler, self.normalizer = storage, sampler, normalizer
         self.sampler.reset(storage.capacity)
 
     def __len__(self) -> int:
@@ -38,14 +40,23 @@ class ReplayBuffer:
         return self.storage.fields
 
     def add(self, transitions: Transitions) -> None:
-        """Append transitions, arrays (N, *shape) by field."""
+        """Append new transitions, arrays (N, *shape) by field."""
+        if self.normalizer is not None:
+            self.normalizer.update(transitions)
+        self.append(transitions)
+
+    def append(self, transitions: Transitions) -> None:
+        """Append transitions that the normalizer has counted already."""
         start = self.storage.total
         self.storage.append(transitions)
         self.sampler.added(start, transitions)
 
     def sample(self, count: int, batch_size: int, rng: Generator) -> Batches:
         """`count` batches of `batch_size` transitions, arrays (count, batch_size, *shape) by field."""
-        return self.sampler.sample(self.storage, count, batch_size, rng)
+        batches = self.sampler.sample(self.storage, count, batch_size, rng)
+        if self.normalizer is None:
+            return batches
+        return self.normalizer.apply(batches, self.storage.to_batch)
 
     def read(self, start: int, stop: int) -> Transitions:
         """A copy of the rows numbered start to stop - 1, which must still be held."""
@@ -55,4 +66,4 @@ class ReplayBuffer:
         """Hold `transitions`, as rows numbered from `start`, and no others."""
         self.storage.clear(start)
         self.sampler.reset(self.storage.capacity)
-        self.add(transitions)
+        self.append(transitions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.random import Generator
@@ -13,12 +13,18 @@ from spinup.config import SACConfig
 from spinup.replay.storage import Storage
 from spinup.replay.transition import Batches, Transitions
 
+if TYPE_CHECKING:
+    from spinup.replay.hindsight import Goals
+
 
 class Sampler(abc.ABC):
-    """Draws batches from a storage. gamma and n-step returns are known here and nowhere else."""
+    """Draws batches from a storage. gamma and n-step returns are known here and nowhere else.
 
-    stored_fields: ClassVar[tuple[str, ...]] = ("obs", "action", "reward", "terminated", "next_obs")
-    batch_fields: ClassVar[tuple[str, ...]] = ("obs", "action", "reward", "discount", "next_obs")
+    `sample` draws rows uniformly with replacement; `batches` makes transitions of rows.
+    """
+
+    stored_fields: tuple[str, ...] = ("obs", "action", "reward", "terminated", "next_obs")
+    batch_fields: tuple[str, ...] = ("obs", "action", "reward", "discount", "next_obs")
 
     def reset(self, capacity: int) -> None:
         """Forget all rows; those that follow are stored in a ring of `capacity`."""
@@ -26,9 +32,23 @@ class Sampler(abc.ABC):
     def added(self, start: int, transitions: Transitions) -> None:
         """Note the rows that were appended, numbered from `start`."""
 
-    @abc.abstractmethod
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
         """`count` batches of `batch_size` transitions, each field (count, batch_size, *shape)."""
+        return self.batches(storage, rng.integers(len(storage), size=(count, batch_size)))
+
+    @abc.abstractmethod
+    def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
+        """The transitions that begin at positions `index`, each field (*index.shape, *shape)."""
+
+    def update_priorities(self, td_errors: NDArray[Any]) -> None:
+        """Note the absolute TD errors, (count, batch_size), of the batches that were sampled last."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What later batches depend on besides the rows and the random generator, as arrays and numbers."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put `state_dict()` back, after the rows that it belongs to."""
 
 
 @final
@@ -38,8 +58,7 @@ class UniformSampler(Sampler):
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
 
-    def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
-        index = rng.integers(len(storage), size=(count, batch_size))
+    def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
         batches = storage.gather(index, self.stored_fields)
         batches["discount"] = ~batches.pop("terminated") * np.float32(self.gamma)
         return batches
@@ -83,10 +102,9 @@ class NStepSampler(Sampler):
                 self._to_next[before % self._capacity] = row - before
             self._last[env] = row
 
-    def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
-        first = rng.integers(len(storage), size=(count, batch_size))
-        batches = storage.gather(first, ("obs", "action", "reward"))
-        last, discount = first, np.full(first.shape, self.gamma)
+    def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
+        batches = storage.gather(index, ("obs", "action", "reward"))
+        last, discount = index, np.full(index.shape, self.gamma)
         for _ in range(self.n_step - 1):
             step = self._to_next[last]
             if not step.any():
@@ -101,9 +119,26 @@ class NStepSampler(Sampler):
         return batches
 
 
-def make_sampler(config: SACConfig) -> Sampler:
-    """The sampler that the configuration asks for."""
-    return UniformSampler(config.gamma) if config.n_step == 1 else NStepSampler(config.gamma, config.n_step)
+def make_sampler(config: SACConfig, goals: Goals | None = None) -> Sampler:
+    """The sampler that the configuration asks for.
+
+    Args:
+        config: the hyperparameters.
+        goals: of the environment, needed for hindsight.
+    """
+    # Both modules import this one.
+    from spinup.replay.hindsight import HindsightSampler
+    from spinup.replay.prioritized import PrioritizedSampler
+
+    if config.sampler == "her":
+        assert goals is not None
+        return HindsightSampler(config.gamma, config.her_k, goals)
+    gamma, n_step = config.gamma, config.n_step
+    sampler: Sampler = UniformSampler(gamma) if n_step == 1 else NStepSampler(gamma, n_step)
+    if config.sampler == "per":
+        exponent, beta = config.priority_exponent, config.priority_beta
+        return PrioritizedSampler(sampler, exponent, beta, config.priority_beta_updates)
+    return sampler
 
 
 def _field(storage: Storage, index: NDArray[np.int64], name: str) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.errors import ConfigError
+from spinup.replay.next_observations import NextObservations
 from spinup.replay.transition import Batches, Field, Transitions, bytes_per_row
 
 
@@ -54,7 +55,7 @@ class Storage(abc.ABC):
 
 @final
 class HostStorage(Storage):
-    """Rows in this machine's memory.
+    """Rows in this machine's memory, an observation that two rows share once.
 
     Raises:
         ConfigError: if `capacity` rows do not fit.
@@ -64,8 +65,16 @@ class HostStorage(Storage):
         super().__init__(fields, capacity)
         check_memory(fields, capacity, machine_memory(), "this machine has")
         self._columns: dict[str, NDArray[Any]] = {
-            field.name: np.zeros((capacity, *field.shape), field.dtype) for field in fields
+            field.name: np.zeros((capacity, *field.shape), field.dtype)
+            for field in fields
+            if field.name != "next_obs"
         }
+        self._next_obs = NextObservations(self._columns["obs"])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the rows take, unused capacity included."""
+        return sum(column.nbytes for column in self._columns.values()) + self._next_obs.nbytes
 
     def append(self, transitions: Transitions) -> None:
         count = len(transitions[self.fields[0].name])
@@ -73,15 +82,25 @@ class HostStorage(Storage):
         for part, at in ring_slices(start, count, self.capacity):
             for name, column in self._columns.items():
                 column[at] = transitions[name][part]
+            self._next_obs.add(at.start, transitions["obs"][part], transitions["next_obs"][part])
 
     def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
-        return {name: self._columns[name].take(index, axis=0) for name in names}
+        return {
+            name: self._next_obs.take(index)
+            if name == "next_obs"
+            else self._columns[name].take(index, axis=0)
+            for name in names
+        }
 
     def to_batch(self, array: NDArray[Any]) -> Any:
         return array
 
     def read(self, start: int, stop: int) -> Transitions:
-        return self.gather(np.arange(start, stop) % self.capacity, self._columns)
+        return self.gather(np.arange(start, stop) % self.capacity, (field.name for field in self.fields))
+
+    def clear(self, total: int) -> None:
+        self._next_obs.clear()
+        super().clear(total)
 
 
 def ring_slices(start: int, count: int, capacity: int) -> list[tuple[slice, slice]]:

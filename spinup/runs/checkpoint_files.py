@@ -129,7 +129,7 @@ class CheckpointFolder:
             if i == 0:
                 replay.restore(segment.start, transitions)
             else:
-                replay.add(transitions)
+                replay.append(transitions)
 
     def _write_file(self, name: str, data: bytes, files: dict[str, list[Any]]) -> int:
         files[name] = [len(data), checksum(data)]

@@ -14,7 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
 from spinup.collect.make import make_collectors
-from spinup.config import SACConfig, nearest, other_name
+from spinup.collect.offline import OfflineCollector
+from spinup.config import SACConfig, field_defaults, nearest, other_name
 from spinup.envs.episode_replay import normalizes
 from spinup.envs.make import EnvFn
 from spinup.envs.saved_spec import env_flag
@@ -52,9 +53,11 @@ def training_function(function: Callable[Params, Result]) -> Callable[Params, Re
         for name, value in kwargs.items():
             if name not in known:
                 hint = other_name(name, value) or nearest(name, known)
+                if name in field_defaults():
+                    hint = ": sac_pytorch has it"
                 raise ArgumentError(f"{function.__name__}() has no parameter {name!r}{hint}")
         if kwargs.get("recipe") is not None:
-            given = with_recipe(signature.bind_partial(*args, **kwargs).arguments, function)
+            given = with_recipe(signature.bind_partial(*args, **kwargs).arguments)
             args, kwargs = (), given  # type: ignore[assignment]
         with process_lock():
             return function(*args, **kwargs)
@@ -129,7 +132,7 @@ def launch(
             agent=backend.agent,
             engine=backend.engine,
             replay=backend.replay,
-            collector=collector,
+            collector=OfflineCollector() if config.offline else collector,
             evaluator=EnvEvaluator(
                 test_collector, config.num_test_episodes, lambda line: logger.log(line, color="yellow")
             ),

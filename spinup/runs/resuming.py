@@ -79,7 +79,7 @@ def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any)
     settings = newest_settings(folder / FOLDER)
     if not settings:
         return
-    changes(settings, {**vars(config), "ac_kwargs": to_json(ac_kwargs)})
+    changes(settings, to_json({**vars(config), "ac_kwargs": ac_kwargs}))
     env = settings.get("env")
     if isinstance(env, dict) and isinstance(env_fn, str):
         changes({"env": env.get("id")}, {"env": env_fn.rpartition(":")[2]})
@@ -109,8 +109,8 @@ def restore(trainer: Trainer, checkpointer: Checkpointer) -> None:
         log(line, color="yellow")
     try:
         check_state(checkpoint, trainer.state_dict(), checkpointer.config, trainer.replay.storage.capacity)
-        trainer.load_state_dict(checkpoint.state)
         checkpointer.folder.restore_replay(checkpoint, trainer.replay)
+        trainer.load_state_dict(checkpoint.state)
     except RunError:
         raise
     except Exception as error:  # a file's numbers may be what no run has, and make any call fail

@@ -15,7 +15,7 @@ Tree = dict[str, Any]
 
 # Dicts with any entries: the statistics of environments and wrappers, and of an epoch.
 _OPEN = re.compile(r"collector/(statistics/\d+|episodes/\d+/statistics)|evaluator/\d+|log/stats")
-_ANY_LENGTH = re.compile(r"collector/episodes/\d+/actions")
+_ANY_LENGTH = re.compile(r"collector/episodes/\d+/actions|sampler/priorities")
 
 
 def check_state(checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity: int) -> None:
@@ -38,8 +38,11 @@ def check_state(checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity
     # A vector environment that uses rows for its own resets may overshoot the end of an epoch.
     _check("collector/env_steps", first <= n < first + config.steps_per_epoch + config.num_envs)
     _check("seconds", 0 <= state["seconds"] < math.inf)
-    _check("the number of replay rows", n == (segments[-1].stop if segments else 0))
+    rows = 0 if config.offline else n
+    _check("the number of replay rows", rows == (segments[-1].stop if segments else 0))
     _check("the first replay row", not segments or segments[0].start <= max(n - capacity, 0))
+    if config.sampler == "per":
+        _check_priorities(state["sampler"], min(rows, capacity))
     for episode in collector["episodes"].values():
         length = episode["length"]
         _check("the length of an episode", len(episode["actions"]) == length <= config.max_ep_len)
@@ -48,6 +51,15 @@ def check_state(checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity
     for name in ("header", "pending"):
         _check(f"log/{name}", all(isinstance(text, str) for text in log[name]))
     _check("log/stats", all(map(_are_statistics, log["stats"].values())))
+
+
+def _check_priorities(sampler: Tree, rows: int) -> None:
+    """Check that the state of a prioritized sampler has a priority for each stored row."""
+    priorities = sampler["priorities"]
+    valid = len(priorities) == rows and np.isfinite(priorities).all() and (priorities > 0).all()
+    _check("sampler/priorities", bool(valid))
+    _check("sampler/largest", 0 < sampler["largest"] < math.inf)
+    _check("sampler/updates", sampler["updates"] >= 0)
 
 
 def _check(name: str, holds: bool) -> None:

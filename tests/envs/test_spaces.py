@@ -58,7 +58,8 @@ def test_unsupported_observation_spaces_raise(space: Any, words: str) -> None:
         (Box(0, 5, (1,), np.int64), "dtype int64: SAC needs a Box of floats; give it dtype=np.float32"),
         (Box(np.array([0.0, 1.0]), np.array([1.0, 1.0]), dtype=np.float64), "low >= high"),
         (Box(-1, 1, (0,)), "is empty"),
-        (MultiDiscrete([2, 2]), "not supported"),
+        (MultiDiscrete([100, 100]), "has 10,000 combinations, .* at most 4,096: wrap the environment"),
+        (MultiBinary(13), "has 8,192 combinations"),
         (Text(3), "not supported"),
     ],
 )
@@ -115,6 +116,7 @@ def test_a_scalar_action_space() -> None:
             [[-1, 5], [0.5, 3]],
         ),
         (Discrete(3, start=5), [[-1], [2], [7]], [[0], [2], [2]]),
+        (MultiDiscrete([2, 3]), [[-1], [2], [7]], [[0], [2], [5]]),
     ],
 )
 def test_actions_are_clipped_to_the_space_in_a_copy(space: Any, given: Any, wanted: Any) -> None:
@@ -133,3 +135,33 @@ def test_discrete_actions_are_stored_from_zero_and_passed_to_the_env_from_start(
     assert set(actions.ravel().tolist()) == {0.0, 1.0, 2.0}
     assert set(spec.to_env(actions).tolist()) == {5, 6, 7}
     assert spec.to_env(actions).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Box(np.array([[-1.0, 0.1], [0.0, 5.0]]), np.array([[1.0, 0.3], [2.0, 9.0]]), dtype=np.float64),
+        Discrete(3, start=5),
+        MultiDiscrete([2, 3, 4], start=[0, 5, -1]),
+        MultiDiscrete([[2, 1], [3, 2]], dtype=np.int32),
+        MultiBinary(4),
+        MultiBinary((2, 3)),
+    ],
+)
+def test_actions_of_the_env_and_stored_actions_are_converted_both_ways(space: Any) -> None:
+    spec = action_spec(space)
+    stored = spec.sample(np.random.default_rng(0), 300)
+    assert stored.shape == (300, spec.dim)
+    actions = spec.to_env(stored)
+    assert all(space.contains(action) for action in actions)
+    back = spec.from_env(actions)
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, stored, rtol=1e-6)
+
+
+def test_every_combination_of_several_discrete_actions_has_one_index() -> None:
+    spec = action_spec(MultiDiscrete([2, 3], start=[0, 5]))
+    assert spec.space == Discrete(6)
+    combinations = spec.to_env(np.arange(6, dtype=np.float32)[:, None]).tolist()
+    assert combinations == [[0, 5], [0, 6], [0, 7], [1, 5], [1, 6], [1, 7]]
+    assert action_spec(MultiBinary(2)).to_env(np.array([[2.0]], np.float32)).tolist() == [[1, 0]]

@@ -14,14 +14,23 @@ from spinup.errors import ConfigError
 from spinup.pytorch import device_storage
 from spinup.pytorch.device_storage import DeviceStorage, make_storage
 from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.hindsight import Goals, HindsightSampler
+from spinup.replay.prioritized import PrioritizedSampler
 from spinup.replay.samplers import NStepSampler, UniformSampler
 from spinup.replay.storage import HostStorage
 from spinup.replay.transition import Transitions, transition_fields
 
+# Row k achieves k, which pays k if it is the goal.
+GOALS = Goals(slice(0, 1), slice(1, 2), lambda achieved, desired: (achieved - 1)[:, 0], None)
 CPU = torch.device("cpu")
 FIELDS = tuple(transition_fields(2, 1).values())
 STORED = tuple(field for field in FIELDS if field.name in UniformSampler.stored_fields)
-SAMPLERS: Any = [lambda: UniformSampler(0.9), lambda: NStepSampler(0.9, 3)]
+SAMPLERS: Any = [
+    lambda: UniformSampler(0.9),
+    lambda: NStepSampler(0.9, 3),
+    lambda: PrioritizedSampler(NStepSampler(0.9, 3), 0.6, 0.4, 10),
+    lambda: HindsightSampler(0.9, 4, GOALS),
+]
 
 
 def rows(start: int, count: int) -> Transitions:
@@ -46,7 +55,7 @@ def assert_equal(wanted: dict[str, Any], got: dict[str, Any]) -> None:
         np.testing.assert_array_equal(got[name], values, err_msg=name)
 
 
-@pytest.mark.parametrize("make_sampler", SAMPLERS, ids=["uniform", "n_step"])
+@pytest.mark.parametrize("make_sampler", SAMPLERS, ids=["uniform", "n_step", "per", "her"])
 @given(capacity=st.integers(1, 9), events=st.lists(st.integers(0, 12), min_size=1, max_size=12))
 def test_it_holds_and_samples_what_host_storage_does(
     make_sampler: Any, capacity: int, events: list[int]

@@ -64,6 +64,11 @@ def test_q_loss_by_hand() -> None:
     assert losses.q_loss(torch.stack([t(1, 2), t(0, 4), t(2, 3)]), t(2, 2)).item() == 5
 
 
+def test_td_error_by_hand() -> None:
+    # |1 - 2| and |0 - 2|, |2 - 2| and |4 - 2|, each the mean of two critics
+    assert losses.td_error(torch.stack([t(1, 2), t(0, 4)]), t(2, 2)).tolist() == [1.5, 1]
+
+
 def test_actor_loss_by_hand() -> None:
     # (0.5 * (-1) - 1 + 0.5 * 1 - 3) / 2 = (-1.5 - 2.5) / 2
     assert losses.actor_loss(t(1, 3), t(-1, 1), scalar(0.5)).item() == -2

@@ -81,7 +81,10 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        """One gradient step per batch; fields (n, B, *shape), metrics with leading axis n."""
+        """One gradient step per batch; fields (n, B, *shape), metrics with leading axis n.
+
+        An engine that lists the field `weight` returns the metric TDError, (n, B), for batches that have it.
+        """
 
 
 def unsupported_by(

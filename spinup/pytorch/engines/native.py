@@ -233,7 +233,8 @@ def _metrics(
 ) -> dict[str, Tensor]:
     """What n eager steps log, from the values that the kernel wrote; `improved` are those of the policy."""
     q, alpha = logged["q_out"], logged["alpha"]
-    found = {
+    found = {} if weight is None else {"TDError": losses.td_error(q, logged["target_out"])}
+    found |= {
         "LossQ": losses.q_loss(q, logged["target_out"], weight),
         **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)},
     }

@@ -62,7 +62,8 @@ class CategoricalSACObjective(DistributionalObjective):
             probs = losses.lowest_mean(next_outputs, atoms, batch.get("critic_subset"))
             target = losses.categorical_target(probs, self.reward(batch), batch["discount"], bonus, atoms)
             values = losses.atom_values(outputs, atoms)
-        return self.logged(losses.categorical_loss(outputs, target, batch.get("weight")), values)
+        loss = losses.categorical_loss(outputs, target, batch.get("weight"))
+        return self.logged(loss, values, (target * atoms).sum(-1), batch)
 
 
 @final
@@ -86,7 +87,7 @@ class QuantileSACObjective(DistributionalObjective):
             reward, discount = self.reward(batch).unsqueeze(-1), batch["discount"].unsqueeze(-1)
             target = losses.q_target(reward, discount, kept + bonus.unsqueeze(-1))
         loss = losses.quantile_loss(outputs, target, batch.get("weight"))
-        return self.logged(loss, outputs.mean(-1))
+        return self.logged(loss, outputs.mean(-1), target.mean(-1), batch)
 
     def actor_q(self, q: Tensor) -> Tensor:
         """The mean of the critics' mean values, from (N, B)."""

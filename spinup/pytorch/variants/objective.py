@@ -115,11 +115,14 @@ class Objective(abc.ABC):
     def bellman_loss(self, q: Tensor, next_value: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Equation 4 for values q (N, B), given the soft value of next_obs, (B,); see `critic_loss`."""
         target = losses.q_target(self.reward(batch), batch["discount"], next_value)
-        return self.logged(losses.q_loss(q, target, batch.get("weight")), q)
+        return self.logged(losses.q_loss(q, target, batch.get("weight")), q, target, batch)
 
-    def logged(self, loss: Tensor, q: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """A loss and what to log with it, given the critics' values, (N, B)."""
-        return loss, {"LossQ": loss, **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)}}
+    def logged(
+        self, loss: Tensor, q: Tensor, target: Tensor, batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """A loss and what to log with it, given the critics' values, (N, B), and their targets, (B,)."""
+        errors = {"TDError": losses.td_error(q.detach(), target)} if "weight" in batch else {}
+        return loss, {"LossQ": loss, **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)}, **errors}
 
     def reward(self, batch: Batch) -> Tensor:
         """The rewards in the unit of the critics, (B,)."""

@@ -15,7 +15,6 @@ from helpers import make, parameters
 from rooms import LinearActorCritic, Rooms, linear_module
 from torch import Tensor, nn
 
-import spinup
 from spinup.errors import ConfigError
 from spinup.pytorch.networks.actor_critic import DiscreteMLPActorCritic
 from spinup.pytorch.policy import inverse_cdf
@@ -298,10 +297,25 @@ def test_a_users_own_module_trains(run: Any) -> None:
     assert 0.0 < float(rows[-1]["Entropy"]) <= math.log(3)
 
 
-def test_multi_discrete_actions_are_refused_by_name(run: Any) -> None:
-    class Many(Rooms):
-        def __init__(self) -> None:
-            self.action_space = gym.spaces.MultiDiscrete([2, 2])
+class Doors(Rooms):
+    """Rooms with two actions at once; the state changes if the second is 1, and only [1, 1] is paid for."""
 
-    with pytest.raises(spinup.errors.EnvError, match="MultiDiscrete"):
-        run(Many)
+    def __init__(self, space: Any) -> None:
+        super().__init__()
+        self.action_space = space
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        self.t += 1
+        self.room = 1 - self.room if action[1] == 1 else self.room
+        return self.room, float(action[0] == action[1] == 1), False, self.t >= 10, {}
+
+
+@pytest.mark.parametrize("space", [gym.spaces.MultiDiscrete([3, 2]), gym.spaces.MultiBinary(2)])
+def test_several_discrete_actions_at_once(run: Any, engine: str, space: Any) -> None:
+    settings: dict[str, Any] = {
+        "alpha": 0.05, "steps_per_epoch": 400, "lr": 1e-2, "engine": engine, "batch_size": 32, "gamma": 0.5,
+    }  # fmt: skip
+    ac, rows = run(lambda: Doors(space), **settings)
+    assert ac.act(np.eye(2, dtype=np.float32), deterministic=True).tolist() == [3, 3]  # of [1, 1]
+    assert float(rows[-1]["AverageTestEpRet"]) == 10.0

@@ -1,0 +1,99 @@
+"""The replay buffer of a run: storage, sampler, prior data and normalizer, as the configuration asks for."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import torch
+
+from spinup.collect.collector import EnvCollector
+from spinup.config import SACConfig
+from spinup.envs.goals import goals_of
+from spinup.envs.make import EnvFn, env_function
+from spinup.errors import EnvError
+from spinup.pytorch.device_storage import make_storage
+from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.hindsight import Goals
+from spinup.replay.normalizer import Normalizer
+from spinup.replay.prior import MixedSampler
+from spinup.replay.samplers import Sampler, make_sampler
+from spinup.runs.prior_data import read_prior_data
+
+
+class Replay(NamedTuple):
+    """A replay buffer, what config.json keeps about its data, and lines for the log."""
+
+    buffer: ReplayBuffer
+    choices: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def make_normalizer(config: SACConfig, collector: EnvCollector) -> Normalizer | None:
+    """The normalizer that the configuration asks for, or None."""
+    if not (config.normalize_observations or config.normalize_rewards):
+        return None
+    return Normalizer(
+        collector.observation_space.shape[0],
+        collector.num_envs,
+        config.gamma,
+        observations=config.normalize_observations,
+        rewards=config.normalize_rewards,
+        bound=config.value_bound if config.critic == "categorical" else None,
+    )
+
+
+def make_replay(
+    config: SACConfig,
+    collector: EnvCollector,
+    env_fn: EnvFn | str,
+    device: torch.device,
+    normalizer: Normalizer | None,
+    stack: ExitStack,
+) -> Replay:
+    """An empty replay buffer; prior data is read, and counted by the normalizer.
+
+    Args:
+        config: the hyperparameters.
+        collector: makes the transitions that will be stored.
+        env_fn: makes the environment whose reward function hindsight calls.
+        device: where rows are stored.
+        normalizer: of the run, or None.
+        stack: closes that environment.
+
+    Raises:
+        ConfigError: for prior data that cannot be used, or a buffer that does not fit in memory.
+        EnvError: for hindsight in an environment without goals.
+    """
+    goals = _goals(env_fn, stack) if config.sampler == "her" else None
+    sampler = make_sampler(config, goals)
+    fields = [collector.fields[name] for name in sampler.stored_fields]
+    choices: dict[str, Any] = {}
+    warnings: tuple[str, ...] = ()
+    if config.prior_data is not None:
+        prior = read_prior_data(config.prior_data, collector)
+        rows = prior.transitions
+        data = ReplayBuffer(make_storage(fields, len(rows["reward"]), device), make_sampler(config))
+        data.append(rows)
+        if normalizer is not None:
+            normalizer.update(rows)
+            normalizer.forget_returns()
+        fraction = 1.0 if config.offline else config.prior_fraction
+        mixed: Sampler = MixedSampler(sampler, data, fraction)
+        sampler, choices, warnings = mixed, {"prior_data_checksum": prior.checksum}, prior.warnings
+    capacity = 1 if config.offline else min(config.replay_size, config.total_steps)
+    storage = make_storage(fields, capacity, device)
+    return Replay(ReplayBuffer(storage, sampler, normalizer), choices, warnings)
+
+
+def _goals(env_fn: EnvFn | str, stack: ExitStack) -> Goals:
+    """The goals of an environment of its own, which `stack` closes."""
+    env = env_function(env_fn)()
+    stack.callback(env.close)
+    if not isinstance(env, gym.Env):
+        raise EnvError(
+            f"sampler='her' calls the reward function of a single environment, and env_fn returns a "
+            f"{type(env).__name__}: let it return one environment and give num_envs, or leave sampler out"
+        )
+    return goals_of(env)

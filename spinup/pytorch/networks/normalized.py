@@ -1,0 +1,109 @@
+"""An actor-critic that takes raw observations and normalizes them by statistics that it holds."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from gymnasium.spaces import Space
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spinup.replay.normalizer import EPSILON, RunningMoments
+
+
+class Normalization(nn.Module):
+    """(obs - mean) / sqrt(var + 1e-8), computed in float64.
+
+    Args:
+        moments: the buffers `mean` and `var` are views of its memory.
+        columns: the numbers of an observation that a policy may be given alone, see `critic_keys`.
+    """
+
+    mean: Tensor
+    var: Tensor
+    columns: Tensor | None
+
+    def __init__(self, moments: RunningMoments, columns: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("columns", columns, persistent=False)
+        self.register_buffer("mean", torch.from_numpy(moments.mean))
+        self.register_buffer("var", torch.from_numpy(moments.var))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Normalized observations (..., obs_dim), in the dtype of `obs`."""
+        mean, var = self.mean.to(obs.device), self.var.to(obs.device)
+        if self.columns is not None and obs.shape[-1] != len(mean):
+            mean, var = mean[self.columns], var[self.columns]
+        return ((obs.double() - mean) / (var + EPSILON).sqrt()).to(obs.dtype)
+
+
+class NormalizedPart(nn.Module):
+    """A network behind a normalization of its first input, the observation."""
+
+    def __init__(self, normalize: Normalization, module: nn.Module) -> None:
+        super().__init__()
+        self.normalize, self.module = normalize, module
+
+    def forward(self, obs: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """What the network returns for the normalized observation."""
+        return self.module(self.normalize(obs), *args, **kwargs)
+
+    def mean_action(self, obs: Tensor) -> Tensor:
+        """The deterministic action of a squashed Gaussian policy."""
+        module: Any = self.module
+        action: Tensor = module.mean_action(self.normalize(obs))
+        return action
+
+
+class NormalizedActorCritic(nn.Module):
+    """An actor-critic for raw observations: what a run with `normalize_observations` returns and saves.
+
+    `act`, `pi`, the critics and `v` take the environment's observations. `ac` is the actor-critic that was
+    trained, on normalized ones.
+
+    Args:
+        observation_space: flat Box, shape (obs_dim,).
+        action_space: of the actor-critic.
+        actor_critic: its constructor.
+        ac_kwargs: keyword arguments for that.
+    """
+
+    def __init__(
+        self,
+        observation_space: Space[Any],
+        action_space: Space[Any],
+        actor_critic: Callable[..., nn.Module],
+        ac_kwargs: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        obs_dim = math.prod(observation_space.shape or (0,))
+        self._hold(actor_critic(observation_space, action_space, **ac_kwargs), RunningMoments((obs_dim,)))
+
+    @classmethod
+    def around(cls, ac: nn.Module, moments: RunningMoments) -> Self:
+        """An existing actor-critic behind a normalization by `moments`, whose later updates count."""
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made._hold(ac, moments)
+        return made
+
+    def _hold(self, ac: nn.Module, moments: RunningMoments) -> None:
+        columns = getattr(getattr(ac, "pi", None), "columns", None)
+        self.ac, self.normalize = ac, Normalization(moments, columns)
+        for name, module in ac.named_children():
+            if re.fullmatch(r"v|q\d+", name):
+                # Not registered as a child, or each parameter would be saved twice.
+                object.__setattr__(self, name, NormalizedPart(self.normalize, module))
+        pi: Any = ac.pi
+        object.__setattr__(self, "pi", NormalizedPart(self.normalize, pi))
+
+    def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:
+        """Actions for raw observations, as the `act` of the actor-critic returns them."""
+        like, ac = next(self.ac.parameters()), self.ac
+        raw = torch.as_tensor(obs, dtype=like.dtype, device=like.device)
+        actions: NDArray[Any] = ac.act(self.normalize(raw), deterministic=deterministic)  # type: ignore[operator]
+        return actions

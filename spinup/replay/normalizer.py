@@ -1,0 +1,163 @@
+"""Running statistics of observations and returns, and the scaling of batches and observations by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinup.replay.transition import Batches, Transitions
+
+Float = NDArray[np.float32]
+EPSILON = 1e-8  # added to variances, as in gymnasium.wrappers.NormalizeObservation
+
+
+class RunningMoments:
+    """Mean and variance of all rows so far, updated in place by the formula of Chan et al. (1979).
+
+    Start values are those of Gymnasium's `RunningMeanStd`: mean 0, variance 1, with the weight of 1e-4 rows.
+
+    Args:
+        shape: of a row.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.mean, self.var = np.zeros(shape), np.ones(shape)
+        self.count = np.array(1e-4)
+
+    def update(self, rows: NDArray[Any]) -> None:
+        """Count rows (N, *shape), N >= 1."""
+        new, before = len(rows), float(self.count)
+        n = before + new
+        mean = rows.sum(0, dtype=np.float64) / new
+        delta = mean - self.mean
+        squares = np.square(rows - mean).sum(0) + self.var * before + np.square(delta) * (before * new / n)
+        self.mean += delta * (new / n)
+        np.divide(squares, n, out=self.var)
+        self.count[...] = n
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of mean, variance and count, float64."""
+        return {"mean": self.mean.copy(), "var": self.var.copy(), "count": self.count.copy()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put `state_dict()` back into the same memory."""
+        self.mean[...], self.var[...], self.count[...] = state["mean"], state["var"], state["count"]
+
+
+@final
+class Normalizer:
+    """Scales observations to mean 0 and variance 1, and rewards by the standard deviation of returns.
+
+    Statistics count each observation of the run once, in the order in which transitions arrive: the first of
+    an episode, then every next one, as `gymnasium.wrappers.NormalizeObservation` does. A reward is divided by
+    sqrt(var(G) + 1e-8), where G_t = gamma (1 - terminated_t) G_{t-1} + r_t for each environment, as
+    `gymnasium.wrappers.NormalizeReward` does; no mean is subtracted. Nothing is clipped. The replay buffer
+    holds raw values, so that every batch is scaled by the present statistics. With `bound`, rewards are
+    divided by max |G| / bound where that is larger, so that returns stay within it, as in FlashSAC.
+
+    Args:
+        obs_dim: length of an observation.
+        num_envs: number of environments, each of which has its own G.
+        gamma: discount factor.
+        observations, rewards: what is normalized.
+        bound: of normalized returns; None for no bound.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        num_envs: int,
+        gamma: float,
+        *,
+        observations: bool,
+        rewards: bool,
+        bound: float | None = None,
+    ) -> None:
+        self.obs = RunningMoments((obs_dim,)) if observations else None
+        self.returns = RunningMoments(()) if rewards else None
+        self.gamma, self._return = gamma, np.zeros(num_envs)
+        self.bound = bound if rewards else None
+        self._largest = np.zeros(())  # of |G|, where there is a bound
+
+    def update(self, transitions: Transitions) -> None:
+        """Count the rows of new transitions."""
+        if self.obs is not None:
+            first = transitions["episode_start"]
+            if first.any():
+                self.obs.update(transitions["obs"][first])
+            self.obs.update(transitions["next_obs"])
+        if self.returns is not None:
+            returns = self._returns(transitions)
+            self.returns.update(returns)
+            if self.bound is not None:
+                np.maximum(self._largest, np.abs(returns).max(), out=self._largest)
+
+    def forget_returns(self) -> None:
+        """Let each environment's return begin at 0 again; the statistics stay."""
+        self._return[:] = 0.0
+
+    def observations(self, obs: Float) -> Float:
+        """Normalized observations (..., obs_dim)."""
+        scaled: Float = self._scale(obs, lambda array: array)
+        return scaled
+
+    def apply(self, batches: Batches, to_batch: Callable[[NDArray[Any]], Any]) -> Batches:
+        """Batches with normalized obs, next_obs and reward.
+
+        Args:
+            batches: raw, by field.
+            to_batch: converts an array of the host for arithmetic with them (`Storage.to_batch`).
+        """
+        scaled = dict(batches)
+        if self.obs is not None:
+            scaled |= {name: self._scale(batches[name], to_batch) for name in ("obs", "next_obs")}
+        if self.returns is not None:
+            scaled["reward"] = batches["reward"] / to_batch(self._reward_unit(self.returns))
+        return scaled
+
+    def _reward_unit(self, returns: RunningMoments) -> NDArray[np.float32]:
+        """What rewards are divided by, 0-dim."""
+        unit = _std(returns)
+        if self.bound is not None:
+            unit = np.maximum(unit, self._largest / self.bound)
+        return unit.astype(np.float32)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The statistics and the running returns, as arrays."""
+        kept = {"obs": self.obs, "returns": self.returns}
+        return {
+            "return": self._return.copy(),
+            **({} if self.bound is None else {"largest": self._largest.copy()}),
+            **{name: moments.state_dict() for name, moments in kept.items() if moments is not None},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put `state_dict()` back, in place."""
+        self._return[...] = state["return"]
+        if self.bound is not None:
+            self._largest[...] = state["largest"]
+        if self.obs is not None:
+            self.obs.load_state_dict(state["obs"])
+        if self.returns is not None:
+            self.returns.load_state_dict(state["returns"])
+
+    def _scale(self, obs: Any, to_batch: Callable[[NDArray[Any]], Any]) -> Any:
+        if self.obs is None:
+            return obs
+        scaled = (obs - to_batch(self.obs.mean)) / to_batch(_std(self.obs))
+        return scaled.astype(np.float32) if isinstance(scaled, np.ndarray) else scaled.float()
+
+    def _returns(self, transitions: Transitions) -> NDArray[np.float64]:
+        """The discounted return of each row's environment after that row."""
+        columns = (transitions[name].tolist() for name in ("env", "reward", "terminated"))
+        found = np.empty(len(transitions["reward"]))
+        for i, (env, reward, terminated) in enumerate(zip(*columns, strict=True)):
+            self._return[env] = found[i] = self.gamma * (1 - terminated) * self._return[env] + reward
+        return found
+
+
+def _std(moments: RunningMoments) -> NDArray[np.float64]:
+    return np.asarray(np.sqrt(moments.var + EPSILON))

@@ -1,0 +1,152 @@
+"""Prioritized replay: rows are drawn by their last TD error (Schaul et al. 2016, proportional variant)."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from spinup.replay.samplers import Sampler
+from spinup.replay.storage import Storage
+from spinup.replay.transition import Batches, Transitions
+
+EPSILON = 1e-6  # added to |TD error|, so that every row can be drawn
+
+
+class SumTree:
+    """Priorities of rows and their sums by block, to draw positions in proportion.
+
+    Two levels suffice for arrays: a search among the running sums of blocks, then one within a block, each
+    for all draws at once. Sums are computed anew from priorities and never adjusted by differences, so they
+    follow from the priorities alone.
+
+    Args:
+        capacity: number of positions; all priorities are 0 at first.
+    """
+
+    BLOCK = 32
+
+    def __init__(self, capacity: int) -> None:
+        blocks = -(-capacity // self.BLOCK)
+        self._rows = np.zeros((blocks, self.BLOCK))
+        self._sums = np.zeros(blocks)
+        self.priorities = self._rows.reshape(-1)  # float64, by position; a view
+
+    @property
+    def total(self) -> float:
+        """The sum of all priorities."""
+        return float(self._sums.cumsum()[-1])
+
+    def set(self, index: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Set the priorities at positions `index`, (n,); the last of several for one position holds."""
+        self.priorities[index] = values
+        blocks = index // self.BLOCK
+        self._sums[blocks] = self._rows[blocks].sum(1)
+
+    def find(self, fractions: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Positions, of the same shape, at which the running sum of priorities passes these shares of the
+        total.
+
+        Fractions uniform in [0, 1) give each position with probability priority / total. A position without
+        priority is never found, whatever the rounding.
+        """
+        above = self._sums.cumsum()
+        target = fractions.reshape(-1) * above[-1]
+        block = np.searchsorted(above, target, side="right")
+        if block.max(initial=0) == len(above):
+            block = np.minimum(block, np.flatnonzero(self._sums)[-1])
+        # Not above[block] - sums[block], which can exceed the target by rounding.
+        target -= np.where(block > 0, above[block - 1], 0.0)
+        rows = self._rows[block]
+        sums = rows.cumsum(1)
+        column = (sums > target[:, None]).argmax(1)
+        # Where rounding leaves no sum above the target, the last priority of the block counts.
+        over = np.flatnonzero(sums[:, -1] <= target)
+        column[over] = self.BLOCK - 1 - (rows[over, ::-1] > 0).argmax(1)
+        found: NDArray[np.int64] = block * self.BLOCK + column
+        return found.reshape(fractions.shape)
+
+
+@final
+class PrioritizedSampler(Sampler):
+    """Draws row i with probability P(i) = p_i^a / sum_j p_j^a, p_i = |TD error| + 1e-6.
+
+    A new row has the largest priority so far, so that each is soon drawn. The field `weight` of a batch is
+    (N P(i))^-beta, divided by the largest of the batch, where beta rises linearly to 1. All batches of one
+    block of updates are drawn from the same priorities, and the TD errors of the block are taken over after
+    it.
+
+    Args:
+        inner: makes transitions of rows.
+        exponent: a; 0 is uniform.
+        beta: at the first gradient step.
+        beta_updates: gradient steps until beta is 1.
+    """
+
+    def __init__(self, inner: Sampler, exponent: float, beta: float, beta_updates: int) -> None:
+        self.inner, self.exponent, self.beta, self.beta_updates = inner, exponent, beta, beta_updates
+        self.stored_fields = inner.stored_fields
+        self.batch_fields = (*inner.batch_fields, "weight")
+        self.reset(0)
+
+    def reset(self, capacity: int) -> None:
+        self.inner.reset(capacity)
+        self._capacity, self._tree = capacity, SumTree(capacity)
+        self._largest = 1.0  # of all p_i^a so far
+        self._total = self._known = 0  # rows ever added; those of them that have a priority
+        self._updates = 0
+        self._drawn: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def added(self, start: int, transitions: Transitions) -> None:
+        self.inner.added(start, transitions)
+        if not self._total:
+            self._known = start
+        self._total = start + len(transitions["reward"])
+
+    def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
+        self._admit()
+        self._drawn = self._tree.find(rng.random((count, batch_size)))
+        batches = self.inner.batches(storage, self._drawn)
+        share = self._tree.priorities[self._drawn] / self._tree.total
+        done = np.minimum((self._updates + np.arange(count)) / self.beta_updates, 1.0)
+        beta = self.beta + (1.0 - self.beta) * done
+        weight = (len(storage) * share) ** -beta[:, None]
+        weight /= weight.max(1, keepdims=True)
+        batches["weight"] = storage.to_batch(weight.astype(np.float32))
+        self._updates += count
+        return batches
+
+    def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
+        return self.inner.batches(storage, index)
+
+    def update_priorities(self, td_errors: NDArray[Any]) -> None:
+        priorities = (td_errors.astype(np.float64).reshape(-1) + EPSILON) ** self.exponent
+        self._tree.set(self._drawn.reshape(-1), priorities)
+        self._largest = max(self._largest, float(priorities.max()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """p_i^a of the stored rows, oldest first, the largest so far, and the gradient steps made."""
+        self._admit()
+        kept = self._positions(max(self._total - self._capacity, 0))
+        return {
+            "priorities": self._tree.priorities[kept].copy(),
+            "largest": self._largest,
+            "updates": self._updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._largest, self._updates, self._known = state["largest"], state["updates"], self._total
+        self._tree.set(self._positions(self._total - len(state["priorities"])), state["priorities"])
+
+    def _admit(self) -> None:
+        """Give the rows that were added since the last call their priority."""
+        new = self._positions(max(self._known, self._total - self._capacity))
+        if len(new):
+            self._tree.set(new, np.full(len(new), self._largest))
+        self._known = self._total
+
+    def _positions(self, start: int) -> NDArray[np.int64]:
+        """The positions of rows numbered from `start` to the newest."""
+        return np.arange(start, self._total) % max(self._capacity, 1)

@@ -4,8 +4,7 @@
 
 For blocks of 50 gradient steps and of 1, at the sizes of HalfCheetah and batches of 100: CPU microseconds per
 gradient step to store a transition, draw a batch and take its TD errors over, and to compute the update with
-the engine `native`. The table shows medians, results/samplers.json all numbers. Run it with nothing else on
-the machine.
+the engine `native`. The table shows medians, results/samplers.json all numbers.
 """
 
 from __future__ import annotations

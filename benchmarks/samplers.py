@@ -2,10 +2,9 @@
 
     python benchmarks/samplers.py [--rows 1000000] [--turns 20]
 
-For blocks of 50 gradient steps and of 1, at the sizes of HalfCheetah and batches of 100: microseconds per
+For blocks of 50 gradient steps and of 1, at the sizes of HalfCheetah and batches of 100: CPU microseconds per
 gradient step to store a transition, draw a batch and take its TD errors over, and to compute the update with
-the engine `native`. The table shows medians, results/samplers.json all numbers. Run it with nothing else on
-the machine.
+the engine `native`. The table shows medians, results/samplers.json all numbers.
 """
 
 from __future__ import annotations
@@ -82,17 +81,17 @@ def measure(rows: int, turns: int, count: int) -> list[dict[str, float]]:
     for turn in range(turns + 2):
         times = {}
         for name, buffer in found.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for transition in new:
                 buffer.add(transition)
             batches = buffer.sample(count, BATCH, rng)
             buffer.sampler.update_priorities(errors)
-            times[name] = (time.perf_counter() - start) / count * 1e6
+            times[name] = (time.process_time() - start) / count * 1e6
             if name == "uniform":
                 batches |= engine.draw_noise(batches, rng)
-                start = time.perf_counter()
+                start = time.process_time()
                 engine.update(agent, batches)
-                times["update"] = (time.perf_counter() - start) / count * 1e6
+                times["update"] = (time.process_time() - start) / count * 1e6
         if turn > 1:  # two to warm up
             results.append(times)
     return results

@@ -80,13 +80,22 @@ def record_episodes(
         create_dataset_from_buffers(
             dataset_id,
             episodes,
-            env=env.spec,
+            env=_portable_spec(env),
             observation_space=env.observation_space,
             action_space=env.action_space,
             algorithm_name=f"spinup {__version__}, SAC",
             jpeg_encoding=False,
         )
     return sum(map(len, episodes)), float(np.mean([sum(episode.rewards) for episode in episodes]))
+
+
+def _portable_spec(env: Any) -> Any:
+    """The environment's spec; None if JSON cannot represent it, as with a class for its entry point."""
+    try:
+        env.spec.to_json()
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return env.spec
 
 
 def _run_episode(

@@ -29,12 +29,14 @@ def test_engines_return_the_td_errors_of_weighted_batches(engine: str) -> None:
     batches["weight"] = np.full(batches["reward"].shape, 0.5, np.float32)
     found = learner.update(batches)["TDError"]
     assert found.shape == batches["reward"].shape
-    agent, objective = reference.agent, reference.engine.objective
+    networks, alpha = reference.agent.networks, reference.agent.temperature.value()
     batch = {name: torch.from_numpy(values[0]) for name, values in batches.items()}
-    alpha = agent.temperature.value()
-    target = batch["reward"] + batch["discount"] * objective.next_value(agent.networks, batch, alpha)
-    q = objective.q_values(agent.networks, batch)
-    np.testing.assert_allclose(found[0], losses.td_error(q, target).detach(), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
+        value = losses.soft_value(losses.min_q(networks.target(batch["next_obs"], action)), log_prob, alpha)
+        target = losses.q_target(batch["reward"], batch["discount"], value)
+        errors = losses.td_error(networks.critics(batch["obs"], batch["action"]), target)
+    np.testing.assert_allclose(found[0], errors, rtol=1e-4, atol=1e-5)
 
 
 def test_the_td_errors_of_a_block_become_the_priorities_of_its_rows(

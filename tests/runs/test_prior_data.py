@@ -66,6 +66,15 @@ def test_a_recorded_diary_is_read_as_its_transitions() -> None:
         assert data.transitions[name].dtype == field.dtype
 
 
+def test_a_spec_that_json_cannot_represent_is_left_out(datasets: Path) -> None:
+    gym.register("Diary-v0", Diary)
+    try:
+        record_episodes(gym.make("Diary-v0"), nothing, "diary/spec-v0", 1)
+    finally:
+        del gym.registry["Diary-v0"]
+    assert MinariDataset(datasets / "diary" / "spec-v0" / "data").env_spec is None
+
+
 def test_an_episode_cut_by_its_longest_length_is_truncated_there(datasets: Path) -> None:
     record_episodes(Diary(), nothing, "diary/cut-v0", 3, max_ep_len=3)
     dataset = MinariDataset(datasets / "diary" / "cut-v0" / "data")

@@ -11,7 +11,7 @@ from spinup.config import nearest
 from spinup.errors import ConfigError, MissingExtraError, RunError
 from spinup.files import read_regular
 
-MAX_BYTES = 2**20
+MAX_BYTES, MAX_CONTAINERS = 2**16, 500  # the time that YAML takes grows with the square of its nesting
 _FLAG = "--config"
 
 
@@ -79,6 +79,8 @@ def _load(path: Path) -> dict[str, Any]:
         data = read_regular(path, MAX_BYTES)
     except RunError as error:
         raise ConfigError(f"{error}: give {_FLAG} a .yaml or .json file") from None
+    if data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
+        raise ConfigError(f"{path} cannot be read (more than {MAX_CONTAINERS} lists): correct the file")
     try:
         loaded = json.loads(data) if path.suffix == ".json" else _load_yaml(data)
     except (ValueError, RecursionError) as error:

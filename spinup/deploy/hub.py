@@ -214,6 +214,7 @@ def _import_hub() -> Any:
         raise MissingExtraError(
             "the Hugging Face Hub needs huggingface_hub: pip install 'spinup[hub]'"
         ) from None
+    huggingface_hub.utils.logging.set_verbosity_error()  # it reports each of its retries
     return huggingface_hub
 
 

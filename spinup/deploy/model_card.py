@@ -18,7 +18,7 @@ _NOT_IN_COMMAND = (
     "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every", "checkpoint_minutes",
     "callback_every", "keep_checkpoints", "video_every",
 )  # fmt: skip
-RESAMPLES = 10_000
+RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)

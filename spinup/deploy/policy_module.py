@@ -75,8 +75,8 @@ def largest_difference(
 
     Returns:
         Continuous: the largest difference, in half ranges of the action's dimension. Discrete: the largest
-        difference in probability of another choice, which rounding makes between equally likely actions. inf for
-        actions of another shape.
+        difference in probability of another choice, which rounding makes between equally likely actions. inf
+        for actions of another shape.
     """
     wanted = np.asarray(ac.act(torch.as_tensor(observations), deterministic=True))
     if isinstance(action_space, Box):

@@ -376,7 +376,7 @@ class LiveDisplay(Display):
 
     def _pairs(self) -> int:
         """Columns of key-value pairs that the terminal's width allows."""
-        return max(1, min(4, self._console.width // 34))
+        return max(1, min(4, int(self._console.width) // 34))
 
     def _table(self) -> Any:
         """The row as key-value pairs."""

@@ -190,10 +190,9 @@ ROW = {
 
 def screen(console, display):
     """The last picture of a live display, as lines without escape sequences."""
-    console.file.truncate(0)
-    console.file.seek(0)
-    console.print(display._render())
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue()).splitlines()
+    fresh = Console(file=io.StringIO(), force_terminal=True, width=console.width, height=console.height)
+    fresh.print(display._render())
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", fresh.file.getvalue()).splitlines()
 
 
 @pytest.mark.parametrize(("width", "height", "table"), [(80, 24, True), (140, 40, True), (80, 12, False)])

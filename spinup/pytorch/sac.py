@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from spinup.collect.collector import EnvCollector
+from spinup.collect.transport import Transport
 from spinup.config import SACConfig, check_choice, field_defaults
 from spinup.envs.make import EnvFn
 from spinup.pytorch.agent import Agent
@@ -16,6 +17,7 @@ from spinup.pytorch.device_storage import make_storage
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
 from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.remote_policy import policy_source
 from spinup.pytorch.torch_settings import (
     choose_device,
     preserved_generators,
@@ -81,6 +83,11 @@ def sac_pytorch(
     n_step: int = 1,
     critics: int = 2,
     target_critics: int = 2,
+    collectors: int | None = None,
+    collect: str = "async",
+    max_staleness: int = 1000,
+    ray: str | None = None,
+    transport: Transport | None = None,
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
     checkpoint_every: int | str = "epoch",
     checkpoint_minutes: float = 10.0,
@@ -131,7 +138,8 @@ def sac_pytorch(
             "native" is machine code for the default networks; "auto" is "native" where it supports the
             run and a C++ compiler is installed, else "eager". See docs/engines.md.
         device: "cpu", "cuda", "cuda:<index>"; "auto" is cuda where there is one.
-        num_envs: environments stepped together; must divide `steps_per_epoch`.
+        num_envs: environments stepped together; must divide `steps_per_epoch`. With `collectors`, the
+            number in each.
         env_workers: "sync", all in this process, or "async", a process per environment.
         env_timeout: seconds that an async environment may take for a step or a reset.
         updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
@@ -144,6 +152,14 @@ def sac_pytorch(
             is not 2, and offers q1, q2, q3, ...
         target_critics: number of critics, drawn at random for each batch, whose minimum forms the target.
             If it is less than `critics`, the policy maximizes the mean of all (Chen et al. 2021).
+        collectors: number of processes on a Ray cluster (extra `ray`) that step environments; None steps
+            them in this process. See docs/scale.md.
+        collect: "async", collectors act by snapshots of the policy while the learner updates; "lockstep",
+            all of them step together, with the result of `num_envs` = collectors * num_envs local ones.
+        max_staleness: with "async", most gradient steps between the policy that collected a transition and
+            the transition's admission to the replay buffer.
+        ray: address of the cluster of the collectors; None or "local" starts one on this machine.
+        transport: a `spinup.collect.transport.Transport` to the collectors, in place of Ray.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
         checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
         checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
@@ -167,8 +183,9 @@ def sac_pytorch(
     check_choices(config)
     ac_kwargs = copy.deepcopy(ac_kwargs)
     request = Request(
-        "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume
-    )
+        "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume,
+        transport,
+    )  # fmt: skip
     threads = thread_count(config)
     torch_threads = config.threads if isinstance(config.threads, int) else 1
 
@@ -203,7 +220,8 @@ def sac_pytorch(
         storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)
         choices = {"engine": engine.name, "device": str(device)}
         notes, warnings = (note, threads_note(torch_threads, threads)), load_warnings(constructor, kwargs)
-        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes, warnings)
+        policy = policy_source(agent, variant.make_policy, constructor, spaces, kwargs)
+        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes, warnings, policy)
 
     with torch_settings(torch_threads, config.seed):
         model: nn.Module = launch(config, request, build, preserved_generators).model

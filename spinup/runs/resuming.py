@@ -18,7 +18,7 @@ from spinup.training import Trainer
 # Settings of when, where and how fast a run computes, which do not change what it learns.
 MAY_CHANGE = (
     "epochs", "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every",
-    "checkpoint_minutes", "save_freq",
+    "checkpoint_minutes", "save_freq", "ray",
 )  # fmt: skip
 DEFAULT_ACTOR_CRITIC = "MLPActorCritic"
 # Actor-critics that `spinup resume` finds without the user's code; "" is the default of sac_tf1.

@@ -26,11 +26,15 @@ def pack(tree: dict[str, Any]) -> bytes:
     Raises:
         TypeError: the tree holds anything else.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     arrays: dict[str, Any] = {}
     header = json.dumps(_without_arrays(tree, arrays))
-    return bytes(save(arrays, {"header": header}))
+    try:
+        return bytes(save(arrays, {"header": header}))
+    except SafetensorError as error:
+        raise TypeError(f"an array is not one of numbers: {error}") from None
 
 
 def unpack(data: bytes) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from spinup.interfaces import Act, Collected, Episode
 from spinup.replay.transition import Field, Transitions
 
 TICKETS = 2  # of each collector at a time, so that it works on one while another is on the way
+SNAPSHOTS = 20  # a snapshot is not replaced before it is max_staleness / 20, or update_every, updates old
 POLL_SECONDS = 0.2  # after which the loop gets a turn, to honor signals
 PATIENCE = 20.0  # seconds without any collector before the log says so
 
@@ -160,8 +161,8 @@ class RemoteCollector:
         admission; LearnerWait, CollectorWait: seconds without work, the latter per collector; BlocksRefused,
         CollectorRestarts: since the run or its resumption began.
         """
-        ages = np.array(self._ages or [(np.nan, 1)], np.float64)
-        row = {
+        ages = np.array(self._ages, np.float64) if self._ages else np.array([[np.nan, 1.0]])
+        row: dict[str, float] = {
             "Staleness": float(np.average(ages[:, 0], weights=ages[:, 1])),
             "MaxStaleness": float(ages[:, 0].max()),
             "LearnerWait": self._learner_wait,
@@ -247,7 +248,7 @@ class RemoteCollector:
         elif self._clock - self._alone_since > PATIENCE:
             self._alone_since = self._clock
             self._notes.append(
-                f"none of {len(self._collectors)} collectors runs yet: each needs a free CPU in the cluster"
+                f"none of {len(self._collectors)} collectors runs yet: in a cluster, each needs a free CPU"
             )
 
     # Tickets
@@ -263,11 +264,14 @@ class RemoteCollector:
         """Send a ticket, unless all that would be on the way earned too many gradient steps."""
         on_the_way = [ticket for c in self._collectors for ticket in c.tickets.values()]
         ahead = self.env_steps + sum(ticket.rows for ticket in on_the_way)
-        rows, version = self.ticket_rows, self.ledger.updates
-        if ahead >= self.config.total_steps:
+        rows, asked = self.ticket_rows, self.ledger.asked(ahead + self.ticket_rows)
+        if ahead >= self.config.total_steps or asked - self.ledger.updates > self.config.max_staleness:
             return False
-        if self.ledger.asked(ahead + rows) - version > self.config.max_staleness:
-            return False
+        version = self._snapshot[0]
+        lifetime = min(self.config.update_every, self.config.max_staleness // SNAPSHOTS)
+        old = self.ledger.updates - version >= lifetime
+        if version < 0 or old or asked - version > self.config.max_staleness:
+            version = self.ledger.updates
         drawn = self._random + sum(ticket.random for ticket in on_the_way)
         ticket = _Ticket(rows, min(max(self.config.start_steps - drawn, 0), rows), version)
         request = {"kind": "ticket", "ticket": self._next_ticket, "rows": rows, "random": ticket.random}

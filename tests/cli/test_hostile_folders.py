@@ -64,10 +64,10 @@ class Case:
 
 
 # What is ignored on purpose, by reason: patterns of `Case.id`.
-HAD_THE_DEFAULT = """actor_critic alpha checkpoint_every checkpoint_minutes critics device engine env_timeout
-    env_workers exp_name gamma logger_kwargs logger_kwargs.output_fname logger_kwargs.quiet
-    logger_kwargs.tensorboard lr n_step num_envs polyak save_freq seed target_critics target_entropy threads
-    updates_per_step variant"""
+HAD_THE_DEFAULT = """actor_critic alpha checkpoint_every checkpoint_minutes collect collectors critics device
+    engine env_timeout env_workers exp_name gamma logger_kwargs logger_kwargs.output_fname logger_kwargs.quiet
+    logger_kwargs.tensorboard lr max_staleness n_step num_envs polyak ray save_freq seed target_critics
+    target_entropy threads updates_per_step variant"""
 IGNORED = {
     "a missing setting has its default, which the run had too or which may change; others are not read": [
         *(f"resume: config.json {name} missing" for name in HAD_THE_DEFAULT.split()),
@@ -80,6 +80,7 @@ IGNORED = {
             "test_policy: model kwargs.dict.activation missing",
         ),
     ],
+    "what the run had": ["resume: config.json collectors null", "resume: config.json ray null"],
     "a valid value of what may change while a run is resumed, or of what only this command uses": [
         *("resume: config.json env_timeout fraction", "resume: config.json env_timeout huge"),
         *("resume: config.json checkpoint_minutes fraction", "resume: config.json checkpoint_minutes huge"),

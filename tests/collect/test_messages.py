@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -50,6 +50,7 @@ def assert_equal(a: Any, b: Any) -> None:
 
 
 @given(TREES)
+@settings(max_examples=20)
 def test_what_is_packed_comes_back(tree: dict[str, Any]) -> None:
     assert_equal(unpack(pack(tree)), tree)
 
@@ -63,7 +64,7 @@ def test_views_and_numpy_numbers_are_packed_by_value() -> None:
 
 @pytest.mark.parametrize("bad", [object(), {1, 2}, b"bytes", np.array(["text"])])
 def test_what_is_not_data_cannot_be_packed(bad: Any) -> None:
-    with pytest.raises((TypeError, KeyError)):
+    with pytest.raises(TypeError):
         pack({"bad": bad})
 
 

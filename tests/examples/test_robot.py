@@ -7,9 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-
-import pytest
 
 SCRIPT = Path(__file__).parent.parent.parent / "examples" / "robot.py"
 
@@ -23,12 +22,13 @@ def steps_and_policy(process: subprocess.Popen[str]) -> tuple[int, int]:
     raise AssertionError("the robot has ended")
 
 
-@pytest.mark.usefixtures("time_limit")
 def test_the_robot_goes_on_while_the_learner_is_stopped(tmp_path: Path) -> None:
     flags = ["--hz=100", "--push-every=0.2", "--steps=1000", "--epoch=250", "--start-steps=100"]
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), *flags], stdout=subprocess.PIPE, text=True, cwd=tmp_path
     )
+    limit = threading.Timer(300.0, process.kill)  # so that a fault ends the test
+    limit.start()
     try:
         while steps_and_policy(process)[1] < 50:  # until it acts by a policy that has learned
             pass
@@ -44,8 +44,9 @@ def test_the_robot_goes_on_while_the_learner_is_stopped(tmp_path: Path) -> None:
         rest = process.stdout.read()
         assert process.wait() == 0
     finally:
+        limit.cancel()
         process.send_signal(signal.SIGCONT)
         process.kill()
-        process.wait()
+        process.communicate()
     assert re.search(r"^learner: 1000 steps, 1 gradient steps per step, ", rest, re.MULTILINE)
     assert "robot: the learner has ended" in rest

@@ -21,6 +21,7 @@ CHOICES = {
     "critic": ("scalar", "categorical", "quantile"),
     "lr_schedule": ("constant", "linear", "cosine"),
     "sampler": ("uniform", "per", "her"),
+    "collect": ("async", "lockstep"),
 }
 # Fields that have an effect only with one value of another field.
 _ONLY_WITH = {
@@ -55,7 +56,7 @@ class SACConfig:
     target_entropy: float | str = "auto"  # "auto" is -act_dim, or 0.3 log n (discrete); "auto_0.5" half of it
     engine: str = "auto"  # eager, native, compile, cuda_graph; auto: native where supported, else eager
     device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda where there is one
-    num_envs: int = 1  # environments stepped together
+    num_envs: int = 1  # environments stepped together, in each collector if there are several
     env_workers: str = "sync"  # "sync": in this process; "async": a process per environment
     env_timeout: float = 60.0  # seconds an async environment may take for one step or reset
     updates_per_step: float = 1.0  # gradient steps per env interaction
@@ -95,6 +96,10 @@ class SACConfig:
     callback_every: int = 0  # env steps between calls of the callback within an epoch; 0 is never
     keep_checkpoints: int | str = 0  # newest numbered models kept beside model.pt, model<epoch>.pt; or "all"
     video_every: int = 0  # epochs between videos of a test episode; 0 is never
+    collectors: int | None = None  # processes on Ray that step environments; None steps them in this one
+    collect: str = "async"  # "lockstep": collectors step together, as num_envs local ones would
+    max_staleness: int = 1000  # most gradient steps between a policy and the admission of what it collected
+    ray: str | None = None  # address of the Ray cluster of the collectors; None or "local" starts one here
     checkpoint_every: int | str = "epoch"  # "epoch", or env steps between checkpoints; 0 is never
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
 
@@ -149,12 +154,21 @@ class SACConfig:
     @property
     def total_updates(self) -> int:
         """Gradient steps of the whole run."""
-        before = self._first_block - self.update_every
-        last = max(self.total_steps // self.update_every * self.update_every, before)
+        return self.updates_by(self.total_steps)
+
+    @property
+    def total_envs(self) -> int:
+        """Environments to learn from, over all collectors."""
+        return self.num_envs * (self.collectors or 1)
+
+    def updates_by(self, n: int) -> int:
+        """Gradient steps due up to env interaction n: the sum of `updates_due` over 1 to n."""
+        before = self.first_block - self.update_every
+        last = max(n // self.update_every * self.update_every, before)
         return math.floor(last * self.updates_per_step) - math.floor(before * self.updates_per_step)
 
     @property
-    def _first_block(self) -> int:
+    def first_block(self) -> int:
         """The env interaction at which the first block of gradient steps is due."""
         return max(math.ceil(self._updates_from / self.update_every), 1) * self.update_every
 
@@ -168,7 +182,7 @@ class SACConfig:
         lines = []
         if not self.total_updates:
             remedy = f"raise updates_per_step={self.updates_per_step:g}"
-            if self.total_steps < self._first_block:
+            if self.total_steps < self.first_block:
                 remedy = f"lower update_after={self.update_after} or update_every={self.update_every}"
             lines.append(
                 f"this run makes no update in its {self.total_steps} env interactions: {remedy}, or give "
@@ -221,6 +235,10 @@ class SACConfig:
     def _checked_words(self) -> dict[str, int | str]:
         # A bound, since the system ends a process that asks for too many threads.
         numbers = {"threads": count_or_auto("threads", self.threads, below=10)}
+        if self.collectors is not None:
+            numbers["collectors"] = _whole("collectors", self.collectors, 1, below=20)
+        if self.ray is not None and not (isinstance(self.ray, str) and self.ray.isprintable() and self.ray):
+            raise ConfigError(f"ray={self.ray!r}: give the address of a Ray cluster, 'auto', or 'local'")
         if not _is_word(self.checkpoint_every, "epoch"):
             every = _whole("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
             numbers["checkpoint_every"] = every
@@ -232,12 +250,14 @@ class SACConfig:
         return numbers
 
     def _check_counts(self) -> None:
-        if self.steps_per_epoch % self.num_envs:
-            fits = self.steps_per_epoch // self.num_envs * self.num_envs or self.num_envs
+        together = self.num_envs if self.collectors is None else self.total_envs
+        if self.steps_per_epoch % together and (self.collectors is None or self.collect == "lockstep"):
+            fits = self.steps_per_epoch // together * together or together
             raise ConfigError(
-                f"num_envs={self.num_envs} must divide steps_per_epoch={self.steps_per_epoch}: "
+                f"{self._envs_given()} must divide steps_per_epoch={self.steps_per_epoch}: "
                 f"steps_per_epoch={fits} would do"
             )
+        self._check_collectors()
         if self.target_critics > self.critics:
             raise ConfigError(
                 f"target_critics={self.target_critics} of critics={self.critics}: give at most as many as "
@@ -292,11 +312,44 @@ class SACConfig:
                 "n_step out"
             )
 
+    def _envs_given(self) -> str:
+        product = "" if self.collectors is None else f"collectors={self.collectors} times "
+        return f"{product}num_envs={self.num_envs}"
+
+    def _check_collectors(self) -> None:
+        if self.collectors is None:
+            for name in ("collect", "max_staleness", "ray"):
+                value = getattr(self, name)
+                if value != field_defaults()[name]:
+                    raise ConfigError(
+                        f"{name}={value!r} has no effect without collectors: give their number, such as "
+                        f"collectors=8, or leave {name} out"
+                    )
+            return
+        if self.offline:
+            raise ConfigError(
+                f"collectors={self.collectors}: offline=True takes no steps; leave collectors out"
+            )
+        for name in ("normalize_observations", "hold_noise"):
+            value = getattr(self, name)
+            if self.collect == "async" and value != field_defaults()[name]:
+                raise ConfigError(
+                    f"{name}={value} does not go with collect='async', whose collectors act by the policy's "
+                    f"networks alone: give collect='lockstep', or leave {name} out"
+                )
+        least = math.ceil(self.updates_per_step * (self.total_envs + self.update_every))
+        if self.collect == "async" and self.max_staleness < least:
+            raise ConfigError(
+                f"max_staleness={self.max_staleness} is less than the gradient steps that one step of "
+                f"{self._envs_given()} and a block of update_every={self.update_every} take: give at least "
+                f"max_staleness={least}"
+            )
+
 
 _POSITIVE_INTS = (
     "steps_per_epoch", "epochs", "replay_size", "batch_size", "update_every", "max_ep_len", "save_freq",
     "num_envs", "n_step", "critics", "target_critics", "atoms", "quantiles", "policy_delay", "hold_noise",
-    "priority_beta_updates", "her_k",
+    "priority_beta_updates", "her_k", "max_staleness",
 )  # fmt: skip
 _SWITCHES = (
     "target_networks", "actor_first", "normalize_weights", "normalize_observations", "normalize_rewards",

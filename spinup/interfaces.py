@@ -87,7 +87,7 @@ class Collector(Protocol):
         ...
 
     def collect(self, act: Act) -> Collected:
-        """Act once in every environment."""
+        """Act once in every environment; collectors elsewhere act by themselves, many times or not yet."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -96,6 +96,10 @@ class Collector(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> str:
         """Continue where `state` was taken; returns a line for the log, or an empty one."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """Further columns of the epoch's row, the same in every epoch; their statistics start anew."""
         ...
 
 

@@ -147,7 +147,7 @@ class SAC:
         try:
             count = _batch_size(observation_space, obs)
             if count is None:
-                rows = gym.spaces.utils.flatten(observation_space, obs)[None]  # type: ignore[index]
+                rows = np.asarray(gym.spaces.utils.flatten(observation_space, obs))[None]
             else:
                 batch = np.asarray(obs) if isinstance(obs, list) else obs
                 rows = flatten_batch(observation_space, batch, count)

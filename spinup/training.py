@@ -3,7 +3,7 @@
     for every step of N environments:
         act at random for the first `start_steps` actions, then by the policy
         store the transitions
-        at each multiple of `update_every` from `update_after` on: a block of gradient steps
+        at each multiple of `update_every` from `update_after` on: a block of gradient steps (`CreditLedger`)
         at each end of an epoch: save, test, log; tests may have an interval of their own instead
 
 n counts environment interactions from 1, over all environments; the collector counts them. All that the
@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spinup.collect.collector import first_at_random
+from spinup.collect.ledger import CreditLedger
 from spinup.config import SACConfig
 from spinup.envs.spaces import ActionSpec
 from spinup.errors import EnvError, SpinupError
@@ -60,6 +62,7 @@ class Trainer:
         isolate_tests: a context in which tests run, which preserves global random generators.
         monitor: called between steps.
         record: writes a video, `record(path, act, epoch)`; see `video_every`.
+        ledger: counts steps and updates; given where the collector reads it too.
     """
 
     def __init__(
@@ -77,11 +80,13 @@ class Trainer:
         isolate_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
         monitor: RunMonitor | None = None,
         record: Record | None = None,
+        ledger: CreditLedger | None = None,
     ) -> None:
         self.config, self.agent, self.engine, self.replay = config, agent, engine, replay
         self.collector, self.evaluator, self.actions, self.logger = collector, evaluator, actions, logger
         self.callback, self.isolate_tests, self.monitor = callback, isolate_tests, monitor
         self.record = record
+        self.ledger = CreditLedger(config) if ledger is None else ledger
         self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, LOOP_STREAM]))
         self.epoch = 0
         self.tests = 0  # made at the interval `test_every`
@@ -129,23 +134,15 @@ class Trainer:
             self.replay.add(collected.transitions)
         for episode in collected.episodes:
             self.logger.store(EpRet=episode.ret, EpLen=episode.length)
-        for n in _multiples(before, self.n, self.config.update_every):
+        for count in self.ledger.admit(self.n - before):
             start = time.perf_counter()
-            self.update(self.config.updates_due(n))
+            self.update(count)
             seconds["update"] += time.perf_counter() - start
 
     def choose_actions(self, obs: Float) -> Float:
         """Random actions for the first `start_steps` interactions, then the policy's, (N, act_dim)."""
-        at_random = min(max(self.config.start_steps - self.n, 0), len(obs))
-        if at_random == len(obs):
-            return self.actions.sample(self.rng, at_random)
-        start = time.perf_counter()
-        chosen = self.agent.act(obs, False)
-        self.details.seconds["act"] += time.perf_counter() - start
-        if at_random:
-            chosen = chosen.copy()
-            chosen[:at_random] = self.actions.sample(self.rng, at_random)
-        return chosen
+        at_random = self.config.start_steps - self.n
+        return first_at_random(obs, at_random, self.actions, self.rng, self._sampled_action)
 
     def update(self, count: int) -> None:
         """`count` gradient steps, each on its own batch."""
@@ -165,6 +162,7 @@ class Trainer:
             )
         if (td_errors := metrics.pop("TDError", None)) is not None:
             self.replay.sampler.update_priorities(td_errors)
+        self.ledger.spend(count)
         self.logger.store(**metrics)
 
     def dump(self, k: int) -> None:
@@ -234,6 +232,7 @@ class Trainer:
         self.agent.load_state_dict(state["agent"])
         self.evaluator.load_state_dict(state["evaluator"])
         note = self.collector.load_state_dict(state["collector"])
+        self.ledger.resume(self.n)
         self.logger.load_state_dict(state["log"])
         self.replay.sampler.load_state_dict(state.get("sampler", {}))
         if note:
@@ -249,6 +248,12 @@ class Trainer:
             return False
         self.unsaved.discard(name)
         return True
+
+    def _sampled_action(self, obs: Float) -> Float:
+        start = time.perf_counter()
+        chosen = self.agent.act(obs, False)
+        self.details.seconds["act"] += time.perf_counter() - start
+        return chosen
 
     def _best_action(self, obs: Float) -> Float:
         if self.monitor is not None:
@@ -310,12 +315,12 @@ class Trainer:
         for key in ("Alpha", "Entropy", "TargetEntropy"):
             log(key, average_only=True)
         log("StepsPerSecond", self.n / elapsed)
+        if remote := self.collector.metrics():
+            log("AskedUpdatesPerStep", self.config.updates_per_step)
+            log("UpdatesPerStep", self.ledger.updates / (self.ledger.earning_steps or np.nan))
+            for key, value in remote.items():
+                log(key, value)
 
 
 def _on_host(values: Any) -> NDArray[Any]:
     return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
-
-
-def _multiples(before: int, after: int, of: int) -> range:
-    """The multiples of `of` in (before, after]."""
-    return range((before // of + 1) * of, after + 1, of)

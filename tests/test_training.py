@@ -14,7 +14,7 @@ from spinup.collect.evaluation import EnvEvaluator
 from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
 from spinup.loggers.epoch_logger import EpochLogger
-from spinup.training import Trainer, TrainingDiverged, _multiples
+from spinup.training import Trainer, TrainingDiverged
 
 MARK = np.float32(0.125)  # the policy's action; uniform draws are never exactly this
 STATISTICS = [
@@ -250,9 +250,3 @@ def test_best_model_is_kept_by_test_return(tmp_path: Path) -> None:
             best_after.append(rows)
         rows += event == "row"
     assert best_after == [0, 1, 2]
-
-
-def test_multiples() -> None:
-    assert list(_multiples(0, 5, 5)) == [5]
-    assert list(_multiples(5, 9, 5)) == []
-    assert list(_multiples(4, 16, 5)) == [5, 10, 15]

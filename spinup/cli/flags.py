@@ -15,7 +15,8 @@ from spinup.loggers.trackers import check_trackers
 from spinup.runs.cores import run_count
 
 # Parameters without a flag: the command line sets them itself, or their values cannot be written as text.
-_NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback", "callback_every")
+_NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback", "callback_every", "transport")
+_VALUE_WHEN_ALONE = {"ray": "local"}  # of flags that may stand without a value
 SHORTCUTS = {
     "hid": "ac_kwargs:hidden_sizes", "act": "ac_kwargs:activation", "dt": "datestamp", "env_name": "env",
     "num_cpu": "jobs",
@@ -79,6 +80,8 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
         if shorthand is not None and name not in _OUTPUT_SWITCHES:
             parsed.shorthands[name] = shorthand
         default = False if name in _OUTPUT_SWITCHES else defaults.get(name.split(":")[0])
+        if not given and name in _VALUE_WHEN_ALONE:
+            given = [_VALUE_WHEN_ALONE[name]]
         if not given and not isinstance(default, bool):
             raise ConfigError(f"--{flag} needs a value: --help lists the flags with their defaults")
         if name in _OUTPUT_FLAGS:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spinup.collect import crash_recovery
@@ -32,14 +34,18 @@ class EnvCollector:
         seed: the run's seed; each episode is reset with its own seed derived from it.
         stream: TRAIN_STREAM or TEST_STREAM.
         max_ep_len: longest episode.
+        first_env: index of the first environment, where others are stepped elsewhere.
 
     Raises:
         EnvError: for spaces SAC cannot work with, values that are not finite, or shapes that do not
             match the declared spaces.
     """
 
-    def __init__(self, vector: EnvVector, *, seed: int, stream: int, max_ep_len: int) -> None:
+    def __init__(
+        self, vector: EnvVector, *, seed: int, stream: int, max_ep_len: int, first_env: int = 0
+    ) -> None:
         self.vector, self.seed, self.stream, self.max_ep_len = vector, seed, stream, max_ep_len
+        self.first_env = first_env
         self.num_envs = vector.num_envs
         self.observation_space = flat_observation_space(vector.observation_space)
         self.actions: ActionSpec = action_spec(vector.action_space)
@@ -49,7 +55,7 @@ class EnvCollector:
         self.started = False
         self.env_steps = 0
         self.restarts = 0
-        self._env_index = np.arange(self.num_envs, dtype=np.int32)
+        self._env_index = np.arange(first_env, first_env + self.num_envs, dtype=np.int32)
         _check_own_limit(vector, max_ep_len)
 
     def start(self) -> None:
@@ -106,7 +112,7 @@ class EnvCollector:
             episode.ret += float(reward[i])
             episode.actions.append(actions[i].copy())
             if ended[i]:
-                finished.append(Episode(i, episode.ret, episode.length))
+                finished.append(Episode(self.first_env + i, episode.ret, episode.length))
         self.env_steps += len(transitions["reward"])
         self._commit(*following)
         return transitions, finished
@@ -120,13 +126,17 @@ class EnvCollector:
         self.env_steps = state["env_steps"]
         return crash_recovery.restore_collector(self, state)
 
+    def metrics(self) -> dict[str, float]:
+        """Columns of the epoch's row, if environments are stepped elsewhere."""
+        return self.vector.metrics()
+
     def close(self) -> None:
         """Close the environments."""
         self.vector.close()
 
     def seed_of(self, env: int, episode: int) -> int:
         """The seed of an episode of one environment."""
-        return episode_seed(self.seed, self.stream, env, episode)
+        return episode_seed(self.seed, self.stream, self.first_env + env, episode)
 
     def observe(self, observations: Any) -> Float:
         """Observations as the vector returned them, flat and checked, (N, obs_dim) float32."""
@@ -171,6 +181,19 @@ class EnvCollector:
 
     def _where(self, i: int) -> str:
         return f"in step {self.episodes[i].length} of episode {self.episodes[i].number}"
+
+
+def first_at_random(
+    obs: Float, at_random: int, actions: ActionSpec, rng: Generator, policy: Callable[[Float], Float]
+) -> Float:
+    """Actions (N, act_dim) for `obs` (N, obs_dim): uniform for the first `at_random`, then the policy's."""
+    if at_random >= len(obs):
+        return actions.sample(rng, len(obs))
+    chosen = policy(obs)
+    if at_random > 0:
+        chosen = chosen.copy()
+        chosen[:at_random] = actions.sample(rng, at_random)
+    return chosen
 
 
 _CUT_SHORT = (

@@ -4,36 +4,90 @@ from __future__ import annotations
 
 from spinup.collect.collector import EnvCollector
 from spinup.collect.episodes import TEST_STREAM, TRAIN_STREAM
+from spinup.collect.ledger import CreditLedger
+from spinup.collect.remote import RemoteCollector
+from spinup.collect.transport import Transport
 from spinup.config import SACConfig
 from spinup.envs.local_vector import LocalVector
 from spinup.envs.make import EnvFn, env_function, make_vector
+from spinup.envs.vector import EnvVector
+from spinup.errors import ConfigError
 
 MAX_TEST_ENVS = 10
 
 
-def make_collectors(env_fn: EnvFn | str, config: SACConfig) -> tuple[EnvCollector, EnvCollector]:
+def make_collectors(
+    env_fn: EnvFn | str,
+    config: SACConfig,
+    transport: Transport | None = None,
+    ledger: CreditLedger | None = None,
+) -> tuple[EnvCollector | RemoteCollector, EnvCollector]:
     """Environments to learn from and others to test on, with different seeds.
+
+    Args:
+        env_fn: makes an environment, or its id.
+        config: of the run.
+        transport: to collectors in other processes; by default Ray, if `config` asks for collectors.
+        ledger: the loop's, which such collectors read.
 
     Raises:
         EnvError, ConfigError: for environments that cannot be used; nothing is left open then.
     """
     env_fn = env_function(env_fn)
-    collectors: list[EnvCollector] = []
+    if config.collectors is not None:
+        return _remote_collectors(env_fn, config, transport, ledger or CreditLedger(config))
+    if transport is not None:
+        raise ConfigError("transport leads to collectors: give their number, such as collectors=8")
+    train = _make_collector(env_fn, config, TRAIN_STREAM, config.num_envs)
     try:
-        for stream in (TRAIN_STREAM, TEST_STREAM):
-            num_envs = config.num_envs
-            if stream == TEST_STREAM and isinstance(collectors[0].vector, LocalVector):
-                num_envs = max(1, min(config.num_test_episodes, MAX_TEST_ENVS))
-            vector = make_vector(env_fn, num_envs, config.env_workers, config.env_timeout)
-            try:
-                collectors.append(
-                    EnvCollector(vector, seed=config.seed, stream=stream, max_ep_len=config.max_ep_len)
-                )
-            except BaseException:
-                vector.close()
-                raise
+        tests = _test_envs(config) if isinstance(train.vector, LocalVector) else config.num_envs
+        return train, _make_collector(env_fn, config, TEST_STREAM, tests)
     except BaseException:
-        for collector in collectors:
-            collector.close()
+        train.close()
         raise
-    return collectors[0], collectors[1]
+
+
+def _make_collector(env_fn: EnvFn, config: SACConfig, stream: int, num_envs: int) -> EnvCollector:
+    vector = make_vector(env_fn, num_envs, config.env_workers, config.env_timeout)
+    return _collector_of(vector, config, stream)
+
+
+def _collector_of(vector: EnvVector, config: SACConfig, stream: int) -> EnvCollector:
+    try:
+        return EnvCollector(vector, seed=config.seed, stream=stream, max_ep_len=config.max_ep_len)
+    except BaseException:
+        vector.close()
+        raise
+
+
+def _test_envs(config: SACConfig) -> int:
+    return max(1, min(config.num_test_episodes, MAX_TEST_ENVS))
+
+
+def _remote_collectors(
+    env_fn: EnvFn, config: SACConfig, transport: Transport | None, ledger: CreditLedger
+) -> tuple[EnvCollector | RemoteCollector, EnvCollector]:
+    tests = _make_collector(env_fn, config, TEST_STREAM, _test_envs(config))
+    try:
+        if not isinstance(tests.vector, LocalVector):
+            raise ConfigError(
+                "env_fn returned a vector of environments, and each collector makes its own of num_envs: let "
+                "env_fn return a single one"
+            )
+        if transport is None:
+            from spinup.collect.ray_transport import RayTransport
+
+            transport = RayTransport(config.ray)
+        if config.collect == "lockstep":
+            from spinup.collect.lockstep import RemoteVector
+
+            try:
+                vector = RemoteVector(env_fn, config, transport, tests.vector)
+            except BaseException:
+                transport.close()
+                raise
+            return _collector_of(vector, config, TRAIN_STREAM), tests
+        return RemoteCollector(config, env_fn, tests.actions, tests.fields, transport, ledger), tests
+    except BaseException:
+        tests.close()
+        raise

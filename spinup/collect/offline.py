@@ -23,6 +23,10 @@ class OfflineCollector:
         self.env_steps += 1
         return Collected({}, [])
 
+    def metrics(self) -> dict[str, float]:
+        """Nothing to log."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """The count of steps."""
         return {"env_steps": self.env_steps, "episodes": {}}

@@ -98,6 +98,10 @@ class EnvVector(abc.ABC):
     def rebuild(self) -> None:
         """Replace all environments by new ones, after an EnvCrash."""
 
+    def metrics(self) -> dict[str, float]:
+        """Columns of the epoch's row; empty where environments are stepped on this machine."""
+        return {}
+
     @abc.abstractmethod
     def close(self) -> None:
         """Close all environments."""

@@ -36,7 +36,7 @@ def make_normalizer(config: SACConfig, collector: EnvCollector) -> Normalizer | 
         return None
     return Normalizer(
         collector.observation_space.shape[0],
-        collector.num_envs,
+        config.total_envs,
         config.gamma,
         observations=config.normalize_observations,
         rewards=config.normalize_rewards,

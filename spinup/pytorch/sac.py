@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from spinup.collect.collector import EnvCollector
+from spinup.collect.transport import Transport
 from spinup.config import SACConfig, check_choice, field_defaults
 from spinup.envs.make import EnvFn
 from spinup.envs.spaces import policy_columns
@@ -22,6 +23,7 @@ from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
+from spinup.pytorch.remote_policy import policy_source
 from spinup.pytorch.torch_settings import (
     choose_device,
     preserved_generators,
@@ -114,6 +116,11 @@ def sac_pytorch(
     prior_data: str | None = None,
     prior_fraction: float = 0.5,
     offline: bool = False,
+    collectors: int | None = None,
+    collect: str = "async",
+    max_staleness: int = 1000,
+    ray: str | None = None,
+    transport: Transport | None = None,
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
     callback_every: int = 0,
     test_every: int | str = "epoch",
@@ -169,7 +176,8 @@ def sac_pytorch(
             "native" is machine code for the default networks; "auto" is "native" where it supports the
             run and a C++ compiler is installed, else "eager". See docs/engines.md.
         device: "cpu", "cuda", "cuda:<index>"; "auto" is cuda where there is one.
-        num_envs: environments stepped together; must divide `steps_per_epoch`.
+        num_envs: environments stepped together; must divide `steps_per_epoch`. With `collectors`, the
+            number in each.
         env_workers: "sync", all in this process, or "async", a process per environment.
         env_timeout: seconds that an async environment may take for a step or a reset.
         updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
@@ -219,6 +227,14 @@ def sac_pytorch(
         prior_fraction: share of each batch that is prior data, in [0, 1).
         offline: learn from `prior_data` alone. No step is taken in the environment but those of tests; epochs
             count gradient steps.
+        collectors: number of processes on a Ray cluster (extra `ray`) that step environments; None steps
+            them in this process. See docs/scale.md.
+        collect: "async", collectors act by snapshots of the policy while the learner updates; "lockstep",
+            all of them step together, with the result of `num_envs` = collectors * num_envs local ones.
+        max_staleness: with "async", most gradient steps between the policy that collected a transition and
+            the transition's admission to the replay buffer.
+        ray: address of the cluster of the collectors; None or "local" starts one on this machine.
+        transport: a `spinup.collect.transport.Transport` to the collectors, in place of Ray.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
         callback_every: env steps between further calls within an epoch, whose row has the same columns, of
             the epoch so far; 0 is never.
@@ -250,8 +266,9 @@ def sac_pytorch(
     check_choices(config)
     ac_kwargs = copy.deepcopy(ac_kwargs)
     request = Request(
-        "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume
-    )
+        "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume,
+        transport,
+    )  # fmt: skip
     threads = thread_count(config)
     if config.video_every:
         use_offscreen_gl()
@@ -304,7 +321,10 @@ def sac_pytorch(
         record = (
             Recorder(collector.vector.spec, config.seed, config.max_ep_len) if config.video_every else None
         )
-        return Backend(agent, engine, replay.buffer, agent.model, choices, notes, warnings, record)
+        policy = policy_source(agent, variant.make_policy, constructor, spaces, kwargs)
+        return Backend(
+            agent, engine, replay.buffer, agent.model, choices, notes, warnings, record=record, policy=policy
+        )
 
     with torch_settings(torch_threads, config.seed), ExitStack() as stack:
         model: nn.Module = launch(config, request, build, preserved_generators).model

@@ -13,8 +13,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
+from spinup.collect.ledger import CreditLedger
 from spinup.collect.make import make_collectors
 from spinup.collect.offline import OfflineCollector
+from spinup.collect.remote import RemoteCollector
+from spinup.collect.transport import PolicySource, Transport
 from spinup.config import SACConfig, field_defaults, nearest, other_name
 from spinup.envs.episode_replay import normalizes
 from spinup.envs.make import EnvFn
@@ -80,7 +83,7 @@ class Backend:
 
     agent, engine, replay: for the loop; model: what the caller gets back and callbacks see;
     choices: what "auto" became (engine, device, threads), for config.json; notes, warnings: lines for the
-    log; record: writes videos, see `Trainer`.
+    log; record: writes videos, see `Trainer`; policy: for collectors in other processes.
     """
 
     agent: Agent
@@ -91,6 +94,7 @@ class Backend:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     record: Record | None = None
+    policy: PolicySource | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,8 @@ class Request:
     """One call of `sac_pytorch` or `sac_tf1`, framework aside.
 
     actor_critic: the name of the constructor; resume: continue the run that the folder holds, if it does;
-    "again" continues it also after its callback has ended it.
+    "again" continues it also after its callback has ended it; transport: to collectors in other processes,
+    in place of Ray.
     """
 
     algorithm: str
@@ -108,6 +113,7 @@ class Request:
     callback: Callable[[dict[str, Any], Any], Any] | None
     actor_critic: str = ""
     resume: bool | str = False
+    transport: Transport | None = None
 
 
 def launch(
@@ -121,7 +127,7 @@ def launch(
     Args:
         config: the hyperparameters.
         request: the call.
-        build: makes agent, engine and replay buffer for the environments of a collector.
+        build: makes agent, engine and replay buffer for the spaces of a collector.
         isolate_tests: a context in which tests run, which preserves global random generators.
 
     Raises:
@@ -129,13 +135,16 @@ def launch(
         KeyboardInterrupt, SystemExit: after a signal, with a checkpoint.
     """
     with _crash_as_error(), ExitStack() as stack:
-        collector, test_collector = make_collectors(request.env_fn, config)
+        ledger = CreditLedger(config)
+        collector, test_collector = make_collectors(request.env_fn, config, request.transport, ledger)
         stack.callback(collector.close)
         stack.callback(test_collector.close)
-        backend = build(collector)
+        backend = build(test_collector)
+        if isinstance(collector, RemoteCollector) and backend.policy is not None:
+            collector.act_by(backend.policy)
         logger = open_logger(request, stack)
         signals = stack.enter_context(SignalHandler())
-        settings = describe_run(config, request, backend, collector)
+        settings = describe_run(config, request, backend, test_collector)
         checkpointer = Checkpointer(config, settings, logger, signals)
         callback = request.callback
         trainer = Trainer(
@@ -147,12 +156,13 @@ def launch(
             evaluator=EnvEvaluator(
                 test_collector, config.num_test_episodes, lambda line: logger.log(line, color="yellow")
             ),
-            actions=collector.actions,
+            actions=test_collector.actions,
             logger=logger,
             callback=None if callback is None else lambda row: callback(row, backend.model),
             isolate_tests=isolate_tests,
             monitor=checkpointer,
             record=backend.record,
+            ledger=ledger,
         )
         if request.resume:
             restore(trainer, checkpointer, again=request.resume == "again")
@@ -246,6 +256,7 @@ def _how_to_resume(checkpointer: Checkpointer, saved: bool, request: Request) ->
     if not saved:
         return "no checkpoint was written"
     own_callback = "" if request.callback is None else "its callback is your own"
+    own_callback = own_callback or ("" if request.transport is None else "its transport is your own")
     if why_not := needs_same_call(checkpointer.settings) or own_callback:
         return f"to continue, call again with resume=True ({why_not})"
     return (

@@ -19,6 +19,7 @@ from spinup.training import Trainer
 MAY_CHANGE = (
     "epochs", "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every",
     "checkpoint_minutes", "save_freq", "recipe", "callback_every", "keep_checkpoints", "video_every",
+    "ray",
 )  # fmt: skip
 DEFAULT_ACTOR_CRITIC = "MLPActorCritic"
 # Actor-critics that `spinup resume` finds without the user's code; "" is the default of sac_tf1.

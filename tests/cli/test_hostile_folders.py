@@ -64,11 +64,11 @@ class Case:
 
 
 # What is ignored on purpose, by reason: patterns of `Case.id`.
-HAD_THE_DEFAULT = """actor_critic alpha callback_every checkpoint_every checkpoint_minutes critics
-    device engine env_timeout env_workers exp_name gamma keep_checkpoints logger_kwargs
+HAD_THE_DEFAULT = """actor_critic alpha callback_every checkpoint_every checkpoint_minutes collect collectors
+    critics device engine env_timeout env_workers exp_name gamma keep_checkpoints logger_kwargs
     logger_kwargs.output_fname logger_kwargs.quiet logger_kwargs.tensorboard logger_kwargs.trackers
-    lr n_step num_envs polyak save_freq seed target_critics target_entropy test_every threads
-    updates_per_step variant video_every"""
+    lr max_staleness n_step num_envs polyak ray save_freq seed target_critics target_entropy test_every
+    threads updates_per_step variant video_every"""
 IGNORED = {
     "a missing setting has its default, which the run had too or which may change; others are not read": [
         *(f"resume: config.json {name} missing" for name in HAD_THE_DEFAULT.split()),
@@ -81,6 +81,7 @@ IGNORED = {
             "test_policy: model kwargs.dict.activation missing",
         ),
     ],
+    "what the run had": ["resume: config.json collectors null", "resume: config.json ray null"],
     "a valid value of what may change while a run is resumed, or of what only this command uses": [
         *("resume: config.json env_timeout fraction", "resume: config.json env_timeout huge"),
         *("resume: config.json checkpoint_minutes fraction", "resume: config.json checkpoint_minutes huge"),

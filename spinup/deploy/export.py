@@ -193,8 +193,8 @@ def _write_torchscript(module: DeployedPolicy, example: torch.Tensor, metadata: 
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch calls TorchScript deprecated; LibTorch still loads it
-        traced = torch.jit.trace(module, example)
-        torch.jit.save(traced, buffer, _extra_files=metadata)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, example)  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, buffer, _extra_files=metadata)
     return buffer.getvalue()
 
 

@@ -26,6 +26,9 @@ _OUTPUT_FLAGS = {
     "datestamp": "add the date and time to the folder's name",
     "overwrite": "replace the run in the folder",
     "jobs": "runs at a time, each in its own process; auto: one per usable core (default 1: in this one)",
+    "ray": "execute the runs on Ray: on this machine, or on the cluster with this address (auto: found here)",
+    "cpus_per_run": "CPUs that Ray reserves for a run (default: its threads)",
+    "gpus_per_run": "GPUs that Ray reserves for a run (default: 1 with --device cuda, else 0)",
 }
 _PARAMETER_DOCS = {
     "ac_kwargs": "arguments of the networks; --ac_kwargs:<name> sets a single one",
@@ -43,7 +46,8 @@ class TrainFlags:
         params: values by parameter; the key `a:b` is the entry b of the dict parameter a. The keyword
             arguments of the environment are the parameter `env_kwargs`.
         shorthands: names of parameters in folder names, as given by --flag[short].
-        output: exp_name, data_dir, datestamp, overwrite and jobs, where given.
+        output: exp_name, data_dir, datestamp, overwrite, jobs, ray, cpus_per_run and gpus_per_run, where
+            given.
     """
 
     env: list[str] = field(default_factory=list)
@@ -68,7 +72,7 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
     networks = _network_parameters(function)
     parsed = TrainFlags()
     seen: set[str] = set()
-    for flag, shorthand, given in _split(words):
+    for flag, shorthand, given in split_flags(words):
         name = _parameter_name(flag, given, defaults, networks)
         if name in seen:
             raise ConfigError(f"--{flag} is given twice: give all its values after one flag")
@@ -76,7 +80,7 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
         if shorthand is not None and name not in _OUTPUT_SWITCHES:
             parsed.shorthands[name] = shorthand
         default = False if name in _OUTPUT_SWITCHES else defaults.get(name.split(":")[0])
-        if not given and not isinstance(default, bool):
+        if not given and not isinstance(default, bool) and name != "ray":
             raise ConfigError(f"--{flag} needs a value: --help lists the flags with their defaults")
         if name in _OUTPUT_FLAGS:
             parsed.output[name] = _read_output(flag, name, given)
@@ -102,7 +106,11 @@ def _read_output(flag: str, name: str, given: list[str]) -> Any:
         raise ConfigError(f"--{flag} takes one value, not {len(given)}: {' '.join(given)}")
     if name in _OUTPUT_SWITCHES:
         return _read_bool(flag, given[0]) if given else True
-    return run_count("jobs", read_value(given[0])) if name == "jobs" else given[0]
+    if name == "ray":
+        return given[0] if given else True
+    if name == "jobs":
+        return run_count("jobs", read_value(given[0]))
+    return read_value(given[0]) if name.endswith("_per_run") else given[0]
 
 
 def _check_env_kwargs(values: list[Any]) -> None:
@@ -124,8 +132,12 @@ def _read_activation(word: str) -> Any:
     return activation(word.rsplit(".", 1)[-1], word) if isinstance(value, str) else value
 
 
-def _split(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]:
-    """(flag, shorthand or None, values) for each flag."""
+def split_flags(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]:
+    """(flag, shorthand or None, values) for each flag.
+
+    Raises:
+        ConfigError: for a word that is neither a flag nor a value of one.
+    """
     flags: list[tuple[str, str | None, list[str]]] = []
     for word in words:
         match = re.fullmatch(r"--([^\[\]=]+)(?:\[([^\]]*)\])?(?:=(.*))?", word, re.DOTALL)

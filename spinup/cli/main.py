@@ -14,6 +14,7 @@ from spinup.cli.resume import main as resume
 from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
+from spinup.cli.tune import main as tune
 from spinup.config import nearest
 from spinup.errors import ConfigError, SpinupError, messages_name_flags
 from spinup.loggers.display import error_line
@@ -29,6 +30,7 @@ commands:
   test_policy  evaluate, render or record a trained policy
   plot         plot learning curves
   resume       continue a run, or all unfinished runs in a folder
+  tune         search for the best settings
   help         show this message; `spinup COMMAND --help` shows a command's flags
   --version    show the version
 
@@ -43,6 +45,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test_policy": test_policy,
     "plot": plot,
     "resume": resume,
+    "tune": tune,
 }
 
 

@@ -19,6 +19,13 @@ _STYLES = {RUNNING: "green", STOPPING: "yellow", STOPPED: "yellow", FAILED: "red
 _COLUMNS = ("run", "epoch", "step", "return", "steps/s", "time left", "state")
 
 
+def mean_return(row: Row) -> float:
+    """The mean return of an epoch's test episodes, or of training where there were none; else nan."""
+    returns = [row.get(name) for name in ("AverageTestEpRet", "AverageEpRet")]
+    finite = [r for r in returns if isinstance(r, (int, float)) and math.isfinite(r)]
+    return finite[0] if finite else math.nan
+
+
 class RunStatus:
     """What is known about one run.
 
@@ -39,6 +46,8 @@ class RunStatus:
     def set_state(self, state: str) -> None:
         """Set the state; the speed stays as it is when the run ends."""
         self.state = state
+        if state == STARTING:  # also one that starts again, from an earlier step
+            self._progress = Progress()
         if state in ENDED:
             self._ended_at = time.monotonic()
 
@@ -48,10 +57,7 @@ class RunStatus:
 
     def set_row(self, row: Row) -> None:
         """Set what the row of a finished epoch tells."""
-        self.epoch = row.get("Epoch")
-        returns = [row.get(name) for name in ("AverageTestEpRet", "AverageEpRet")]
-        finite = [r for r in returns if isinstance(r, (int, float)) and math.isfinite(r)]
-        self.mean_return = finite[0] if finite else math.nan
+        self.epoch, self.mean_return = row.get("Epoch"), mean_return(row)
 
     def cells(self) -> tuple[str, ...]:
         """One text per column of the table; empty where nothing is known."""

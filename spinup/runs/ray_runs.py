@@ -364,7 +364,8 @@ def _supervise(
     def post(reports: list[tuple[str, Any]]) -> bool:
         """Send reports; returns whether the run is to stop."""
         try:
-            return bool(ray.get(mailbox.post.remote(number, reports)))
+            # Not ray.get: Ray gives the CPU of a task that waits there to another task.
+            return bool(mailbox.post.remote(number, reports).future().result())
         except ray.exceptions.RayError:  # the process that submitted it has ended
             return True
 

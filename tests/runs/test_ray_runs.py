@@ -25,13 +25,12 @@ from resuming import assert_same_files
 from spinup import sac_pytorch
 from spinup.cli.main import main
 from spinup.errors import ConfigError, MissingExtraError, RunError
-from spinup.loggers.display import Report
 from spinup.runs import ray_runs
 from spinup.runs.grid import ExperimentGrid
 from spinup.runs.jobs import RunsFailed, run_jobs
 from spinup.runs.locks import folder_lock
 from spinup.runs.ray_runs import RayOptions, RayRuns, import_ray, ray_options
-from spinup.runs.run_process import Job, make_job
+from spinup.runs.run_process import make_job
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Ray's cluster for tests"),
@@ -152,28 +151,33 @@ def test_no_run_goes_on_if_the_command_is_killed(cluster: Any, tmp_path: Path) -
         wait_until(is_free)
 
 
-class Pretended:
-    """A run on a node that ends as the name of its folder says, after it has left a file there."""
+def pretended() -> Any:
+    """A class of runs that end as the names of their folders say, after they have left a file there.
 
-    def __init__(self, job: Job, report: Report) -> None:
-        job.folder.mkdir(exist_ok=True)
-        (job.folder / str(time.time_ns())).touch()
-        self.report = report
-        name = job.folder.name
-        if name == "takes_its_worker_along":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if name == "killed":
-            report("end", [137, "killed by SIGKILL"])
-        if name == "fails":
-            report("end", [7, "seventh"])
-        if name == "completes":
-            report("row", {"Epoch": 1, "AverageEpRet": 3.0})
-            report("end", [0, ""])
+    It is defined in a function so that Ray sends it by value, as nodes cannot import tests.
+    """
 
-    def stop(self) -> None:
-        """As RunProcess does."""
+    class Pretended:
+        def __init__(self, job: Any, report: Any) -> None:
+            name = job.folder.name
+            job.folder.mkdir(exist_ok=True)
+            (job.folder / str(time.time_ns())).touch()
+            if name == "takes_its_worker_along":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if name == "killed":
+                report("end", [137, "killed by SIGKILL"])
+            if name == "fails":
+                report("end", [7, "seventh"])
+            if name == "completes":
+                report("row", {"Epoch": 1, "AverageEpRet": 3.0})
+                report("end", [0, ""])
 
-    kill = stop
+        def stop(self) -> None:
+            pass
+
+        kill = stop
+
+    return Pretended
 
 
 def test_restarts_are_bounded(
@@ -182,7 +186,7 @@ def test_restarts_are_bounded(
     monkeypatch.setattr(ray_runs, "MAX_RESTARTS", 1)
     names = ("takes_its_worker_along", "killed", "fails", "completes")
     jobs = [make_job(tmp_path / name, print, {}) for name in names]
-    with RayRuns(RayOptions(cluster.address), Pretended) as runs, pytest.raises(RunsFailed) as failed:
+    with RayRuns(RayOptions(cluster.address), pretended()) as runs, pytest.raises(RunsFailed) as failed:
         run_jobs(jobs, 4, "", start=runs.start)
     starts = [len(list((tmp_path / name).iterdir())) for name in names]
     assert starts == [2, 2, 1, 1]

@@ -16,7 +16,6 @@ from spinup.runs.cores import run_count
 
 # Parameters without a flag: the command line sets them itself, or their values cannot be written as text.
 _NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback", "callback_every", "transport")
-_VALUE_WHEN_ALONE = {"ray": "local"}  # of flags that may stand without a value
 SHORTCUTS = {
     "hid": "ac_kwargs:hidden_sizes", "act": "ac_kwargs:activation", "dt": "datestamp", "env_name": "env",
     "num_cpu": "jobs",
@@ -30,6 +29,10 @@ _OUTPUT_FLAGS = {
     "track": "trackers that receive the rows: tensorboard (always on), wandb, trackio, mlflow",
     "config": "YAML or JSON file with flags, or with flags by environment id; flags given here come first",
     "jobs": "runs at a time, each in its own process; auto: one per usable core (default 1: in this one)",
+    "ray": "execute the runs, or with --collectors their collectors, on Ray: here, or on the cluster at this "
+    "address (auto: found here)",
+    "cpus_per_run": "CPUs that Ray reserves for a run (default: its threads)",
+    "gpus_per_run": "GPUs that Ray reserves for a run (default: 1 with --device cuda, else 0)",
 }
 _PARAMETER_DOCS = {
     "ac_kwargs": "arguments of the networks; --ac_kwargs:<name> sets a single one",
@@ -47,7 +50,8 @@ class TrainFlags:
         params: values by parameter; the key `a:b` is the entry b of the dict parameter a. The keyword
             arguments of the environment are the parameter `env_kwargs`.
         shorthands: names of parameters in folder names, as given by --flag[short].
-        output: exp_name, data_dir, datestamp, overwrite, track and jobs, where given.
+        output: exp_name, data_dir, datestamp, overwrite, track, jobs, ray, cpus_per_run and gpus_per_run,
+            where given; with collectors, ray is a parameter.
     """
 
     env: list[str] = field(default_factory=list)
@@ -72,7 +76,7 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
     networks = _network_parameters(function)
     parsed = TrainFlags()
     seen: set[str] = set()
-    for flag, shorthand, given in _split(words):
+    for flag, shorthand, given in split_flags(words):
         name = _parameter_name(flag, given, defaults, networks)
         if name in seen:
             raise ConfigError(f"--{flag} is given twice: give all its values after one flag")
@@ -80,9 +84,7 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
         if shorthand is not None and name not in _OUTPUT_SWITCHES:
             parsed.shorthands[name] = shorthand
         default = False if name in _OUTPUT_SWITCHES else defaults.get(name.split(":")[0])
-        if not given and name in _VALUE_WHEN_ALONE:
-            given = [_VALUE_WHEN_ALONE[name]]
-        if not given and not isinstance(default, bool):
+        if not given and not isinstance(default, bool) and name != "ray":
             raise ConfigError(f"--{flag} needs a value: --help lists the flags with their defaults")
         if name in _OUTPUT_FLAGS:
             parsed.output[name] = _read_output(flag, name, given)
@@ -100,6 +102,9 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
     for name in parsed.params:
         if ":" in name and name.split(":")[0] in parsed.params:
             raise ConfigError(f"--{name} and --{name.split(':')[0]} are both given: give one of them")
+    if "ray" in parsed.output and "collectors" in parsed.params:
+        address = parsed.output.pop("ray")
+        parsed.params["ray"] = ["local" if address is True else address]
     return parsed
 
 
@@ -110,7 +115,11 @@ def _read_output(flag: str, name: str, given: list[str]) -> Any:
         raise ConfigError(f"--{flag} takes one value, not {len(given)}: {' '.join(given)}")
     if name in _OUTPUT_SWITCHES:
         return _read_bool(flag, given[0]) if given else True
-    return run_count("jobs", read_value(given[0])) if name == "jobs" else given[0]
+    if name == "ray":
+        return given[0] if given else True
+    if name == "jobs":
+        return run_count("jobs", read_value(given[0]))
+    return read_value(given[0]) if name.endswith("_per_run") else given[0]
 
 
 def _check_env_kwargs(values: list[Any]) -> None:
@@ -132,8 +141,12 @@ def _read_activation(word: str) -> Any:
     return activation(word.rsplit(".", 1)[-1], word) if isinstance(value, str) else value
 
 
-def _split(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]:
-    """(flag, shorthand or None, values) for each flag."""
+def split_flags(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]:
+    """(flag, shorthand or None, values) for each flag.
+
+    Raises:
+        ConfigError: for a word that is neither a flag nor a value of one.
+    """
     flags: list[tuple[str, str | None, list[str]]] = []
     for word in words:
         match = re.fullmatch(r"--([^\[\]=]+)(?:\[([^\]]*)\])?(?:=(.*))?", word, re.DOTALL)
@@ -201,7 +214,8 @@ def describe_flags(function: Callable[..., Any]) -> str:
     rows = [("--env ID", "environment, such as HalfCheetah-v5, or module:Env-v0; required")]
     rows.append(("--env_kwargs DICT", "keyword arguments of the environment; --env:<name> sets a single one"))
     rows += [(f"--{name}", text) for name, text in _OUTPUT_FLAGS.items()]
-    for name, default in flag_defaults(function).items():
+    defaults = flag_defaults(function)
+    for name, default in ((k, v) for k, v in defaults.items() if k not in _OUTPUT_FLAGS):
         text = docs.get(name, "")
         rows.append((f"--{name}", text if isinstance(default, dict) else f"{text} (default {default})"))
     rows += [(f"--{short}", f"short for --{name}") for short, name in SHORTCUTS.items()]

@@ -18,6 +18,7 @@ from spinup.cli.resume import main as resume
 from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
+from spinup.cli.tune import main as tune
 from spinup.config import nearest
 from spinup.errors import ConfigError, SpinupError, messages_name_flags
 from spinup.loggers.display import error_line
@@ -38,6 +39,7 @@ commands:
   push         upload a run to the Hugging Face Hub
   pull         download one
   resume       continue a run, or all unfinished runs in a folder
+  tune         search for the best settings
   help         show this message; `spinup COMMAND --help` shows a command's flags
   --version    show the version
 
@@ -57,6 +59,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "push": push,
     "pull": pull,
     "resume": resume,
+    "tune": tune,
 }
 
 

@@ -22,6 +22,7 @@ from spinup.runs.cores import run_count
 from spinup.runs.grid import Call, run_calls
 from spinup.runs.launch import KEPT_LOGGING
 from spinup.runs.manifest import newest_settings
+from spinup.runs.ray_runs import MAX_SUBMITTED, ray_options
 from spinup.runs.resuming import DEFAULT_ACTOR_CRITIC, changes, is_complete, needs_same_call
 
 _ACTIVATION = re.compile(r"torch\.nn\.modules\.activation\.(\w+)|torch\.nn\.(\w+)")
@@ -44,12 +45,18 @@ def main(words: list[str]) -> int:
     add("--threads", type=int, metavar="N", help="number of torch threads from now on")
     add("--env", metavar="ID", help="module:Env-v0, where the environment's module must be imported")
     add("--jobs", default="1", metavar="N", help="runs at a time, each in a process; auto: one per core")
+    add("--ray", nargs="?", const=True, default=False, metavar="ADDRESS", help="execute the runs on Ray")
+    add("--cpus_per_run", type=float, metavar="N", help="CPUs that Ray reserves for a run")
+    add("--gpus_per_run", type=float, metavar="N", help="GPUs that Ray reserves for a run")
     args = parser.parse(words)
     count = run_count("jobs", read_value(args.jobs))
+    cluster = ray_options(args.ray, args.cpus_per_run, args.gpus_per_run)
+    if cluster is not None and args.jobs in ("1", "auto"):
+        count = MAX_SUBMITTED
     threads = 1 if args.threads is None and count > 1 else args.threads
     folders = unfinished_runs(existing_dir(args.run_dir), args.epochs)
     calls = [resume_call(folder, args.epochs, args.env, threads) for folder in folders]
-    run_calls(calls, count, shlex.join(["spinup", "resume", *words]))
+    run_calls(calls, count, shlex.join(["spinup", "resume", *words]), ray=cluster)
     return 0
 
 

@@ -21,6 +21,7 @@ from spinup.recipes import with_recipe
 from spinup.runs.grid import ExperimentGrid, call_kwargs
 from spinup.user_config import DEFAULT_BACKEND
 
+_MAX_NAMED = 100  # folders in the command to plot them
 # The function of `spinup` that each command calls.
 ALGORITHMS = {"sac": f"sac_{DEFAULT_BACKEND['sac']}", "sac_pytorch": "sac_pytorch", "sac_tf1": "sac_tf1"}
 
@@ -28,7 +29,7 @@ HELP = """\
 usage: spinup {command} --env ID [--flag VALUE ...] ...
 
 Train and save under data/<exp_name>/<exp_name>_s<seed>. Several values after a flag make a grid: every
-combination is run, one after another, or several at a time with --jobs.
+combination is run, one after another, or several at a time with --jobs, or on a cluster with --ray.
 
 flags:
 {flags}
@@ -66,14 +67,14 @@ def main(command: str, words: list[str]) -> int:
     grid = _make_grid(flags, output.pop("exp_name"))
     if trackers := output.pop("track", None):
         grid.add("logger_kwargs:trackers", [tuple(trackers)])
-    _validate(grid, algorithm)
+    validate(grid, algorithm)
     if len(grid.variants()) > 1:
         grid.print()
     jobs = output.pop("jobs", 1)
     again = _resume_command(command, words, output)
-    after = _next_commands(grid) if jobs == 1 else None
+    after = _next_commands(grid) if jobs == 1 and "ray" not in output else None
     folders = grid.run(function, jobs, **output, after=after, how_to_continue=again)
-    if len(folders) > 1:
+    if 1 < len(folders) <= _MAX_NAMED:
         print(f"  plot all:   spinup plot {' '.join(map(shlex.quote, folders))}")
     return 0
 
@@ -87,8 +88,12 @@ def _make_grid(flags: TrainFlags, exp_name: str) -> ExperimentGrid:
     return grid
 
 
-def _validate(grid: ExperimentGrid, algorithm: str) -> None:
-    """Check every variant and environment, so that an error in the last one does not appear after hours."""
+def validate(grid: ExperimentGrid, algorithm: str) -> None:
+    """Check every variant and environment, so that an error in the last one does not appear after hours.
+
+    Raises:
+        SpinupError: for the first that is invalid.
+    """
     check = check_networks if algorithm == "sac_pytorch" else check_ac_kwargs
     envs = {}
     for given in grid.variants():

@@ -39,6 +39,8 @@ class RunStatus:
     def set_state(self, state: str) -> None:
         """Set the state; the speed stays as it is when the run ends."""
         self.state = state
+        if state == STARTING:  # also one that starts again, from an earlier step
+            self._progress = Progress()
         if state in ENDED:
             self._ended_at = time.monotonic()
 
@@ -48,8 +50,7 @@ class RunStatus:
 
     def set_row(self, row: Row) -> None:
         """Set what the row of a finished epoch tells."""
-        self.epoch = row.get("Epoch")
-        self.mean_return = mean_return(row)
+        self.epoch, self.mean_return = row.get("Epoch"), mean_return(row)
 
     def cells(self) -> tuple[str, ...]:
         """One text per column of the table; empty where nothing is known."""

@@ -18,8 +18,9 @@ from spinup.loggers.run_folder import already_holds_run, holds_run, refuse_both
 from spinup.recipes import with_recipe
 from spinup.runs.cores import run_count
 from spinup.runs.jobs import run_jobs
+from spinup.runs.ray_runs import MAX_SUBMITTED, RayOptions, RayRuns, ray_options
 from spinup.runs.resuming import check_settings, is_complete
-from spinup.runs.run_process import make_job
+from spinup.runs.run_process import Job, make_job
 
 Variant = dict[str, Any]
 
@@ -151,6 +152,9 @@ class ExperimentGrid:
         overwrite: bool = False,
         after: Callable[[str], None] | None = None,
         how_to_continue: str = "run the grid again with the parameter resume=True",
+        ray: bool | str = False,
+        cpus_per_run: float | None = None,
+        gpus_per_run: float | None = None,
     ) -> list[str]:
         """Call `thunk` with each variant (see `call_kwargs`) and its `logger_kwargs`.
 
@@ -169,6 +173,12 @@ class ExperimentGrid:
             overwrite: replace existing runs.
             after: called with the folder of each run once it is complete.
             how_to_continue: what to do to continue interrupted runs, for the message if `num_cpu` is not 1.
+            ray: execute the runs on Ray (docs/scale.md): True starts Ray on this machine, "auto" or an
+                address connects to a cluster, whose nodes must share the folders of the runs. As with
+                `num_cpu` > 1 each has its own process; `num_cpu`, if it is a number > 1, limits the runs at a
+                time.
+            cpus_per_run: CPUs that Ray reserves for each run, by default as many as it has threads.
+            gpus_per_run: GPUs, by default one if the parameter `device` is cuda, else none.
 
         Returns:
             The folders of the runs.
@@ -176,11 +186,15 @@ class ExperimentGrid:
         Raises:
             ConfigError: if two variants would share a folder, or both `overwrite` and `resume` are set; if
                 `num_cpu` is not 1, also for arguments that cannot be pickled.
-            RunError: if a folder holds a run already.
+            RunError: if a folder holds a run already, or Ray cannot be reached.
             RunsFailed: if `num_cpu` is not 1 and a run failed, once all others have ended.
+            MissingExtraError: if Ray is to be used and not installed.
             KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with checkpoints.
         """
         count = run_count("num_cpu", num_cpu)
+        cluster = ray_options(ray, cpus_per_run, gpus_per_run)
+        if cluster is not None and num_cpu in (1, "auto"):
+            count = MAX_SUBMITTED
         if isinstance(thunk, str):
             self._check_functions(thunk)
         runs = list(zip(self.variants(), self._logger_kwargs(data_dir, datestamp), strict=True))
@@ -200,7 +214,7 @@ class ExperimentGrid:
             given = kwargs.get("logger_kwargs", {})
             kwargs["logger_kwargs"] = given | logger_kwargs | ({"overwrite": True} if overwrite else {})
             calls.append(Call(folder, function, kwargs))
-        run_calls(calls, count, how_to_continue, after)
+        run_calls(calls, count, how_to_continue, after, cluster)
         return folders
 
     def _check_functions(self, key: str) -> None:
@@ -226,7 +240,11 @@ class ExperimentGrid:
 
 
 def run_calls(
-    calls: list[Call], count: int, how_to_continue: str, after: Callable[[str], None] | None = None
+    calls: list[Call],
+    count: int,
+    how_to_continue: str,
+    after: Callable[[str], None] | None = None,
+    ray: RayOptions | None = None,
 ) -> None:
     """Make the call of each run: one after another in this process if `count` is 1, else in processes.
 
@@ -234,20 +252,44 @@ def run_calls(
         calls: the runs.
         count: runs at a time.
         how_to_continue: see `ExperimentGrid.run`.
-        after: see `ExperimentGrid.run`.
+        after: see `ExperimentGrid.run`; with Ray it receives the absolute path.
+        ray: where the processes are, if not on this machine.
 
     Raises:
-        ConfigError: for arguments that cannot be pickled, if `count` is not 1.
-        RunsFailed: see `run_jobs`, if `count` is not 1.
+        ConfigError: for arguments that cannot be pickled, unless they are called in this process.
+        RunsFailed: see `run_jobs`, unless they are called in this process.
     """
-    if count == 1:
+    if not calls:
+        return
+    if ray is not None:
+        jobs = [make_run_job(_with_absolute_folder(call)) for call in calls]
+        with RayRuns(ray) as runs:
+            run_jobs(jobs, count, how_to_continue, after, runs.start)
+    elif count == 1:
         for call in calls:
             call.function(**call.kwargs)
             if after is not None:
                 after(call.folder)
-    elif calls:
-        jobs = [make_job(c.folder, c.function, {**_one_thread(c.function), **c.kwargs}) for c in calls]
-        run_jobs(jobs, count, how_to_continue, after)
+    else:
+        run_jobs([make_run_job(call) for call in calls], count, how_to_continue, after)
+
+
+def make_run_job(call: Call) -> Job:
+    """The job of a call in a process of its own, with one thread unless the call sets another number.
+
+    Raises:
+        ConfigError: for arguments that cannot be pickled.
+    """
+    return make_job(call.folder, call.function, {**_one_thread(call.function), **call.kwargs})
+
+
+def _with_absolute_folder(call: Call) -> Call:
+    """The call for a process whose current folder is another."""
+    logger_kwargs = call.kwargs.get("logger_kwargs", {})
+    folder = str(Path(call.folder).absolute())
+    return Call(
+        folder, call.function, {**call.kwargs, "logger_kwargs": {**logger_kwargs, "output_dir": folder}}
+    )
 
 
 def _one_thread(function: Callable[..., Any]) -> dict[str, int]:

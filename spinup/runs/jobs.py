@@ -20,7 +20,6 @@ from spinup.loggers.display import Report, error_line
 from spinup.loggers.runs_display import (
     DONE,
     FAILED,
-    STARTING,
     STOPPED,
     STOPPING,
     RunsDisplay,
@@ -70,7 +69,7 @@ def run_jobs(
         count: runs at a time.
         how_to_continue: what to do to continue runs that did not complete, for messages.
         after: called with the folder of each run that completed.
-        start: starts a run; see `RunProcess`.
+        start: starts a run; see `RunProcess`, and `RayRuns.start`.
 
     Raises:
         RunsFailed: if any failed, once all others have ended.
@@ -130,8 +129,6 @@ class _Schedule:
             self._running[i] = self._start(self._jobs[i], partial(self._report, i))
         except SpinupError as error:
             self._fail(i, error.exit_code, error_line(error))
-        else:
-            self._display.state(i, STARTING)
 
     def _stop(self, signum: int) -> None:
         self.stopping = True
@@ -151,13 +148,16 @@ class _Schedule:
             self._display.progress(i, *value)
         elif kind == "row":
             self._display.row(i, value)
+        elif kind == "state":
+            if not self.stopping:
+                self._display.state(i, *value)
         else:
             del self._running[i]
             self._end(i, *value)
 
     def _end(self, i: int, code: int, message: str) -> None:
         if code == 0:
-            self._display.state(i, DONE)
+            self._display.state(i, DONE, message)
             if self._after is not None:
                 self._after(str(self._jobs[i].folder))
         elif self.stopping and code in EXIT_CODES:

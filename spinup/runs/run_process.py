@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from typing import Any
 from spinup.errors import ConfigError, RunError, SpinupError
 from spinup.loggers.display import Report, error_line, report_to
 from spinup.loggers.run_folder import LOG_FILE
+from spinup.loggers.runs_display import STARTING
 
 # Ctrl-C reaches every process of a terminal; only the one that started the runs acts on it. Its import path
 # comes before anything is imported, since it may be where spinup itself is found.
@@ -37,6 +39,7 @@ sys.path[:], size = json.loads(sys.stdin.buffer.readline())
 from spinup.runs.run_process import main
 main(size, sys.argv[1])
 """
+_SECONDS_TO_STOP = 600.0  # that a run may take for its last step and a checkpoint, if it is on its own
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class RunProcess:
 
     Args:
         job: what to run.
-        report: called in another thread as report("progress", [n, total]), report("row", row), and once, at
-            the end, report("end", [exit code, message]).
+        report: called as report("state", [state, note]), and in another thread as report("progress",
+            [n, total]), report("row", row), and once, at the end, report("end", [exit code, message]).
 
     Raises:
         RunError: if its folder cannot be written to, or no process can be started.
@@ -92,6 +95,7 @@ class RunProcess:
                 f"cannot start a run in {job.folder} ({error.strerror}): give another folder, or fewer runs "
                 "at a time"
             ) from None
+        report("state", [STARTING, ""])
         threading.Thread(target=self._serve, args=(job.call, report), daemon=True).start()
 
     def stop(self) -> None:
@@ -146,7 +150,7 @@ def main(size: int, folder: str) -> None:
     reports = _take_standard_output()
     faulthandler.enable()
     call = sys.stdin.buffer.read(size)
-    threading.Thread(target=_stop_when_input_ends, daemon=True).start()
+    threading.Thread(target=_stop_when_input_ends, args=(os.getppid(),), daemon=True).start()
 
     def report(kind: str, value: Any) -> None:
         with contextlib.suppress(OSError):  # the process that started this one has ended
@@ -194,8 +198,12 @@ def _take_standard_output() -> io.BufferedWriter:
     return reports
 
 
-def _stop_when_input_ends() -> None:
-    """Wait until standard input is closed, then stop this process as SIGTERM does."""
+def _stop_when_input_ends(parent: int) -> None:
+    """Wait until standard input is closed, then stop this process as SIGTERM does.
+
+    If it does not stop, because its environment hangs, and the process that started it has ended, so that
+    nobody else will end it, it is killed.
+    """
     # Not sys.stdin.read, whose lock the interpreter needs when it exits.
     while os.read(0, 1):
         pass
@@ -203,3 +211,6 @@ def _stop_when_input_ends() -> None:
         signal.raise_signal(signal.SIGTERM)
     else:
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_SECONDS_TO_STOP)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)

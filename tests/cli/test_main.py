@@ -173,6 +173,9 @@ def test_help_describes_every_flag(capsys):
         "datestamp",
         "overwrite",
         "jobs",
+        "ray",
+        "cpus_per_run",
+        "gpus_per_run",
         "hid",
         "act",
         "dt",
@@ -181,6 +184,8 @@ def test_help_describes_every_flag(capsys):
     assert "(default 4000)" in lines["--steps_per_epoch"]
     assert all(engine in lines["--engine"] for engine in ENGINES)
     assert "-act_dim, or 0.3 log n" in lines["--target_entropy"]
+    assert main(["tune", "--help"]) == 0
+    assert "spinup tune --env" in capsys.readouterr().out
     for tool in ("test_policy", "plot", "resume"):
         with pytest.raises(SystemExit) as ended:
             main([tool, "--help"])
@@ -238,6 +243,16 @@ def test_help_describes_every_flag(capsys):
         ("sac --env Pendulum-v1 --jobs 0", "jobs=0: give 'auto' or a whole number >= 1"),
         ("sac --env Pendulum-v1 --jobs all", "jobs='all'"),
         ("resume . --jobs all", "jobs='all'"),
+        ("sac --env Pendulum-v1 --ray here", "ray='here': give 'auto', or an address with a port"),
+        ("sac --env Pendulum-v1 --ray a:1 b:2", "--ray takes one value"),
+        ("sac --env Pendulum-v1 --cpus_per_run 2", "cpus_per_run=2 has no effect without --ray"),
+        ("sac --env Pendulum-v1 --ray --cpus_per_run 0", "cpus_per_run=0: give a number > 0"),
+        (
+            "sac --env Pendulum-v1 --ray --cpus_per_run 1.5",
+            "counts more in whole numbers",
+        ),
+        ("sac --env Pendulum-v1 --ray --gpus_per_run all", "gpus_per_run='all': give a number >= 0"),
+        ("resume . --gpus_per_run 1", "gpus_per_run=1.0 has no effect without --ray"),
         ("sac --env Pendulum-v1 --gamma[a/b] 0.9", "shorthand"),
         ("sac --env Pendulum-v1 --gamma[ 0.9", "is not a valid flag"),
         ("test_policy", "PATH"),

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import pytest
+from commands import FLAGS, LIMIT, command, read_until, wait_until
 from helpers import SMALL, read_rows
 from resuming import assert_same_files
 
@@ -26,23 +24,6 @@ from spinup.runs.grid import ExperimentGrid
 from spinup.runs.jobs import RunsFailed, run_jobs
 from spinup.runs.resuming import is_complete
 from spinup.runs.run_process import Job, RunProcess, make_job
-
-LIMIT = 300.0  # seconds, for waits that end much earlier unless something is broken
-ROOT = Path(__file__).parents[2]
-FLAGS = [
-    "--env", "Pendulum-v1", "--hid", "[8,8]", "--steps_per_epoch", "60", "--start_steps", "20",
-    "--update_after", "20", "--update_every", "10", "--batch_size", "8", "--num_test_episodes", "1",
-    "--max_ep_len", "20",
-]  # fmt: skip
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds, and fail after LIMIT seconds."""
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-
 
 # Real runs.
 
@@ -92,35 +73,6 @@ def test_a_failed_run_ends_the_command_with_its_line_after_the_others(tmp_path: 
     assert len(read_rows(fine)) == 2
     assert "lr0.001_s0: done" in out
     assert "--jobs 2 --resume\n" in out
-
-
-@contextlib.contextmanager
-def command(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process group of its own, all of which is killed at the end."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "spinup.run", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True, cwd=ROOT,
-    ) as process:  # fmt: skip
-        # A read that waits for output ends when the process does.
-        watchdog = threading.Timer(LIMIT, os.killpg, (process.pid, signal.SIGKILL))
-        watchdog.start()
-        try:
-            yield process
-        finally:
-            watchdog.cancel()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def read_until(process: subprocess.Popen[str], *parts: str) -> None:
-    """Read lines of output until each part has been in one."""
-    missing = set(parts)
-    assert process.stdout is not None
-    for line in process.stdout:
-        missing -= {part for part in missing if part in line}
-        if not missing:
-            return
-    raise AssertionError(f"{missing} never appeared")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups")

@@ -1,0 +1,545 @@
+"""Runs on a Ray cluster, each a task that supervises the run's process on its node.
+
+The task starts the same process as several runs on one machine do (`RunProcess`), once a second sends what
+it reports to the mailbox, an actor beside this process, and learns there whether the run is to stop. If the
+mailbox is gone, because this process has ended however it may, the task stops its run. A run whose node or
+worker process dies, or that is killed from outside, is submitted again, and resumes from its last
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import itertools
+import logging
+import math
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spinup.config import nearest
+from spinup.errors import ConfigError, MissingExtraError, RunError, SpinupError, option
+from spinup.loggers.display import Report, error_line
+from spinup.loggers.run_folder import LOG_FILE
+from spinup.loggers.runs_display import WAITING
+from spinup.runs.cores import usable_cores
+from spinup.runs.jobs import StartedRun
+from spinup.runs.locks import folder_lock
+from spinup.runs.run_process import Job, RunProcess, make_job
+from spinup.runs.signals import EXIT_CODES
+
+MAX_SUBMITTED = 1000  # runs that wait in Ray at a time; the others wait in this process
+MAX_RESTARTS = 3  # of a run, one after another without a finished epoch in between
+LOCK_SECONDS = 300.0  # that a run waits for the process of its previous start to release the folder
+_REPORT_SECONDS = 1.0  # between two messages of a task
+_POLL_SECONDS = 0.1  # between two looks of this process into the mailbox, at least
+_OBJECT_STORE_BYTES = 100 * 2**20  # of a local Ray; the tasks return a number and a line of text
+_STOPPED = [128 + signal.SIGTERM, "stopped by SIGTERM"]
+_KILLED = (*EXIT_CODES, 128 + 9)  # by a node that shuts down, or a system whose memory ran out
+
+Start = Callable[[Job, Report], StartedRun]
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """How runs are executed on Ray.
+
+    Attributes:
+        address: of the cluster; "auto" is the one on this machine, None starts Ray on this machine alone.
+        cpus_per_run: CPUs that Ray reserves for each run; None is as many as the run has threads.
+        gpus_per_run: GPUs; None is one if the run's `device` is cuda, else none.
+    """
+
+    address: str | None = None
+    cpus_per_run: float | None = None
+    gpus_per_run: float | None = None
+
+
+def ray_options(ray: bool | str, cpus_per_run: Any = None, gpus_per_run: Any = None) -> RayOptions | None:
+    """The options from their arguments; None if `ray` is False.
+
+    Args:
+        ray: True, False or an address.
+        cpus_per_run: a number > 0, or None.
+        gpus_per_run: a number >= 0, or None.
+
+    Raises:
+        ConfigError: for any other value.
+    """
+    for name, value, low in (("cpus_per_run", cpus_per_run, 0.001), ("gpus_per_run", gpus_per_run, 0.0)):
+        if value is None:
+            continue
+        if ray is False:
+            needed = option("ray=True", "--ray")
+            raise ConfigError(f"{name}={value!r} has no effect without {needed}: give both, or none")
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value) or value < low:
+            raise ConfigError(f"{name}={value!r}: give a number {'>' if low else '>='} 0")
+        if value > 1 and value != int(value):
+            raise ConfigError(f"{name}={value!r}: Ray shares one, but counts more in whole numbers")
+    if ray is False:
+        return None
+    if ray is not True and (not isinstance(ray, str) or not ray.strip()):
+        raise ConfigError(f"ray={ray!r}: give True, 'auto', or the address of a cluster, as in 10.0.0.1:6379")
+    if isinstance(ray, str) and ray != "auto" and ":" not in ray:
+        hint = nearest(ray, ["auto"]) or ": give 'auto', or an address with a port, as in 10.0.0.1:6379"
+        raise ConfigError(f"ray={ray!r}{hint}")
+    return RayOptions(None if ray is True else ray, cpus_per_run, gpus_per_run)
+
+
+class RayRuns:
+    """Context manager that connects to Ray and starts runs there.
+
+    A process that is connected already stays so, whatever the address.
+
+    Args:
+        options: where, and with which resources.
+        process: starts a run on its node, as `RunProcess` does.
+
+    Raises:
+        MissingExtraError: if Ray is not installed.
+        RunError: if the cluster cannot be reached, or Ray cannot be started.
+    """
+
+    def __init__(self, options: RayOptions, process: Start = RunProcess) -> None:
+        self._options, self._process = options, process
+        self._runs: dict[int, _Submitted] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._numbers = itertools.count()
+        self._fits: dict[tuple[float, ...], bool] = {}  # by CPUs and GPUs, when last looked
+
+    def __enter__(self) -> RayRuns:
+        self._ray = import_ray()
+        self._disconnect = connect(self._ray, self._options.address)
+        strategies = importlib.import_module("ray.util.scheduling_strategies")
+        here = self._ray.get_runtime_context().get_node_id()
+        place = strategies.NodeAffinitySchedulingStrategy(here, soft=False)
+        mailbox = self._ray.remote(_mailbox_class())
+        self._mailbox = mailbox.options(num_cpus=0, scheduling_strategy=place).remote()
+        self._task = self._ray.remote(_supervise)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._closed.set()
+        self._thread.join()
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.kill(self._mailbox)
+        self._disconnect()
+
+    def room(self) -> int:
+        """How many runs the nodes of the cluster can execute at a time, at least 1."""
+        cpus, gpus = self._options.cpus_per_run or 1, self._options.gpus_per_run or 0
+        return max(
+            1, sum(min(_times(node, "CPU", cpus), _times(node, "GPU", gpus)) for node in self._nodes())
+        )
+
+    def start(self, job: Job, report: Report) -> StartedRun:
+        """Submit a run; see `RunProcess` for what is reported.
+
+        Raises:
+            RunError: if its folder cannot be created, or the connection was lost.
+            ConfigError: if this machine, where Ray runs, is smaller than what the run asks for.
+        """
+        try:
+            job.folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot create {job.folder.parent} ({error.strerror}): give another") from None
+        run = _Submitted(self, next(self._numbers), job, report, self._resources(job))
+        self._check_room(run)
+        with self._lock:
+            self._runs[run.number] = run
+            run.submit()
+        if not self._thread.is_alive():
+            raise RunError("the connection to Ray was lost: run the command again")
+        return run
+
+    def _resources(self, job: Job) -> dict[str, float]:
+        """CPUs and GPUs of a run."""
+        kwargs = pickle.loads(job.call)[1] if job.call else {}
+        threads, device = kwargs.get("threads"), kwargs.get("device")
+        cpus, gpus = self._options.cpus_per_run, self._options.gpus_per_run
+        if cpus is None:
+            cpus = threads if isinstance(threads, int) else 1
+        if gpus is None:
+            gpus = 1 if isinstance(device, str) and device.startswith("cuda") else 0
+        return {"num_cpus": cpus, "num_gpus": gpus}
+
+    def _check_room(self, run: _Submitted) -> None:
+        """Refuse what a local Ray can never execute, and warn where a node would have to join."""
+        cpus, gpus = resources = tuple(run.resources.values())
+        known = resources in self._fits
+        if not known:
+            nodes = self._nodes()
+            self._fits[resources] = any(_times(n, "CPU", cpus) and _times(n, "GPU", gpus) for n in nodes)
+        if self._fits[resources]:
+            return
+        what = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+        if self._options.address is None and self._disconnect is not _do_nothing:
+            flags = option("cpus_per_run and gpus_per_run", "--cpus_per_run and --gpus_per_run")
+            raise ConfigError(f"a run asks for {what}, which this machine does not have: give other {flags}")
+        if not known:
+            run.report("state", [WAITING, f"no node of the cluster has {what}: it waits until one joins"])
+
+    def _nodes(self) -> list[dict[str, float]]:
+        """The resources of each node that is alive."""
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def submit(self, run: _Submitted, resumed: bool) -> Any:
+        """The reference to the result of the task of a run."""
+        task = self._task.options(max_retries=0, name=f"spinup {run.job.folder.name}", **run.resources)
+        paths = [os.path.abspath(path) for path in sys.path]
+        return task.remote(run.job, run.number, resumed, paths, self._mailbox, self._process)
+
+    def stop(self, run: _Submitted) -> None:
+        """Let a run stop, or not begin."""
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            self._ray.get(self._mailbox.stop.remote(run.number))
+        if not run.begun:
+            self._ray.cancel(run.reference)
+
+    def kill(self, run: _Submitted) -> None:
+        """Kill the worker process of a run, upon which the run's process ends too."""
+        self._ray.cancel(run.reference, force=True)
+
+    def _serve(self) -> None:
+        """Pass on reports and ends, in a thread, until the context ends."""
+        try:
+            while not self._closed.wait(_POLL_SECONDS):
+                self._deliver(0.5)
+                self._end_finished()
+        except Exception as error:  # the driver's connection, without which nothing is known about any run
+            with self._lock:
+                runs, self._runs = list(self._runs.values()), {}
+            for run in runs:
+                run.report("end", [1, f"the connection to Ray was lost ({error_line(error)})"])
+
+    def _deliver(self, seconds: float) -> None:
+        for number, kind, value in self._ray.get(self._mailbox.take.remote(seconds)):
+            if number in self._runs:
+                self._runs[number].receive(kind, value)
+
+    def _end_finished(self) -> None:
+        with self._lock:
+            runs = {run.reference: run for run in self._runs.values()}
+        ended = self._ray.wait(list(runs), num_returns=len(runs), timeout=0)[0] if runs else []
+        if ended:
+            self._deliver(0.0)  # what they reported before they ended
+        for reference in ended:
+            self._end(runs[reference])
+
+    def _end(self, run: _Submitted) -> None:
+        errors = self._ray.exceptions
+        try:
+            end = self._ray.get(run.reference)
+        except errors.TaskCancelledError:
+            end = _STOPPED
+        except errors.RayTaskError as error:
+            cause = error_line(error.cause or error)
+            end = [1, f"its task failed on its node ({cause}): is this version of spinup installed there?"]
+        except errors.RayError as error:
+            end = run.lost(f"its node or its worker process died ({error_line(error)})")
+        else:
+            if end[0] in _KILLED:
+                end = run.lost(end[1], end)
+        with self._lock:
+            if end is None:
+                run.submit()
+            else:
+                del self._runs[run.number]
+        if end is not None:
+            run.report("end", end)
+
+
+class _Submitted:
+    """A run in the cluster.
+
+    Attributes:
+        number: by which the mailbox knows it.
+        resources: num_cpus and num_gpus.
+        reference: to the result of its task.
+        begun: whether its task has reported.
+    """
+
+    def __init__(
+        self, runs: RayRuns, number: int, job: Job, report: Report, resources: dict[str, float]
+    ) -> None:
+        self._runs, self.number, self.job, self.report, self.resources = runs, number, job, report, resources
+        self.reference: Any = None
+        self.begun = False
+        self._stopping = self._trained = False
+        self._restarts = 0
+
+    def submit(self) -> None:
+        """Submit it, or submit it again."""
+        self.begun = False
+        self.reference = self._runs.submit(self, self._restarts > 0)
+
+    def receive(self, kind: str, value: Any) -> None:
+        """Pass on what its process reports."""
+        self.begun = True
+        if kind in ("progress", "row"):
+            self._trained = True
+        if kind == "row":
+            self._restarts = 0
+        if kind != "begun":
+            self.report(kind, value)
+
+    def lost(self, reason: str, end: list[Any] | None = None) -> list[Any] | None:
+        """The end to report for a run that was lost, or None if it is to be submitted again."""
+        if self._stopping:
+            return _STOPPED
+        if self._restarts == MAX_RESTARTS:
+            times = f"{MAX_RESTARTS + 1} times without a finished epoch in between"
+            return [end[0] if end else 1, f"{reason}, {times}; its output is in {self.job.folder / LOG_FILE}"]
+        self._restarts += 1
+        self.job = _resuming(self.job, self._trained)
+        self.report(
+            "state",
+            [
+                WAITING,
+                f"{reason}: it starts again from its last checkpoint ({self._restarts}/{MAX_RESTARTS})",
+            ],
+        )
+        return None
+
+    def stop(self) -> None:
+        """See `RunProcess`."""
+        self._stopping = True
+        self._runs.stop(self)
+
+    def kill(self) -> None:
+        """See `RunProcess`; it does not wait for the end."""
+        self._stopping = True
+        self._runs.kill(self)
+
+
+def _resuming(job: Job, trained: bool) -> Job:
+    """The job of starting a run again.
+
+    Args:
+        job: how it was started.
+        trained: whether it is known to have trained; else one that replaces an earlier run in its folder may
+            not have done so yet.
+    """
+    function, kwargs = pickle.loads(job.call)  # made by `make_job` in this process
+    logger_kwargs = dict(kwargs.get("logger_kwargs", {}))
+    if "resume" not in inspect.signature(function).parameters:
+        return job
+    if logger_kwargs.pop("overwrite", False) and not trained:
+        return job
+    return make_job(job.folder, function, {**kwargs, "logger_kwargs": logger_kwargs, "resume": True})
+
+
+def _supervise(
+    job: Job, number: int, resumed: bool, paths: list[str], mailbox: Any, process: Start
+) -> list[Any]:
+    """The task of a run, on its node.
+
+    Args:
+        job: what to run.
+        number: of the run, in the mailbox.
+        resumed: whether it was started before, so that its previous process may not have ended yet.
+        paths: import path of the process that submitted it.
+        mailbox: receives reports.
+        process: see `RayRuns`.
+
+    Returns:
+        Exit code and message.
+    """
+    ray = importlib.import_module("ray")
+
+    def post(reports: list[tuple[str, Any]]) -> bool:
+        """Send reports; returns whether the run is to stop."""
+        try:
+            # Not ray.get: Ray gives the CPU of a task that waits there to another task.
+            return bool(mailbox.post.remote(number, reports).future().result())
+        except ray.exceptions.RayError:  # the process that submitted it has ended
+            return True
+
+    sys.path += [path for path in paths if path not in sys.path]
+    if post([("begun", None)]):
+        return _STOPPED
+    if not job.folder.parent.is_dir():
+        where = ray.util.get_node_ip_address()
+        return [
+            2,
+            f"{job.folder.parent} does not exist on the node {where}: give a folder that all nodes share",
+        ]
+    reports: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    try:
+        if resumed and not _released(job.folder, lambda: post([])):
+            return _STOPPED
+        run = process(job, lambda kind, value: reports.put((kind, value)))
+    except SpinupError as error:
+        return [error.exit_code, error_line(error)]
+    try:
+        for batch in _batches(reports):
+            if post([report for report in batch if report[0] != "end"]):
+                run.stop()
+            for kind, value in batch:
+                if kind == "end":
+                    return list(value)
+    finally:
+        run.stop()
+    raise AssertionError("unreachable")
+
+
+def _batches(reports: queue.SimpleQueue[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
+    """The reports of about a second each, of progress only the last; the last batch has the end."""
+    while True:
+        batch: list[tuple[str, Any]] = []
+        due = time.monotonic() + _REPORT_SECONDS
+        while (left := due - time.monotonic()) > 0 and not (batch and batch[-1][0] == "end"):
+            with contextlib.suppress(queue.Empty):
+                batch.append(reports.get(timeout=left))
+        last = max((i for i, (kind, _) in enumerate(batch) if kind == "progress"), default=-1)
+        yield [report for i, report in enumerate(batch) if report[0] != "progress" or i == last]
+
+
+def _released(folder: Path, stopped: Callable[[], bool]) -> bool:
+    """Wait until no process holds the lock of a folder; returns False if the run is to stop before.
+
+    Raises:
+        RunError: if it is held for LOCK_SECONDS.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            with folder_lock(folder):
+                return True
+        except RunError:
+            if time.monotonic() > deadline:
+                raise
+        if stopped():
+            return False
+        time.sleep(_REPORT_SECONDS)
+
+
+def _mailbox_class() -> type:
+    """The class of the actor through which tasks and the process that submitted them speak.
+
+    It is defined in a function so that Ray sends it by value, and its process does not import this package.
+    """
+    import asyncio
+
+    class Mailbox:
+        """Reports that have not been taken yet, and the numbers of the runs that are to stop."""
+
+        def __init__(self) -> None:
+            self._reports: list[tuple[int, str, Any]] = []
+            self._to_stop: set[int] = set()
+            self._arrived = asyncio.Event()
+
+        async def post(self, number: int, reports: list[tuple[str, Any]]) -> bool:
+            """Add the reports of a run; returns whether it is to stop."""
+            if reports:
+                self._reports += [(number, kind, value) for kind, value in reports]
+                self._arrived.set()
+            return number in self._to_stop
+
+        async def take(self, seconds: float) -> list[tuple[int, str, Any]]:
+            """Remove and return all reports; waits for the first for some seconds."""
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), seconds)
+            self._arrived.clear()
+            taken, self._reports = self._reports, []
+            return taken
+
+        async def stop(self, number: int) -> None:
+            """Let a run stop."""
+            self._to_stop.add(number)
+
+    return Mailbox
+
+
+def import_ray() -> Any:
+    """The module `ray`.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
+    try:
+        return importlib.import_module("ray")
+    except ImportError:
+        raise MissingExtraError("Ray is not installed: pip install 'spinup[ray]'") from None
+
+
+def connect(ray: Any, address: str | None) -> Callable[[], None]:
+    """Connect this process to Ray, quietly.
+
+    Args:
+        ray: the module.
+        address: see `RayOptions`.
+
+    Returns:
+        Ends the connection, and a Ray that was started for it; does nothing if there was one before.
+
+    Raises:
+        RunError: if there is no cluster at the address, or Ray cannot be started.
+    """
+    if ray.is_initialized():
+        return _do_nothing
+    settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None:
+        settings |= {
+            "num_cpus": usable_cores(), "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+        }  # fmt: skip
+    try:
+        with _without_usage_report(), _same_signal_handlers():
+            ray.init("local" if address is None else address, **settings)
+    except Exception as error:  # of many kinds
+        ray.shutdown()
+        if address is None:
+            raise RunError(f"Ray cannot be started on this machine ({error_line(error)})") from error
+        raise RunError(
+            f"there is no Ray cluster at {address} ({error_line(error)}): start one with "
+            "'ray start --head' on its first node and 'ray start --address=ADDRESS' on the others"
+        ) from error
+    return ray.shutdown  # type: ignore[no-any-return]
+
+
+def _do_nothing() -> None:
+    pass
+
+
+@contextlib.contextmanager
+def _without_usage_report() -> Iterator[None]:
+    """A Ray that is started inside sends no statistics over the network, unless the user says so."""
+    name = "RAY_USAGE_STATS_ENABLED"
+    given = name in os.environ
+    os.environ.setdefault(name, "0")
+    try:
+        yield
+    finally:
+        if not given:
+            del os.environ[name]
+
+
+@contextlib.contextmanager
+def _same_signal_handlers() -> Iterator[None]:
+    """Ray's own handler of SIGTERM would raise SystemExit at once."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _times(resources: dict[str, float], name: str, amount: float) -> int:
+    """How often an amount of a resource fits."""
+    return int(resources.get(name, 0) // amount) if amount else MAX_SUBMITTED

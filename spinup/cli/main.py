@@ -10,10 +10,12 @@ from functools import partial
 
 import spinup
 from spinup.cli.plot import main as plot
+from spinup.cli.report import main as report
 from spinup.cli.resume import main as resume
 from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
+from spinup.cli.watch import main as watch
 from spinup.config import nearest
 from spinup.errors import ConfigError, SpinupError, messages_name_flags
 from spinup.loggers.display import error_line
@@ -28,6 +30,8 @@ commands:
   sac_tf1      train with TensorFlow
   test_policy  evaluate, render or record a trained policy
   plot         plot learning curves
+  report       write an HTML file about runs: curves, table, diagnostics
+  watch        show running runs live in the terminal
   resume       continue a run, or all unfinished runs in a folder
   help         show this message; `spinup COMMAND --help` shows a command's flags
   --version    show the version
@@ -42,6 +46,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **{name: partial(train, name) for name in ALGORITHMS},
     "test_policy": test_policy,
     "plot": plot,
+    "report": report,
+    "watch": watch,
     "resume": resume,
 }
 

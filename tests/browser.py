@@ -40,14 +40,22 @@ class Browser:
         RuntimeError: if Chromium is not installed.
     """
 
-    def __init__(self, width: int = 1200, height: int = 900, dark: bool = False, mobile: bool = False) -> None:
+    def __init__(
+        self, width: int = 1200, height: int = 900, dark: bool = False, mobile: bool = False
+    ) -> None:
         program = next(filter(None, map(shutil.which, NAMES)), None)
         if program is None:
             raise RuntimeError(f"none of {', '.join(NAMES)} is installed: apt-get install chromium")
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         read_end, self._commands = os.pipe()
         self._answers, write_end = os.pipe()
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"]
+        flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--disable-dev-shm-usage",
+        ]
         flags += [f"--user-data-dir={self._profile.name}", "--remote-debugging-pipe", "about:blank"]
         start = [sys.executable, "-c", _START, str(read_end), str(write_end), program, *flags]
         self._process = subprocess.Popen(
@@ -109,7 +117,7 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click at the center of an element, as a user does."""
-        point = f"(r => [r.x + r.width / 2, r.y + r.height / 2])"
+        point = "(r => [r.x + r.width / 2, r.y + r.height / 2])"
         x, y = self.evaluate(f"{point}(document.querySelector({selector!r}).getBoundingClientRect())")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

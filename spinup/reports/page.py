@@ -65,21 +65,23 @@ def draw_page(
     """
     names = list(dict.fromkeys(run.name for run in runs))
     groups = [(names.index(run.name), run) for run in runs]
-    differing, common = split_settings([run.settings for run in runs if run.settings])
+    common = split_settings([run.settings for run in runs if run.settings])[1]
     body = [_head(runs, title), _legend(names)]
-    envs = list(dict.fromkeys(run.env for run in runs))
-    for env in envs:
+    for env in dict.fromkeys(run.env for run in runs):
         here = [(group, run) for group, run in groups if run.env == env]
+        differing, shared = split_settings([run.settings for _, run in here if run.settings])
+        shared = {name: value for name, value in shared.items() if name not in common}
         body += [
             f"<section>\n<h2>{_text(env or 'Environment not recorded')}</h2>\n",
             _large_charts(here, names, xaxis, values, smooth),
             _experiments_table(here, names),
             _runs_table(here, differing),
+            _shared_settings("Settings that all runs of this environment share", shared),
             _diagnostics(here, names, xaxis, smooth),
             draw_videos(here, folder),
             "</section>\n",
         ]
-    body += [_common_settings(common), _machines(runs)]
+    body += [_shared_settings("Settings that all runs share", common), _machines(runs)]
     assets = files("spinup.reports") / "assets"
     script = (assets / "report.js").read_text(encoding="utf-8")
     style = (assets / "report.css").read_text(encoding="utf-8") + _group_styles(len(names))
@@ -230,7 +232,7 @@ def _experiments_table(runs: Grouped, names: Sequence[str]) -> str:
             numbers = [last.mean(), last.std(), last.min(), last.max()] if last.size else []
         cells = "".join(f'<td class="number">{format_number(float(n))}</td>' for n in numbers)
         rows += (
-            f'<tr data-group="{group}"><th scope="row" class="g{group}">{_text(names[group])}</th>'
+            f'<tr data-group="{group}">{_row_name(group, names[group])}'
             f'<td class="number">{len(here)}</td>{cells or "<td></td>" * 4}</tr>\n'
         )
     titles = ("runs", "last return, mean", "std", "min", "max")
@@ -241,8 +243,9 @@ def _experiments_table(runs: Grouped, names: Sequence[str]) -> str:
 def _runs_table(runs: Grouped, differing: Sequence[str]) -> str:
     """A row per run; the settings that differ between runs have a column each."""
     numbers = ("last return", "best return", "steps", "time", "steps/s")
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in ("status", "seed", *differing))
+    head = '<th scope="col">status</th>'
     head += "".join(f'<th scope="col" class="number">{name}</th>' for name in numbers)
+    head += "".join(f'<th scope="col">{_text(name)}</th>' for name in ("seed", *differing))
     return _table("Runs", "run", head, "".join(_row(group, run, differing) for group, run in runs))
 
 
@@ -268,22 +271,25 @@ def _row(group: int, run: RunSummary, differing: Sequence[str]) -> str:
         format_number(run.last("StepsPerSecond")),
     )
     problems = "".join(f'<div class="problem">{_text(problem)}</div>' for problem in run.problems)
-    cells = "".join(f"<td>{_text(run.settings.get(name, ''))}</td>" for name in differing)
-    cells += "".join(f'<td class="number">{_text(number)}</td>' for number in numbers)
+    cells = "".join(f'<td class="number">{_text(number)}</td>' for number in numbers)
+    texts = (run.seed, *(run.settings.get(name, "") for name in differing))
+    cells += "".join(f"<td>{_text(text)}</td>" for text in texts)
     return (
-        f'<tr data-group="{group}"><th scope="row" class="g{group}">{_text(text_of(run.path.name))}</th>'
+        f'<tr data-group="{group}">{_row_name(group, text_of(run.path.name))}'
         f'<td><span class="status {run.status}">{run.status}</span>{problems}</td>'
-        f"<td>{_text(run.seed)}</td>{cells}</tr>\n"
+        f"{cells}</tr>\n"
     )
 
 
-def _common_settings(common: dict[str, str]) -> str:
-    if not common:
+def _row_name(group: int, name: str) -> str:
+    """The first cell of a row, which is cut off if it is long; the full name is its tooltip."""
+    return f'<th scope="row" class="g{group}" title="{_text(name)}">{_text(name)}</th>'
+
+
+def _shared_settings(title: str, settings: dict[str, str]) -> str:
+    if not settings:
         return ""
-    return (
-        f"<section><details>\n<summary>Settings that all runs share ({len(common)})</summary>\n"
-        f"{_settings_list(common)}</details></section>\n"
-    )
+    return f"<details>\n<summary>{title} ({len(settings)})</summary>\n{_settings_list(settings)}</details>\n"
 
 
 def _machines(runs: Sequence[RunSummary]) -> str:
@@ -296,9 +302,7 @@ def _machines(runs: Sequence[RunSummary]) -> str:
         f'<p class="muted">{len(here)} of {len(runs)} runs</p>\n{_settings_list(here[0].machine)}'
         for here in machines.values()
     )
-    return (
-        f"<section><details open>\n<summary>Machine</summary>\n{lists}</details></section>\n" if lists else ""
-    )
+    return f"<details open>\n<summary>Machine</summary>\n{lists}</details>\n" if lists else ""
 
 
 def _settings_list(settings: dict[str, str]) -> str:

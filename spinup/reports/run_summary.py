@@ -125,7 +125,7 @@ def read_run(folder: Path, label: str | None = None) -> RunSummary | None:
     env, seed = config.get("env"), config.get("seed")
     env_id = env.get("id") if isinstance(env, dict) else env
     number = re.search(r"_s(\d+)$", folder.resolve().name)
-    planned = [config.get(name) for name in ("epochs", "steps_per_epoch")]
+    planned = [n for n in (config.get("epochs"), config.get("steps_per_epoch")) if type(n) is int and n > 0]
     return RunSummary(
         path=folder,
         name=text_of(label) if label else experiment_name(folder, config),
@@ -133,7 +133,7 @@ def read_run(folder: Path, label: str | None = None) -> RunSummary | None:
         seed=text_of(seed) if isinstance(seed, int) else number[1] if number else "",
         status=status,
         problems=(*problems, *([cause] if cause else [])),
-        total=planned[0] * planned[1] if all(type(n) is int and n > 0 for n in planned) else 0,
+        total=planned[0] * planned[1] if len(planned) == 2 else 0,
         settings=flatten({k: v for k, v in _settings(config).items() if k not in _NO_SETTINGS}),
         machine=flatten(config["machine"]) if isinstance(config.get("machine"), dict) else {},
         columns=columns,

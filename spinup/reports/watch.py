@@ -22,6 +22,8 @@ from spinup.runs.status import COMPLETE, FAILED, RUNNING, UNFINISHED
 
 COLUMNS = ("run", "epoch", "step", "return", "curve", "steps/s", "time left", "state")
 CURVE_WIDTH = 16  # characters
+WIDE = 100  # columns of a terminal; a narrower one gets a shorter curve and no columns _OMITTED
+_OMITTED = ("epoch", "steps/s")
 SPEED_ROWS = 5  # over which the speed is taken
 SCAN_SHARE = 20  # the time between two searches for folders is that of a search times this
 _BARS = "▁▂▃▄▅▆▇█"
@@ -58,12 +60,12 @@ def watch(
         return
     from rich.live import Live
 
-    with Live(_table(watched, console.height), console=console, auto_refresh=False) as live:
+    with Live(_table(watched, console.width, console.height), console=console, auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(interval)
                 watched.refresh()
-                live.update(_table(watched, console.height), refresh=True)
+                live.update(_table(watched, console.width, console.height), refresh=True)
         except KeyboardInterrupt:
             pass
 
@@ -143,7 +145,7 @@ class WatchedRun:
     speed: float
     written_at: float
 
-    def cells(self) -> tuple[str, ...]:
+    def cells(self, curve_width: int = CURVE_WIDTH) -> tuple[str, ...]:
         """One text per column of the table; empty where nothing is known."""
         step = f"{self.step:,.0f}" if np.isfinite(self.step) else "0" if self.total else ""
         return (
@@ -151,7 +153,7 @@ class WatchedRun:
             f"{self.epoch:.0f}" if np.isfinite(self.epoch) else "",
             f"{step}/{self.total:,}" if self.total else step,
             f"{self.mean_return:.5g}" if np.isfinite(self.mean_return) else "",
-            sparkline(self.returns),
+            sparkline(self.returns, curve_width),
             f"{self.speed:,.0f}" if np.isfinite(self.speed) else "",
             self._time_left(),
             self.status,
@@ -225,7 +227,7 @@ def _caption(runs: Sequence[WatchedRun]) -> str:
     return ", ".join(f"{number} {status}" for status, number in count.items()) or "no runs yet"
 
 
-def _table(watched: WatchedRuns, height: int) -> Any:
+def _table(watched: WatchedRuns, width: int, height: int) -> Any:
     """The table as far as it fits on the terminal; running ones come first in the choice."""
     runs = watched.rows()
     order = sorted(runs, key=lambda run: (run.status != RUNNING, -run.written_at))
@@ -235,8 +237,14 @@ def _table(watched: WatchedRuns, height: int) -> Any:
     hidden = f", {len(runs) - len(shown)} not shown" if len(shown) < len(runs) else ""
     problems = [f"{run.name}: {run.problem}" for run in shown if run.problem]
     caption = f"{_caption(runs)}{hidden}. Ctrl-C ends this view, not the runs."
-    rows = [(run.cells(), _STYLES.get(run.status)) for run in shown]
-    return runs_table(COLUMNS, rows, "\n".join([caption, *problems[-1:]]))
+    kept = [i for i, name in enumerate(COLUMNS) if width >= WIDE or name not in _OMITTED]
+    curve_width = CURVE_WIDTH if width >= WIDE else CURVE_WIDTH // 2
+    rows = [
+        ([cells[i] for i in kept], _STYLES.get(run.status))
+        for run in shown
+        for cells in [run.cells(curve_width)]
+    ]
+    return runs_table([COLUMNS[i] for i in kept], rows, "\n".join([caption, *problems[-1:]]))
 
 
 def _signature(folder: Path) -> Any:

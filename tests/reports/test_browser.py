@@ -11,7 +11,9 @@ from spinup.reports.report import write_report
 
 pytestmark = pytest.mark.browser
 
-SHOWN = "[...document.querySelectorAll('.large .line')].filter(e => getComputedStyle(e).display != 'none').length"
+SHOWN = (
+    "[...document.querySelectorAll('.large .line')].filter(e => getComputedStyle(e).display != 'none').length"
+)
 ROWS = "[...document.querySelectorAll('.scroll tr')].filter(e => e.offsetParent).length"
 
 
@@ -32,7 +34,14 @@ def test_text_legend_values_and_screenshot(page, tmp_path):
     with Browser() as browser:
         browser.open(page)
         text = browser.evaluate("document.body.innerText")
-        for part in ("Runs in data", "Pendulum-v1", "fast_s1", "</script>", "Return of test episodes", "Q values"):
+        for part in (
+            "Runs in data",
+            "Pendulum-v1",
+            "fast_s1",
+            "</script>",
+            "Return of test episodes",
+            "Q values",
+        ):
             assert part in text
         assert browser.evaluate("document.title") == "Runs in data"
         shown, rows = browser.evaluate(SHOWN), browser.evaluate(ROWS)
@@ -51,7 +60,9 @@ def test_text_legend_values_and_screenshot(page, tmp_path):
         assert (browser.evaluate(SHOWN), browser.evaluate(ROWS)) == (shown, rows)
         browser.screenshot(tmp_path / "report.png")
         assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
-        problems = [e for e in browser.events if e.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded")]
+        problems = [
+            e for e in browser.events if e.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded")
+        ]
         assert problems == []
         requests = [e["params"]["request"]["url"] for e in browser.events if "request" in e.get("params", {})]
         assert [url for url in requests if not url.startswith(("file:", "data:"))] == []

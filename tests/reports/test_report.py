@@ -55,7 +55,9 @@ class Page(HTMLParser):
 @pytest.fixture
 def report(tmp_path):
     """Writes the report of the folder `data`, and reads it."""
-    return lambda *args, **kwargs: Page(write_report([tmp_path / "data"], tmp_path / "r.html", *args, **kwargs))
+    return lambda *args, **kwargs: Page(
+        write_report([tmp_path / "data"], tmp_path / "r.html", *args, **kwargs)
+    )
 
 
 def rows(page):
@@ -77,9 +79,8 @@ def test_curves_table_settings_and_machine(report, tmp_path):
     for text in ("high", "low", "Return of test episodes", "Q values", "Entropy coefficient alpha",
                  "environment steps", "Processor 9000", "4 of 4 runs", "Runs in data"):  # fmt: skip
         assert text in page.text
-    assert rows(page)["high_s1"] == [
-        "unfinished", "1", "0.01", "2.25", "5.5", "3,000 / 4,000", "0:00:30", "100",
-    ]  # fmt: skip
+    expected = ["unfinished", "2.25", "5.5", "3,000 / 4,000", "0:00:30", "100", "1", "0.01"]
+    assert rows(page)["high_s1"] == expected
     # the mean and each of two runs, of two experiments, in the large chart
     large = page.source[page.source.index('class="charts large"') : page.source.index("<h3>Runs")]
     assert large.count('class="line mean') == 2
@@ -91,10 +92,13 @@ def test_curves_table_settings_and_machine(report, tmp_path):
 
 def test_each_environment_has_a_section(report, tmp_path):
     write_run(tmp_path / "data" / "a_s0", [1.0, 2.0])
-    write_run(tmp_path / "data" / "b_s0", [1.0, 2.0], env="Hopper-v5")
+    write_run(tmp_path / "data" / "b_s0", [1.0, 2.0], env="Hopper-v5", lr=0.5)
     page = report()
     assert page.source.count("<section>\n<h2>") == 2
-    assert {"Pendulum-v1", "Hopper-v5"} <= set(page.text)
+    assert {"Pendulum-v1", "Hopper-v5", "Settings that all runs of this environment share (1)"} <= set(
+        page.text
+    )
+    assert page.source.count("<dt>lr</dt>") == 2
 
 
 def test_settings_that_differ():
@@ -153,7 +157,7 @@ def test_runs_without_rows_have_no_charts(report, tmp_path):
     page = report()
     assert not page.all("figure")
     assert "No run has a row with TotalEnvInteracts and Performance yet." in page.text
-    assert rows(page)["a_s0"][:2] == ["unfinished", "0"]
+    assert rows(page)["a_s0"] == ["unfinished", "", "", "0 / 4,000", "", "", "0"]
 
 
 @pytest.mark.parametrize("values", [[1e300, -1e300], [float("nan")] * 2, [float("inf"), 1.0], [5e-324, 0.0]])
@@ -233,7 +237,7 @@ def test_errors_are_one_line(tmp_path, capsys, monkeypatch, words, message):
 
 def test_python_messages_name_keywords(tmp_path):
     write_run(tmp_path / "a_s0", [1.0])
-    with pytest.raises(ConfigError, match="^smooth=0"):
+    with pytest.raises(ConfigError, match=r"^smooth=0"):
         write_report([tmp_path], tmp_path / "r.html", smooth=0)
     with pytest.raises(RunError, match="no run under"):
         write_report([tmp_path], tmp_path / "r.html", exclude=["a_s0"])

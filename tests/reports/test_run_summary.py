@@ -12,7 +12,9 @@ from spinup.reports.run_summary import MAX_SETTINGS, find_folders, flatten, read
 
 
 def test_the_settings_the_table_and_the_plan(tmp_path):
-    run = read_run(write_run(tmp_path / "hc_s3", [1.0, 3.0, 2.0], seed=3, lr=0.5, ac_kwargs={"hidden_sizes": [8, 8]}))
+    run = read_run(
+        write_run(tmp_path / "hc_s3", [1.0, 3.0, 2.0], seed=3, lr=0.5, ac_kwargs={"hidden_sizes": [8, 8]})
+    )
     assert (run.name, run.env, run.seed, run.total, run.problems) == ("hc", "Pendulum-v1", "3", 4000, ())
     assert run.settings["lr"] == "0.5"
     assert run.settings["ac_kwargs.hidden_sizes"] == "[8, 8]"
@@ -83,7 +85,9 @@ def test_a_damaged_file_is_a_problem_of_its_run(tmp_path, file, content, problem
 @pytest.mark.parametrize("name", ["env", "seed", "epochs", "steps_per_epoch", "machine", "logger_kwargs"])
 @pytest.mark.parametrize("value", [None, [], {"id": []}, HOSTILE, True, -1, 1.5, 10**30])
 def test_settings_of_a_wrong_type_do_no_harm(tmp_path, name, value):
-    folder = write_run(tmp_path / "a_s0", [1.0], **({name: value} if name not in ("env", "seed", "epochs") else {}))
+    folder = write_run(
+        tmp_path / "a_s0", [1.0], **({name: value} if name not in ("env", "seed", "epochs") else {})
+    )
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, name: value}))
     run = read_run(folder)

@@ -154,11 +154,12 @@ def _band(line: Line, x: Axis, y: Axis, lowest: float) -> str:
 def _path(line: Line, x: Axis, y: Axis) -> str:
     kept = _kept(line.curve.x.size)
     points = _points(line.curve.x[kept], line.curve.y[kept], x, y)
-    if len(points) == 1:  # a line of no length with round ends is a dot
+    dot = len(points) == 1
+    if dot:  # a line of no length with round ends
         points *= 2
     label = f' data-label="{html.escape(line.label)}"' if line.label else ""
     return (
-        f'<path class="line {line.style} g{line.group}" data-group="{line.group}"{label} '
+        f'<path class="line {line.style}{" dot" * dot} g{line.group}" data-group="{line.group}"{label} '
         f'd="M{"L".join(points)}"/>'
     )
 

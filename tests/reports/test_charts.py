@@ -74,7 +74,7 @@ def test_long_lines_keep_first_and_last_point():
 
 
 def test_one_point_is_a_dot_and_no_point_no_chart():
-    drawn = points(draw_chart("t", "x", [Line(0, curve([5], [7]))]), "line")
+    drawn = points(draw_chart("t", "x", [Line(0, curve([5], [7]))]), "line mean dot")
     assert drawn == [(500.0, 500.0)] * 2
     assert draw_chart("t", "x", [Line(0, curve([], []))]) == ""
 

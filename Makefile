@@ -25,10 +25,10 @@ train: $(VENV)/.train
 	@echo "Continue it:    $(BIN)/spinup resume $(FOLDER) --epochs $$(( 2 * $(EPOCHS) ))"
 
 test: lint check
-	$(BIN)/pytest -n $(JOBS) -m "not slow"
+	$(BIN)/pytest -n $(JOBS) -m "not slow and not browser"
 
 test-long: install
-	$(BIN)/pytest -n $(JOBS) -m slow
+	$(BIN)/pytest -n $(JOBS) -m "slow or browser"
 
 lint: install
 	$(BIN)/ruff check .

@@ -14,11 +14,13 @@ from spinup.cli.hub import pull, push
 from spinup.cli.plot import main as plot
 from spinup.cli.recipes import main as recipes
 from spinup.cli.record import main as record
+from spinup.cli.report import main as report
 from spinup.cli.resume import main as resume
 from spinup.cli.test_policy import main as test_policy
 from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
 from spinup.cli.tune import main as tune
+from spinup.cli.watch import main as watch
 from spinup.config import nearest
 from spinup.errors import ConfigError, SpinupError, messages_name_flags
 from spinup.loggers.display import error_line
@@ -38,6 +40,8 @@ commands:
   export       write a trained policy as an ONNX or TorchScript file
   push         upload a run to the Hugging Face Hub
   pull         download one
+  report       write an HTML file about runs: curves, table, diagnostics
+  watch        show running runs live in the terminal
   resume       continue a run, or all unfinished runs in a folder
   tune         search for the best settings
   help         show this message; `spinup COMMAND --help` shows a command's flags
@@ -58,6 +62,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "export": export,
     "push": push,
     "pull": pull,
+    "report": report,
+    "watch": watch,
     "resume": resume,
     "tune": tune,
 }

@@ -147,18 +147,9 @@ class LiveRunsDisplay(RunsDisplay):
         atexit.unregister(self.close)
 
     def _table(self) -> Any:
-        from rich import box
-        from rich.table import Table
-
         count = Counter(run.state for run in self.runs)
         caption = ", ".join(f"{number} {state}" for state, number in count.items())
-        table = Table(box=box.SIMPLE, pad_edge=False, caption=caption, caption_justify="left")
-        for name in _COLUMNS:
-            left = name in ("run", "state")
-            table.add_column(name, justify="left" if left else "right", no_wrap=True)
-        for run in self._shown():
-            table.add_row(*run.cells(), style=_STYLES.get(run.state))
-        return table
+        return runs_table(_COLUMNS, [(run.cells(), _STYLES.get(run.state)) for run in self._shown()], caption)
 
     def _shown(self) -> list[RunStatus]:
         """The runs that fit on the terminal, in order; those that are active come first in the choice."""
@@ -166,6 +157,27 @@ class LiveRunsDisplay(RunsDisplay):
         order = sorted(self.runs, key=lambda run: (run.state in ENDED, run.state == WAITING))
         chosen = {id(run) for run in order[:room]}
         return [run for run in self.runs if id(run) in chosen]
+
+
+def runs_table(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str | None]], caption: str) -> Any:
+    """A Rich table of runs.
+
+    Args:
+        columns: their names.
+        rows: the text of each cell, and the style of the row.
+        caption: below the table.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE, pad_edge=False, caption=Text(caption), caption_justify="left")
+    for name in columns:
+        left = name in ("run", "state", "curve")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    for cells, style in rows:
+        table.add_row(*map(Text, cells), style=style)  # a str would be read as markup
+    return table
 
 
 def make_runs_display(names: Sequence[str]) -> RunsDisplay:

@@ -63,7 +63,7 @@ def find_runs(
         ConfigError: if there is neither one legend per path nor one per folder.
     """
     runs = []
-    for root, label in _labeled_roots(logdirs, legend):
+    for root, label in labeled_roots(logdirs, legend):
         for table in sorted(root.rglob("progress.txt")):
             path = str(table.parent)
             if all(s in path for s in select) and not any(s in path for s in exclude):
@@ -141,10 +141,15 @@ def aggregate(name: str, series: list[tuple[Array, Array]], estimator: str) -> C
     return Curve(name, grid[kept], y, spread)
 
 
-def _labeled_roots(
+def labeled_roots(
     logdirs: Sequence[str | Path], legend: Sequence[str] | None
 ) -> list[tuple[Path, str | None]]:
-    """The folders that each path stands for, in order, each with its legend; None without one."""
+    """The folders that each path stands for, in order, each with its legend; None without one.
+
+    Raises:
+        RunError: if a folder does not exist.
+        ConfigError: if there is neither one legend per path nor one per folder.
+    """
     matches = [_expand_prefix(Path(logdir)) for logdir in logdirs]
     roots = [root for found in matches for root in found]
     if not legend:
@@ -168,13 +173,19 @@ def _expand_prefix(path: Path) -> list[Path]:
     return [existing_dir(path)]
 
 
-def _exp_name(folder: Path) -> str:
-    """The name in config.json, or the folder's where that is no name that fits a legend."""
-    config = folder / "config.json"
-    name = read_json(config).get("exp_name") if os.path.lexists(config) else None
+def experiment_name(folder: Path, config: dict[str, Any]) -> str:
+    """The name in a run's config.json, or its folder's where that is no name that fits a legend."""
+    name = config.get("exp_name")
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
         name = re.sub(r"_s\d+$", "", folder.resolve().name)
-    label = printable(" ".join(name.split())).replace("$", r"\$")  # Matplotlib reads $...$ as a formula
+    return printable(" ".join(name.split()))
+
+
+def _exp_name(folder: Path) -> str:
+    """The name of a run's line in a legend of Matplotlib."""
+    config = folder / "config.json"
+    name = experiment_name(folder, read_json(config) if os.path.lexists(config) else {})
+    label = name.replace("$", r"\$")  # Matplotlib reads $...$ as a formula
     return f" {label}" if label.startswith("_") else label  # which would not be in the legend
 
 

@@ -31,6 +31,7 @@ from spinup.recipes import with_recipe
 from spinup.replay.buffer import ReplayBuffer
 from spinup.runs.checkpointing import Checkpointer
 from spinup.runs.locks import folder_lock, process_lock
+from spinup.runs.machine import describe_machine
 from spinup.runs.resuming import needs_same_call, restore
 from spinup.runs.signals import Interrupted, SignalHandler
 from spinup.training import Record, Trainer
@@ -187,14 +188,15 @@ def statistics_warnings(config: SACConfig, test_collector: EnvCollector) -> list
 
 
 def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Request) -> None:
-    """Write config.json, with how the run logs, and vars.json for the environment.
+    """Write config.json, with how the run logs and on which machine, and vars.json for the environment.
 
     Raises:
         RunError: if the folder cannot be written to.
     """
     logging = {k: v for k, v in request.logger_kwargs.items() if k in KEPT_LOGGING}
     try:
-        logger.save_config({**settings, "logger_kwargs": logging})
+        machine = describe_machine(settings.get("device"))
+        logger.save_config({**settings, "logger_kwargs": logging, "machine": machine})
     except OSError as error:
         raise RunError(
             f"cannot write into {logger.output_dir} ({error.strerror}): make it writable, or free disk space"

@@ -43,6 +43,23 @@ def folder_lock(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_locked(folder: Path) -> bool | None:
+    """Whether a run holds the lock of a folder, which is not changed; None where this cannot be told."""
+    path = (folder / LOCK_FILE).resolve()
+    if path in _held:  # looked at first: closing the file would release a lock of this process
+        return True
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        return _test_lock(handle)
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def process_lock() -> Iterator[None]:
     """Context manager that holds the lock of this process; the thread that holds it may enter it again.
@@ -81,9 +98,16 @@ if sys.platform == "win32":
             return False
         return True
 
+    def _test_lock(handle: int) -> bool | None:
+        return None  # the only test is to lock it, which would refuse a run that begins at that moment
+
 else:
     import errno
     import fcntl
+    import struct
+
+    # The fields of C's struct flock: its format, the position of l_type, and those of the other fields.
+    _FLOCK, _TYPE = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi", 0)
 
     def _lock(handle: int) -> bool:
         # A record lock: unlike flock's, it is not inherited by worker processes, which may outlive this one.
@@ -93,3 +117,12 @@ else:
             # A file system without locks reports another error; the run then goes on without one.
             return error.errno not in (errno.EACCES, errno.EAGAIN)
         return True
+
+    def _test_lock(handle: int) -> bool | None:
+        asked = [0] * len(_FLOCK)
+        asked[_TYPE] = fcntl.F_WRLCK
+        try:
+            answer = fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(_FLOCK, *asked))
+        except OSError:
+            return None
+        return bool(struct.unpack(_FLOCK, answer)[_TYPE] != fcntl.F_UNLCK)

@@ -1,0 +1,71 @@
+"""Whether a run is running, complete, unfinished or failed, as far as its folder tells."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from spinup.errors import RunError
+from spinup.files import open_regular
+from spinup.loggers.display import error_line
+from spinup.loggers.run_folder import LOG_FILE
+from spinup.runs.locks import is_locked
+from spinup.runs.resuming import is_complete
+from spinup.training import DUMP
+
+RUNNING, COMPLETE, UNFINISHED, FAILED = "running", "complete", "unfinished", "failed"
+RECENT_SECONDS = 300  # where locks cannot be tested, a table written this recently is that of a running run
+MAX_LOG_BYTES, TAIL_BYTES = 16 * 2**30, 16 * 2**10
+
+
+def run_status(folder: Path, config: dict[str, Any], output_fname: str = "progress.txt") -> tuple[str, str]:
+    """One of the words above, and the cause of a failure if there is one, on one printable line.
+
+    A failure is known from `log.txt`, which runs have that were started with others (`--jobs`), and from
+    the file that a run leaves whose losses diverged; another run that ended early counts as unfinished.
+
+    Args:
+        folder: of the run.
+        config: its config.json.
+        output_fname: the name of its table.
+    """
+    locked = is_locked(folder)
+    if locked or (locked is None and _age(folder / output_fname) < RECENT_SECONDS):
+        return RUNNING, ""
+    epochs = config.get("epochs")
+    try:
+        if isinstance(epochs, int) and is_complete(folder, epochs, output_fname):
+            return COMPLETE, ""
+    except (RunError, OSError) as error:
+        return UNFINISHED, error_line(error)
+    if message := _last_error(folder / LOG_FILE):
+        return FAILED, message
+    if _age(folder / DUMP) < _age(folder / output_fname):
+        return FAILED, f"a loss became NaN or infinite; the batch is in {DUMP}"
+    return UNFINISHED, ""
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; infinite if there is none."""
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except (OSError, ValueError):
+        return float("inf")
+
+
+def _last_error(log: Path) -> str:
+    """The error with which the output of a run ends, or an empty string."""
+    try:
+        with open_regular(log, MAX_LOG_BYTES, links=False) as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - TAIL_BYTES, 0))
+            lines = file.read(TAIL_BYTES).decode(errors="replace").rstrip().split("\n")
+    except (RunError, OSError):
+        return ""
+    if lines[-1].startswith("spinup: "):
+        return error_line(RunError(lines[-1].removeprefix("spinup: ")))
+    # The last line of a traceback follows an indented one, or the one that begins it.
+    raised = len(lines) > 1 and lines[-2].startswith(" ") and not lines[-1].startswith(" ")
+    traced = any(line.startswith("Traceback (most recent call last)") for line in lines)
+    return error_line(RunError(lines[-1])) if raised and traced else ""

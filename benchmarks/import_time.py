@@ -3,8 +3,9 @@
     python benchmarks/import_time.py --turns 15
 
 A new process each, one after the other within a turn, so that both see the same load of the machine. Printed:
-the medians in seconds, and the median and the range of the ratio within a turn. Times include the start of
-the interpreter. Stored in results/import_time.json.
+medians, and the median and the range of the ratio within a turn, of elapsed time and of processor time, which
+other work on the machine changes less. Times include the start of the interpreter. Stored in
+results/import_time.json.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+MODULES = ("torch", "spinup")
 RESULT = Path(__file__).parent / "results" / "import_time.json"
 
 
@@ -27,29 +30,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--turns", type=int, default=15, help="pairs of processes")
     turns = parser.parse_args().turns
-    for module in ("torch", "spinup"):  # writes bytecode and fills the file cache
+    for module in MODULES:  # writes bytecode and fills the file cache
         seconds(module)
-    rows = [{"torch": seconds("torch"), "spinup": seconds("spinup")} for _ in range(turns)]
-    ratios = sorted(row["spinup"] / row["torch"] for row in rows)
-    result = {
-        "torch": statistics.median(row["torch"] for row in rows),
-        "spinup": statistics.median(row["spinup"] for row in rows),
-        "ratio": statistics.median(ratios),
-        "ratios": [ratios[0], ratios[-1]],
-        "turns": rows,
-        "load_average": os.getloadavg()[0],
-        "versions": {name: version(name) for name in ("torch", "numpy", "gymnasium")},
-    }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"import torch {result['torch']:.2f} s, import spinup {result['spinup']:.2f} s; ", end="")
-    print(f"ratio {result['ratio']:.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}) in {turns} turns")
+    rows = [{module: seconds(module) for module in MODULES} for _ in range(turns)]
+    result: dict[str, Any] = {}
+    for clock in ("wall", "cpu"):
+        ratios = sorted(row["spinup"][clock] / row["torch"][clock] for row in rows)
+        result[clock] = {module: statistics.median(row[module][clock] for row in rows) for module in MODULES}
+        result[clock] |= {"ratio": statistics.median(ratios), "ratios": [ratios[0], ratios[-1]]}
+        times = ", ".join(f"import {module} {result[clock][module]:.2f} s" for module in MODULES)
+        ratio = f"ratio {result[clock]['ratio']:.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+        print(f"{clock}: {times}; {ratio}, {turns} turns")
+    result["load_average"] = os.getloadavg()[0]
+    result["versions"] = {name: version(name) for name in ("torch", "numpy", "gymnasium")}
+    RESULT.write_text(json.dumps(result | {"turns": rows}, indent=2) + "\n")
 
 
-def seconds(module: str) -> float:
-    """The wall-clock time of a process that imports the module."""
+def seconds(module: str) -> dict[str, float]:
+    """Elapsed and processor time of a process that imports the module."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
-    return time.perf_counter() - start
+    process = subprocess.Popen([sys.executable, "-c", f"import {module}"])
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    if status:
+        sys.exit(f"import {module} failed")
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime}
 
 
 if __name__ == "__main__":

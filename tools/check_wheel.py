@@ -65,8 +65,8 @@ def check_files(wheel: Path) -> None:
     """Exit with the names if the wheel's files of the package are not those of spinup/."""
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
-    paths = [path for path in (ROOT / "spinup").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    if different := packed ^ {path.relative_to(ROOT).as_posix() for path in paths}:
+    paths = [path.relative_to(ROOT) for path in (ROOT / "spinup").rglob("*") if path.is_file()]
+    if different := packed ^ {path.as_posix() for path in paths if "__pycache__" not in path.parts}:
         sys.exit(f"{wheel.name} and spinup/ differ: {', '.join(sorted(different))}")
     print(f"{wheel.name}: {len(packed)} files, {wheel.stat().st_size / 1e6:.2f} MB")
 

@@ -22,7 +22,8 @@ GROUPS = {
     ),
     "gymnasium_robotics": (
         "AdroitHandDoor-v1 AdroitHandHammer-v1 AdroitHandPen-v1 AdroitHandRelocate-v1 PointMaze_UMaze-v3 "
-        "AntMaze_UMaze-v5 FetchReach-v4 FetchPush-v4 HandReach-v3 HandManipulateBlockRotateZ-v1 FrankaKitchen-v1"
+        "AntMaze_UMaze-v5 FetchReach-v4 FetchPush-v4 HandReach-v3 HandManipulateBlockRotateZ-v1 "
+        "FrankaKitchen-v1"
     ),
     "shimmy": (
         "cartpole-swingup cheetah-run walker-walk humanoid-run finger-spin dog-walk manipulator-bring_ball "

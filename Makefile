@@ -1,5 +1,6 @@
 # make train   trains SAC and draws its learning curve      make test       every test
 # make bench   compares speed with other libraries          make test-long  the tests that take long
+# make wheel   builds the package and tries it
 ENV ?= HalfCheetah-v5
 SEED ?= 0
 EPOCHS ?= 10
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 RUN := $(ENV)_$(shell date +%Y-%m-%d_%H-%M-%S)
 FOLDER := data/$(RUN)/$(RUN)_s$(SEED)
 
-.PHONY: train test test-long lint check install bench bench-gpu clean
+.PHONY: train test test-long lint check install bench bench-gpu wheel clean
 
 train: $(VENV)/.train
 	$(BIN)/spinup sac --env $(ENV) --exp_name $(RUN) --seed $(SEED) --epochs $(EPOCHS) $(ARGS)
@@ -56,6 +57,9 @@ bench: $(VENV)/.train
 
 bench-gpu: $(VENV)/.train
 	$(BIN)/python benchmarks/gpu.py
+
+wheel:
+	$(PYTHON) tools/check_wheel.py --constraint constraints.txt
 
 clean:
 	rm -rf $(VENV) .bench-venv .bench-venv-tf build *.egg-info

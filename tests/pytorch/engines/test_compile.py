@@ -114,3 +114,12 @@ def test_a_random_subset_of_many_critics(critics: int) -> None:
     batches |= eager.engine.draw_noise(batches, np.random.default_rng(0))
     compare(eager.update(batches), compiled.update(batches), 1e-6, "metrics")
     compare(eager.state_dict(), compiled.state_dict(), 1e-6, "state")
+
+
+def test_it_computes_the_eager_update_with_ingredients(compiled_once: None) -> None:
+    networks = {"actor_norm": "layer", "critic_norm": "layer", "residual": True}
+    ac = small_ac(**BOUNDS, **networks, hidden_sizes=(6, 6)).double()
+    twin = copy.deepcopy(ac)
+    settings = {"target_networks": False, "reward_scale": 0.5, "actor_first": True, "alpha": "auto"}
+    settings |= {"act_dim": 3, "batch_size": 20}
+    admit(make(ac, **settings), make(twin, "compile", **settings), torch.float64)

@@ -4,7 +4,8 @@
 
 writes benchmarks/results/learning/<name>.csv (every row of every seed), .json (options, versions, machine)
 and .png. `--compare NAME...` draws several stored results in one picture instead. Each run takes one thread
-and as many run at once as there are cores.
+and as many run at once as there are cores. Options are those of the call, also `recipe=droq`; `resume=True`
+continues runs that were interrupted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from spinup.recipes import with_recipe
 
 RESULTS = Path(__file__).parent / "results" / "learning"
 PACKAGES = ("torch", "gymnasium", "mujoco", "numpy")
@@ -77,7 +80,7 @@ def train(args: argparse.Namespace, options: dict[str, Any]) -> None:
         "command": "python benchmarks/learning.py " + " ".join(sys.argv[1:]),
         "algorithm": args.algorithm,
         "env": args.env,
-        "options": call,
+        "options": with_recipe(call),
         "engine": outcomes[0]["engine"],
         "versions": {p: version(p) for p in PACKAGES} | {"python": platform.python_version()},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {args.jobs} runs at a time, 1 thread each",
@@ -95,7 +98,8 @@ def run_one(job: tuple[str, str, int, dict[str, Any], str]) -> dict[str, Any]:
     import spinup
 
     folder = Path("data") / "learning" / name / f"{name}_s{seed}"
-    shutil.rmtree(folder, ignore_errors=True)
+    if not call.get("resume"):
+        shutil.rmtree(folder, ignore_errors=True)
     getattr(spinup, algorithm)(
         env, seed=seed, logger_kwargs={"output_dir": str(folder), "exp_name": name}, **call
     )

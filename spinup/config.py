@@ -52,7 +52,7 @@ class SACConfig:
     num_test_episodes: int = 10  # deterministic test episodes per epoch
     max_ep_len: int = 1000  # longest episode; a longer one is cut there and bootstraps
     save_freq: int = 1  # epochs between two saves of the model
-    target_entropy: float | str = "auto"  # for a learned alpha; "auto" is -act_dim, "auto_0.5" half of it
+    target_entropy: float | str = "auto"  # "auto" is -act_dim, or 0.3 log n (discrete); "auto_0.5" half of it
     engine: str = "auto"  # eager, native, compile, cuda_graph; auto: native where supported, else eager
     device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda where there is one
     num_envs: int = 1  # environments stepped together
@@ -79,9 +79,7 @@ class SACConfig:
     lr_end: float = 0.0  # last learning rate of a schedule
     normalize_weights: bool = False  # scale each row of the weights to norm 1 after each gradient step
     hold_noise: int = 1  # longest time in steps that exploration noise is held, at random (16 in FlashSAC)
-    recipe: str | None = (
-        None  # a named set of settings, see `spinup recipes`; single ones given beside it win
-    )
+    recipe: str | None = None  # a named set of settings; see `spinup recipes`
     critic_keys: tuple[str, ...] = ()  # keys of a Dict observation that only the critics see
     normalize_observations: bool = False  # scale observations by their running mean and variance
     normalize_rewards: bool = False  # divide rewards by the running std of the discounted return
@@ -202,8 +200,8 @@ class SACConfig:
         if isinstance(self.target_entropy, str):
             if not re.fullmatch(r"auto(_\d+(\.\d*)?(e-?\d+)?)?", self.target_entropy):
                 raise ConfigError(
-                    f"target_entropy={self.target_entropy!r}: give 'auto', a multiple of it such as "
-                    "'auto_0.5', or a number"
+                    f"target_entropy={self.target_entropy!r}: give 'auto' or a number, or 'auto_0.5' for "
+                    "half of the automatic one"
                 )
         else:
             numbers["target_entropy"] = _real(

@@ -5,8 +5,7 @@ A recipe is a call with these keyword arguments, no more: what is given beside i
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +17,13 @@ class Recipe:
     """A named set of settings.
 
     source: the publication; settings: keyword arguments of `sac_pytorch`, `ac_kwargs` as a dict; differs:
-    what the authors' code does otherwise, or what must be given beside the recipe.
+    what the authors' code does otherwise; needs: what must be given beside the recipe.
     """
 
     source: str
     settings: Mapping[str, Any]
     differs: str = ""
+    needs: tuple[str, ...] = ()
 
 
 # What all have in common, beside the documented defaults: gamma, targets (polyak 0.995), replay of 1M.
@@ -98,17 +98,16 @@ RECIPES: dict[str, Recipe] = {
             "prior_fraction": 0.5,
             "ac_kwargs": {"critic_norm": "layer"},
         },
-        "prior_data must be given: half of each batch is drawn from it",
+        needs=("prior_data",),
     ),
 }  # fmt: skip
 
 
-def with_recipe(given: Mapping[str, Any], function: Callable[..., Any] | None = None) -> dict[str, Any]:
+def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call with those of its `recipe`, if it has one, added where they are not given.
 
     Args:
         given: arguments by name; entries of `ac_kwargs` are added one by one.
-        function: settings that it does not take are left out; see `recipe_warnings`.
 
     Raises:
         ConfigError: if there is no such recipe.
@@ -119,9 +118,6 @@ def with_recipe(given: Mapping[str, Any], function: Callable[..., Any] | None = 
     check_choice("recipe", name, tuple(RECIPES))
     settings = dict(RECIPES[name].settings)
     networks = {**settings.pop("ac_kwargs", {})}
-    if function is not None:
-        known = inspect.signature(function).parameters
-        settings = {key: value for key, value in settings.items() if key in known}
     filled = {**settings, **given}
     own = given.get("ac_kwargs", {})
     if networks and isinstance(own, dict):
@@ -129,10 +125,11 @@ def with_recipe(given: Mapping[str, Any], function: Callable[..., Any] | None = 
     return filled
 
 
-def recipe_warnings(name: str | None, function: Callable[..., Any]) -> tuple[str, ...]:
-    """A line about the settings of a recipe that `function` does not take, if there are any."""
-    if name is None:
+def recipe_warnings(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """A line about what the recipe of a call needs beside its own settings, if that is not given."""
+    if given.get("recipe") is None:
         return ()
-    known = inspect.signature(function).parameters
-    lacking = [f"{k}={v!r}" for k, v in RECIPES[name].settings.items() if k not in known]
-    return (f"recipe {name!r} without {', '.join(lacking)}, which this version lacks",) if lacking else ()
+    name, lacking = given["recipe"], []
+    for key in RECIPES[name].needs:
+        lacking += [key] if given.get(key) is None else []
+    return tuple(f"recipe {name!r} is meant with {key}, which was not given" for key in lacking)

@@ -17,9 +17,9 @@ from spinup.errors import ConfigError, SpinupError
 
 INTS = ["seed", "steps_per_epoch", "epochs", "replay_size", "batch_size", "start_steps", "update_after"]
 INTS += ["update_every", "num_test_episodes", "max_ep_len", "save_freq", "num_envs", "n_step", "critics"]
-INTS += ["target_critics", "priority_beta_updates", "her_k"]
+INTS += ["target_critics", "priority_beta_updates", "her_k", "policy_delay", "hold_noise"]
 REALS = ["gamma", "polyak", "lr", "alpha", "updates_per_step", "env_timeout", "priority_exponent"]
-REALS += ["priority_beta"]
+REALS += ["priority_beta", "weight_decay", "reward_scale"]
 
 
 def refused(**values: Any) -> str:
@@ -58,7 +58,7 @@ def test_fractions(name: str) -> None:
         assert getattr(SACConfig(**{name: value}), name) == value
 
 
-@pytest.mark.parametrize("name", ["lr", "updates_per_step", "env_timeout"])
+@pytest.mark.parametrize("name", ["lr", "updates_per_step", "env_timeout", "reward_scale"])
 def test_zero_is_refused_for_reals_that_must_be_positive(name: str) -> None:
     assert "> 0" in refused(**{name: 0.0})
 
@@ -69,6 +69,8 @@ def test_zero_is_refused_for_reals_that_must_be_positive(name: str) -> None:
         ("engine", "eagr", "'eager'"),
         ("variant", "sacv1", "'sac_v1'"),
         ("env_workers", "asynch", "'async'"),
+        ("critic", "quantiles", "'quantile'"),
+        ("lr_schedule", "cosinus", "'cosine'"),
         ("sampler", "hers", "'her'"),
     ],
 )

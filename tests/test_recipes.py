@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from spinup.cli.main import main
 from spinup.cli.recipes import relative_cost
 from spinup.config import SACConfig, field_defaults
 from spinup.errors import ArgumentError, ConfigError
-from spinup.recipes import RECIPES, with_recipe
+from spinup.recipes import RECIPES, recipe_warnings, with_recipe
 from spinup.tf1.sac import sac_tf1
 
 # Small enough for a test, and few enough steps between updates that schedules and delays show.
@@ -68,13 +69,13 @@ def test_published_numbers(name: str) -> None:
 
 def test_a_given_setting_replaces_that_of_the_recipe_also_within_ac_kwargs(tmp_path: Path) -> None:
     given = {"recipe": "droq", "critics": 3, "ac_kwargs": {"critic_dropout": 0.5}}
-    filled = with_recipe(given, sac_pytorch)
+    filled = with_recipe(given)
     assert filled["critics"] == 3
     assert filled["updates_per_step"] == 20
     assert filled["ac_kwargs"] == {"critic_norm": "layer", "critic_dropout": 0.5}
     assert given["ac_kwargs"] == {"critic_dropout": 0.5}  # the caller's dict is as it was
     # A value that is the documented default counts as given.
-    train(tmp_path, epochs=1, recipe="droq", updates_per_step=1.0, policy_delay=1, **{**SMALL, "epochs": 1})
+    train(tmp_path, epochs=1, recipe="droq", updates_per_step=1.0, policy_delay=1)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["recipe"] == "droq"
     assert (config["updates_per_step"], config["policy_delay"]) == (1.0, 1)
@@ -100,6 +101,16 @@ def test_without_a_recipe_nothing_changes() -> None:
         assert field.name not in ("critic", "policy_delay", "betas") or field.default in (
             "scalar", 1, (0.9, 0.999),
         )  # fmt: skip
+
+
+def test_what_a_recipe_needs_is_said() -> None:
+    assert recipe_warnings({"recipe": "rlpd"}) == (
+        "recipe 'rlpd' is meant with prior_data, which was not given",
+    )
+    assert recipe_warnings({"recipe": "rlpd", "prior_data": "x"}) == ()
+    assert recipe_warnings({"recipe": "redq"}) == recipe_warnings({"recipe": None}) == ()
+    for recipe in RECIPES.values():  # every setting is one that the call takes
+        assert set(recipe.settings) <= set(inspect.signature(sac_pytorch).parameters)
 
 
 def test_an_unknown_recipe_is_refused() -> None:
@@ -128,7 +139,7 @@ def test_each_recipe_trains_is_saved_loaded_and_resumed_exactly(name: str, tmp_p
         run(tmp_path / "half", 2, callback=interrupt)
     manifest = json.loads((tmp_path / "whole" / "config.json").read_text())
     assert manifest["recipe"] == name
-    for key, value in with_recipe({"recipe": name}, sac_pytorch).items():
+    for key, value in with_recipe({"recipe": name}).items():
         if key not in ("ac_kwargs", *settings):
             assert manifest[key] == (list(value) if isinstance(value, tuple) else value), key
     rows = read_rows(tmp_path / "whole")

@@ -13,7 +13,7 @@ from torch import nn
 import spinup
 from spinup.cli.parser import Parser
 from spinup.config import check_choice, field_defaults
-from spinup.recipes import RECIPES, recipe_warnings
+from spinup.recipes import RECIPES
 
 # The sizes of HalfCheetah.
 _SPACES = Box(-np.inf, np.inf, (17,)), Box(-1.0, 1.0, (6,))
@@ -53,7 +53,7 @@ def describe(name: str) -> str:
         "source": recipe.source,
         "cost": f"{relative_cost(recipe.settings):.1f}",
         "differs": recipe.differs,
-        "lacks": "; ".join(recipe_warnings(name, spinup.sac_pytorch)),
+        "needs": ", ".join(recipe.needs),
     }
     lines = [name]
     for label, text in rows.items():
@@ -75,8 +75,9 @@ def multiplications(settings: Mapping[str, Any]) -> float:
     of its own parameters.
     """
     given = {**field_defaults(), **settings}
-    critic_keywords = {k: given[k] for k in ("critic", "critics", "atoms", "quantiles")}
-    ac: Any = spinup.MLPActorCritic(*_SPACES, **given.get("ac_kwargs", {}), **critic_keywords)
+    kinds = {k: given[k] for k in ("critic", "critics", "atoms", "quantiles")}
+    networks: dict[str, Any] = {**given.get("ac_kwargs", {}), **kinds}
+    ac: Any = spinup.MLPActorCritic(*_SPACES, **networks)
     actor, critic = _weights(ac.pi), _weights(ac.q1) * given["critics"]
     joint = not given["target_networks"] or str(given.get("ac_kwargs", {}).get("critic_norm")) == "batch"
     critics = actor + (6 if joint else 3) * critic  # policy at o2; forward and backward of the critics

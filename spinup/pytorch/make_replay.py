@@ -40,6 +40,7 @@ def make_normalizer(config: SACConfig, collector: EnvCollector) -> Normalizer | 
         config.gamma,
         observations=config.normalize_observations,
         rewards=config.normalize_rewards,
+        bound=config.value_bound if config.critic == "categorical" else None,
     )
 
 

@@ -176,9 +176,12 @@ def sac_pytorch(
             is not 2, and offers q1, q2, q3, ...
         target_critics: number of critics, drawn at random for each batch, whose minimum forms the target.
             If it is less than `critics`, the policy maximizes the mean of all (Chen et al. 2021).
-        critic: what a critic gives: "scalar", a value; "categorical", a distribution over `atoms` values on
-            [-value_bound, value_bound] (C51); "quantile", `quantiles` quantiles of the return, of which the
-            target pools those of all critics and drops the largest `drop_quantiles` for each (TQC).
+        critic: what a critic gives: "scalar", a value; "categorical", a distribution over values in equal
+            steps (C51); "quantile", quantiles of the return (TQC). See docs/recipes.md.
+        atoms: values that a categorical critic distinguishes.
+        value_bound: their range is [-value_bound, value_bound].
+        quantiles: quantiles that a quantile critic gives. The target pools those of all critics.
+        drop_quantiles: of them, the largest this many for each critic are dropped.
         target_networks: False lets the critics give their own targets, in one joint pass (CrossQ).
         reward_scale: multiplies the rewards of every batch; returns must fit into `value_bound`.
         policy_delay: gradient steps between two of the policy and alpha.
@@ -280,7 +283,7 @@ def sac_pytorch(
         )
         choices = {"engine": engine.name, "device": str(device), **replay.choices}
         notes = (note, threads_note(torch_threads, threads))
-        warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(config.recipe, sac_pytorch))
+        warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(vars(config)))
         warnings = (*warnings, *replay.warnings)
         return Backend(agent, engine, replay.buffer, agent.model, choices, notes, warnings)
 

@@ -55,21 +55,32 @@ class Normalizer:
     an episode, then every next one, as `gymnasium.wrappers.NormalizeObservation` does. A reward is divided by
     sqrt(var(G) + 1e-8), where G_t = gamma (1 - terminated_t) G_{t-1} + r_t for each environment, as
     `gymnasium.wrappers.NormalizeReward` does; no mean is subtracted. Nothing is clipped. The replay buffer
-    holds raw values, so that every batch is scaled by the present statistics.
+    holds raw values, so that every batch is scaled by the present statistics. With `bound`, rewards are
+    divided by max |G| / bound where that is larger, so that returns stay within it, as in FlashSAC.
 
     Args:
         obs_dim: length of an observation.
         num_envs: number of environments, each of which has its own G.
         gamma: discount factor.
         observations, rewards: what is normalized.
+        bound: of normalized returns; None for no bound.
     """
 
     def __init__(
-        self, obs_dim: int, num_envs: int, gamma: float, *, observations: bool, rewards: bool
+        self,
+        obs_dim: int,
+        num_envs: int,
+        gamma: float,
+        *,
+        observations: bool,
+        rewards: bool,
+        bound: float | None = None,
     ) -> None:
         self.obs = RunningMoments((obs_dim,)) if observations else None
         self.returns = RunningMoments(()) if rewards else None
         self.gamma, self._return = gamma, np.zeros(num_envs)
+        self.bound = bound if rewards else None
+        self._largest = np.zeros(())  # of |G|, where there is a bound
 
     def update(self, transitions: Transitions) -> None:
         """Count the rows of new transitions."""
@@ -79,7 +90,10 @@ class Normalizer:
                 self.obs.update(transitions["obs"][first])
             self.obs.update(transitions["next_obs"])
         if self.returns is not None:
-            self.returns.update(self._returns(transitions))
+            returns = self._returns(transitions)
+            self.returns.update(returns)
+            if self.bound is not None:
+                np.maximum(self._largest, np.abs(returns).max(), out=self._largest)
 
     def forget_returns(self) -> None:
         """Let each environment's return begin at 0 again; the statistics stay."""
@@ -101,20 +115,30 @@ class Normalizer:
         if self.obs is not None:
             scaled |= {name: self._scale(batches[name], to_batch) for name in ("obs", "next_obs")}
         if self.returns is not None:
-            scaled["reward"] = batches["reward"] / to_batch(_std(self.returns).astype(np.float32))
+            scaled["reward"] = batches["reward"] / to_batch(self._reward_unit(self.returns))
         return scaled
+
+    def _reward_unit(self, returns: RunningMoments) -> NDArray[np.float32]:
+        """What rewards are divided by, 0-dim."""
+        unit = _std(returns)
+        if self.bound is not None:
+            unit = np.maximum(unit, self._largest / self.bound)
+        return unit.astype(np.float32)
 
     def state_dict(self) -> dict[str, Any]:
         """The statistics and the running returns, as arrays."""
         kept = {"obs": self.obs, "returns": self.returns}
         return {
             "return": self._return.copy(),
+            **({} if self.bound is None else {"largest": self._largest.copy()}),
             **{name: moments.state_dict() for name, moments in kept.items() if moments is not None},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put `state_dict()` back, in place."""
         self._return[...] = state["return"]
+        if self.bound is not None:
+            self._largest[...] = state["largest"]
         if self.obs is not None:
             self.obs.load_state_dict(state["obs"])
         if self.returns is not None:

@@ -57,7 +57,7 @@ def training_function(function: Callable[Params, Result]) -> Callable[Params, Re
                     hint = ": sac_pytorch has it"
                 raise ArgumentError(f"{function.__name__}() has no parameter {name!r}{hint}")
         if kwargs.get("recipe") is not None:
-            given = with_recipe(signature.bind_partial(*args, **kwargs).arguments, function)
+            given = with_recipe(signature.bind_partial(*args, **kwargs).arguments)
             args, kwargs = (), given  # type: ignore[assignment]
         with process_lock():
             return function(*args, **kwargs)

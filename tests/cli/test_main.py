@@ -124,16 +124,24 @@ def test_datestamp(calls):
 OTHER = {
     "alpha": "auto_0.5", "target_entropy": -3, "engine": "eager", "device": "cpu", "env_workers": "async",
     "threads": 3, "gamma": 0.5, "polyak": 0.5, "variant": "sac_v1", "checkpoint_every": 1000,
-    "target_critics": 1,
+    "target_critics": 1, "critic": "quantile", "betas": (0.5, 0.9), "lr_schedule": "cosine", "recipe": "redq",
+    "critic_keys": ("state",), "sampler": "per", "prior_data": "data/run", "priority_exponent": 0.5,
+    "prior_fraction": 0.25,
+}  # fmt: skip
+# Flags without which another has no effect.
+NEEDED = {
+    "target_entropy": ["--alpha", "auto"], "lr_end": ["--lr_schedule", "linear"],
+    "atoms": ["--critic", "categorical"], "value_bound": ["--critic", "categorical"],
+    "quantiles": ["--critic", "quantile"], "drop_quantiles": ["--critic", "quantile"],
+    "offline": ["--prior_data", "data/run"],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [name for name in DEFAULTS if not isinstance(DEFAULTS[name], dict)])
 def test_every_parameter_is_a_flag(calls, name):
     default = DEFAULTS[name]
-    value = OTHER.get(name, (not default) if isinstance(default, bool) else default * 2 or 7)
-    extra = ["--alpha", "auto"] if name == "target_entropy" else []
-    assert main(["sac", "--env", "Pendulum-v1", f"--{name}", str(value), *extra]) == 0
+    value = OTHER[name] if name in OTHER else not default if isinstance(default, bool) else default * 2 or 7
+    assert main(["sac", "--env", "Pendulum-v1", f"--{name}", str(value), *NEEDED.get(name, [])]) == 0
     assert calls[0][name] == value
     assert type(calls[0][name]) is type(value)
 

@@ -141,3 +141,25 @@ def test_restored_rows_are_not_counted_again() -> None:
     before = scaler.state_dict()
     buffer.restore(0, buffer.read(0, 1))
     assert str(before) == str(scaler.state_dict())
+
+
+def test_a_bound_of_returns_by_hand() -> None:
+    bounded = Normalizer(2, 1, GAMMA, observations=False, rewards=True, bound=5.0)
+    plain = Normalizer(2, 1, GAMMA, observations=False, rewards=True)
+    rows: dict[str, Any] = {
+        "env": np.zeros(4, np.int32),
+        "reward": np.array([1.0, -200.0, 0.5, 0.0], np.float32),
+        "terminated": np.array([False, False, True, False]),
+    }
+    for one in (bounded, plain):
+        one.update(rows)
+    # G = 1, 0.9 - 200 = -199.1, 0.5 (it terminates), 0.45... of which |G| is at most 199.1.
+    batch = {"reward": np.array([[10.0]], np.float32)}
+    unit = max(199.1 / 5.0, float(10.0 / plain.apply(batch, lambda a: a)["reward"][0, 0]))
+    assert bounded.apply(batch, lambda a: a)["reward"][0, 0] == pytest.approx(10.0 / unit)
+    other = Normalizer(2, 1, GAMMA, observations=False, rewards=True, bound=5.0)
+    other.load_state_dict(bounded.state_dict())
+    assert other.apply(batch, lambda a: a)["reward"] == bounded.apply(batch, lambda a: a)["reward"]
+    small = Normalizer(2, 1, GAMMA, observations=False, rewards=True, bound=1e6)
+    small.update(rows)
+    assert small.apply(batch, lambda a: a)["reward"] == plain.apply(batch, lambda a: a)["reward"]

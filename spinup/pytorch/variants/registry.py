@@ -155,7 +155,7 @@ def held_noise(
         raise ConfigError(
             f"hold_noise={config.hold_noise}: {type(ac).__name__}.act draws its own noise; leave it out"
         )
-    return config.hold_noise, config.num_envs, math.prod(action_space.shape)
+    return config.hold_noise, config.num_envs, math.prod(action_space.shape or ())
 
 
 def build_actor_critic(
@@ -222,7 +222,7 @@ def check_networks(ac_kwargs: Any) -> None:
     if not isinstance(residual, bool):
         raise ConfigError(f"residual={residual!r}: give True or False")
     for name in ("hidden_sizes", "critic_hidden_sizes") if residual else ():
-        if len(set(ac_kwargs.get(name) or (1,))) != 1 or len(ac_kwargs.get(name, (1,)) or (1,)) < 1:
+        if ac_kwargs.get(name) is not None and len(set(ac_kwargs[name])) != 1:
             raise ConfigError(
                 f"{name}={ac_kwargs[name]!r}: residual blocks are of one width; give it once for each block, "
                 "such as [512, 512]"

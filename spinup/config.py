@@ -91,6 +91,10 @@ class SACConfig:
     prior_data: str | None = None  # Minari dataset or run folder whose transitions join the batches
     prior_fraction: float = 0.5  # share of each batch that is prior data, in [0, 1)
     offline: bool = False  # learn from prior_data alone, without steps in the environment
+    test_every: int | str = "epoch"  # env steps between tests, or "epoch": at the end of each
+    callback_every: int = 0  # env steps between calls of the callback within an epoch; 0 is never
+    keep_checkpoints: int | str = 0  # newest numbered models kept beside model.pt, model<epoch>.pt; or "all"
+    video_every: int = 0  # epochs between videos of a test episode; 0 is never
     checkpoint_every: int | str = "epoch"  # "epoch", or env steps between checkpoints; 0 is never
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
 
@@ -220,6 +224,9 @@ class SACConfig:
         if not _is_word(self.checkpoint_every, "epoch"):
             every = _whole("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
             numbers["checkpoint_every"] = every
+        for name, word, low in (("test_every", "epoch", 1), ("keep_checkpoints", "all", 0)):
+            if not _is_word(getattr(self, name), word):
+                numbers[name] = _whole(name, getattr(self, name), low, words=f"{word!r} or ")
         if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ConfigError(f"device={self.device!r}: give 'auto', 'cpu', 'cuda' or 'cuda:<index>'")
         return numbers
@@ -295,7 +302,9 @@ _SWITCHES = (
     "target_networks", "actor_first", "normalize_weights", "normalize_observations", "normalize_rewards",
     "offline",
 )  # fmt: skip
-_COUNTS = ("start_steps", "update_after", "num_test_episodes", "drop_quantiles")
+_COUNTS = (
+    "start_steps", "update_after", "num_test_episodes", "drop_quantiles", "callback_every", "video_every",
+)  # fmt: skip
 
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:

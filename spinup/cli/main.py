@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 
 import spinup
+from spinup.cli.export import main as export
+from spinup.cli.hub import pull, push
 from spinup.cli.plot import main as plot
 from spinup.cli.recipes import main as recipes
 from spinup.cli.record import main as record
@@ -32,6 +34,9 @@ commands:
   record       record episodes of a trained policy as a Minari dataset
   plot         plot learning curves
   recipes      list named settings that learn more per step, for --recipe
+  export       write a trained policy as an ONNX or TorchScript file
+  push         upload a run to the Hugging Face Hub
+  pull         download one
   resume       continue a run, or all unfinished runs in a folder
   help         show this message; `spinup COMMAND --help` shows a command's flags
   --version    show the version
@@ -48,6 +53,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "record": record,
     "plot": plot,
     "recipes": recipes,
+    "export": export,
+    "push": push,
+    "pull": pull,
     "resume": resume,
 }
 

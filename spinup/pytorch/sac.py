@@ -13,6 +13,8 @@ from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, check_choice, field_defaults
 from spinup.envs.make import EnvFn
 from spinup.envs.spaces import policy_columns
+from spinup.playback.recorder import Recorder
+from spinup.playback.viewer import use_offscreen_gl
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
 from spinup.pytorch.make_replay import make_normalizer, make_replay
@@ -113,9 +115,13 @@ def sac_pytorch(
     prior_fraction: float = 0.5,
     offline: bool = False,
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
+    callback_every: int = 0,
+    test_every: int | str = "epoch",
+    keep_checkpoints: int | str = 0,
+    video_every: int = 0,
     checkpoint_every: int | str = "epoch",
     checkpoint_minutes: float = 10.0,
-    resume: bool = False,
+    resume: bool | str = False,
 ) -> nn.Module:
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it.
 
@@ -214,10 +220,18 @@ def sac_pytorch(
         offline: learn from `prior_data` alone. No step is taken in the environment but those of tests; epochs
             count gradient steps.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
+        callback_every: env steps between further calls within an epoch, whose row has the same columns, of
+            the epoch so far; 0 is never.
+        test_every: "epoch", at the end of each, or env steps between two tests. A row then holds the
+            statistics of the tests in its epoch.
+        keep_checkpoints: whenever model.pt is saved, also write model<epoch>.pt, and keep as many of these
+            as this says, the newest, or "all".
+        video_every: epochs between videos of a test episode, written to the folder `videos`; 0 is never.
         checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
         checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
         resume: continue the run that the folder in `logger_kwargs` holds, exactly where its last
-            checkpoint was taken; a folder that holds none gets a new run. See docs/reliability.md.
+            checkpoint was taken; a folder that holds none gets a new run. "again" also continues a run that
+            its callback has ended before the planned end. See docs/reliability.md.
 
     Returns:
         The trained actor-critic.
@@ -239,6 +253,8 @@ def sac_pytorch(
         "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume
     )
     threads = thread_count(config)
+    if config.video_every:
+        use_offscreen_gl()
     torch_threads = config.threads if isinstance(config.threads, int) else 1
 
     def build(collector: EnvCollector) -> Backend:
@@ -285,7 +301,10 @@ def sac_pytorch(
         notes = (note, threads_note(torch_threads, threads))
         warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(vars(config)))
         warnings = (*warnings, *replay.warnings)
-        return Backend(agent, engine, replay.buffer, agent.model, choices, notes, warnings)
+        record = (
+            Recorder(collector.vector.spec, config.seed, config.max_ep_len) if config.video_every else None
+        )
+        return Backend(agent, engine, replay.buffer, agent.model, choices, notes, warnings, record)
 
     with torch_settings(torch_threads, config.seed), ExitStack() as stack:
         model: nn.Module = launch(config, request, build, preserved_generators).model

@@ -69,7 +69,8 @@ class HostStorage(Storage):
             for field in fields
             if field.name != "next_obs"
         }
-        self._next_obs = NextObservations(self._columns["obs"])
+        self._shares = any(field.name == "next_obs" for field in fields)
+        self._next_obs = NextObservations(self._columns.get("obs", np.zeros((0, 0), np.float32)))
 
     @property
     def nbytes(self) -> int:
@@ -82,7 +83,8 @@ class HostStorage(Storage):
         for part, at in ring_slices(start, count, self.capacity):
             for name, column in self._columns.items():
                 column[at] = transitions[name][part]
-            self._next_obs.add(at.start, transitions["obs"][part], transitions["next_obs"][part])
+            if self._shares:
+                self._next_obs.add(at.start, transitions["obs"][part], transitions["next_obs"][part])
 
     def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
         return {

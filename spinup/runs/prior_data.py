@@ -91,7 +91,13 @@ def _checked(source: str, columns: Transitions, collector: EnvCollector) -> Tran
             raise ConfigError(
                 f"prior_data={source!r}: its field {name!r} is not finite: remove such episodes from the data"
             )
-    return found
+    action, within = found["action"], collector.actions.within(found["action"])
+    if not np.allclose(action, within, rtol=1e-5, atol=1e-6):  # beyond rounding to float32
+        raise ConfigError(
+            f"prior_data={source!r}: it has actions outside of {_short(collector.actions.space)}, this "
+            "environment's action space: give data of this environment"
+        )
+    return {**found, "action": within}
 
 
 def _read_run(source: str, collector: EnvCollector) -> tuple[Transitions, str | None]:

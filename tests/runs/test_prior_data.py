@@ -21,6 +21,7 @@ from helpers import Diary, Point, check_diary, numbered, parameters, read_rows, 
 from minari import MinariDataset, create_dataset_from_buffers
 from minari.data_collector import EpisodeBuffer
 from resuming import assert_same, point, signal_at
+from rooms import Rooms
 from runs.test_kill import check  # type: ignore[import-not-found]
 
 from spinup.cli.main import main
@@ -235,6 +236,10 @@ def test_what_is_no_prior_data_is_refused_in_one_line(tmp_path: Path, datasets: 
     assert "its field 'obs' has the shape (2,), and this environment's has (3,): give data of" in line
     train(tmp_path / "three", epochs=1, num_envs=2)
     assert "does not tell its environments apart" in refused(tmp_path / "three")
+    train(tmp_path / "rooms", Rooms, epochs=1)
+    assert len(read_prior_data(str(tmp_path / "rooms"), collector_of(Rooms)).transitions["reward"]) == 100
+    line = refused(tmp_path / "rooms", lambda: FewerRooms(Rooms()))
+    assert "it has actions outside of Discrete(2), this environment's action space" in line
     for manifest in (tmp_path / "run" / "checkpoint").glob("manifest-*"):
         manifest.write_text("{")
     assert "is skipped: " in refused(tmp_path / "run")
@@ -249,6 +254,14 @@ def create(name: str, episodes: list[Any]) -> str:
             name, episodes, observation_space=env.observation_space, action_space=env.action_space
         )
     return name
+
+
+class FewerRooms(gym.Wrapper[Any, Any, Any, Any]):
+    """Rooms with two of its actions."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.action_space = Discrete(2)
 
 
 def damaged(datasets: Path, name: str, change: Any) -> str:

@@ -46,7 +46,7 @@ $(VENV)/.train: pyproject.toml constraints.txt
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e ".[test,tf,video,dev]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[test,tf,video,onnx,hub,wandb,trackio,mlflow,yaml,dev]"
 	touch $@ $(VENV)/.train
 
 bench: $(VENV)/.train

@@ -20,7 +20,8 @@ ROOT = Path(spinup.__file__).parent
 LAYERS = {
     "version": 0, "errors": 0, "user_config": 0, "config": 1, "files": 2, "replay": 2, "interfaces": 3,
     "envs": 3, "collect": 4, "loggers": 4, "training": 5, "runs": 6, "plotting": 7, "playback": 7,
-    "pytorch": 8, "tf1": 8, "": 9, "cli": 10, "utils": 11, "algos": 11, "run": 11, "__main__": 11,
+    "deploy": 8, "pytorch": 8, "tf1": 8, "": 9, "cli": 10, "utils": 11, "algos": 11, "run": 11,
+    "model": 11, "__main__": 11,
 }  # fmt: skip
 FROZEN: list[tuple[str, Any]] = [
     ("env_fn", inspect.Parameter.empty), ("actor_critic", MLPActorCritic), ("ac_kwargs", {}), ("seed", 0),
@@ -129,9 +130,9 @@ def test_documented_signature_is_frozen() -> None:
 
 def test_public_names_are_frozen() -> None:
     assert spinup.__all__ == [
-        "EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1",
+        "SAC", "EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1",
     ]  # fmt: skip
-    for name in spinup.__all__[:4]:
+    for name in spinup.__all__[:5]:
         assert callable(getattr(spinup, name))
         assert name in dir(spinup)
     missing = "nothing_here"

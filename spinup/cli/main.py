@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 
 import spinup
+from spinup.cli.export import main as export
+from spinup.cli.hub import pull, push
 from spinup.cli.plot import main as plot
 from spinup.cli.resume import main as resume
 from spinup.cli.test_policy import main as test_policy
@@ -28,6 +30,9 @@ commands:
   sac_tf1      train with TensorFlow
   test_policy  evaluate, render or record a trained policy
   plot         plot learning curves
+  export       write a trained policy as an ONNX or TorchScript file
+  push         upload a run to the Hugging Face Hub
+  pull         download one
   resume       continue a run, or all unfinished runs in a folder
   help         show this message; `spinup COMMAND --help` shows a command's flags
   --version    show the version
@@ -42,6 +47,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **{name: partial(train, name) for name in ALGORITHMS},
     "test_policy": test_policy,
     "plot": plot,
+    "export": export,
+    "push": push,
+    "pull": pull,
     "resume": resume,
 }
 

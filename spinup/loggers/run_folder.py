@@ -10,13 +10,15 @@ from pathlib import Path
 from spinup.errors import ConfigError, RunError, option
 
 LOG_FILE = "log.txt"  # what a run prints that has its own process
+VIDEO_FOLDER = "videos"
+TRACKED = "trackers.json"  # ids of the run in the trackers' own records
 
 # Everything a run writes into its folder, and so what `overwrite` removes: all but the lock file, which the
 # overwriting run holds, and LOG_FILE. Names that begin with a dot are leftovers of an interrupted save.
 _RUN_FILES = (
     "config.json", "vars*.json", "pyt_save", "tf1_save", "tf1_save_*", "tf1_save[0-9]*", "checkpoint",
-    "nan_batch.npz", "events.out.tfevents.*", ".config.json.tmp", ".vars*.json.tmp", ".tf1_save*.tmp",
-    ".tf1_save*.old",
+    "nan_batch.npz", VIDEO_FOLDER, TRACKED, "policy.onnx", "policy.torchscript",
+    "events.out.tfevents.*", ".config.json.tmp", ".vars*.json.tmp", ".tf1_save*.tmp", ".tf1_save*.old",
 )  # fmt: skip
 
 
@@ -53,6 +55,13 @@ def prepare_folder(output_dir: str | Path | None, output_fname: str, overwrite: 
     if (folder / LOG_FILE).is_file():  # emptied, since the output of this process may go to it
         os.truncate(folder / LOG_FILE, 0)
     return folder
+
+
+def prune_models(folder: Path, keep: int) -> None:
+    """Remove all numbered models in pyt_save but the `keep` with the highest numbers."""
+    saves = {p.stem.removeprefix("model"): p for p in (folder / "pyt_save").glob("model*.pt")}
+    for number in sorted((name for name in saves if name.isdecimal()), key=int)[:-keep]:
+        saves[number].unlink(missing_ok=True)
 
 
 def already_holds_run(folder: str | Path) -> RunError:

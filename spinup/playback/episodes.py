@@ -50,7 +50,7 @@ def load_policy_and_env(
         RunError: if the folder or the model is missing or damaged.
         EnvError: if `env` is not registered or cannot be made, or an environment does not fit the policy.
     """
-    folder = _folder_with_model(fpath)
+    folder = folder_with_model(fpath)
     act = load_policy(folder, itr, deterministic)
     try:
         environment = load_env(folder, env)
@@ -60,7 +60,7 @@ def load_policy_and_env(
         warnings.warn(f"env is None: {error}", stacklevel=2)
         return None, lambda observation: act(_flat_row(observation))[0]
     actions = action_spec(environment.action_space)
-    _check_fit(act, environment, actions.dim)
+    check_fit(act, environment, actions.dim)
 
     def get_action(observation: Any) -> Any:
         flat = gym.spaces.utils.flatten(environment.observation_space, observation)
@@ -118,7 +118,7 @@ def load_env(fpath: str | Path, given: Any = None) -> Any:
         RunError: if the folder holds no model, or the environment's description is damaged.
         EnvError: if the environment is not registered, or cannot be made from the files alone.
     """
-    folder = _folder_with_model(fpath)
+    folder = folder_with_model(fpath)
     if given is not None and not isinstance(given, str):
         return given if isinstance(given, gym.Env) else given()
     try:
@@ -170,8 +170,12 @@ def _print_summary(returns: list[float], lengths: list[int]) -> None:
     print(plain_table({**row, "EpLen": length_stats.mean}), flush=True)
 
 
-def _check_fit(act: Act, env: Any, act_dim: int) -> None:
-    """Raise EnvError if the environment's observations or actions have other sizes than the policy's."""
+def check_fit(act: Act, env: Any, act_dim: int) -> None:
+    """Check that an environment's observations and actions have the sizes of a policy's.
+
+    Raises:
+        EnvError: if not.
+    """
     (obs_dim,) = flat_observation_space(env.observation_space).shape
     try:
         fits = act(np.zeros((1, obs_dim), dtype=np.float32)).size == act_dim
@@ -185,7 +189,12 @@ def _check_fit(act: Act, env: Any, act_dim: int) -> None:
         )
 
 
-def _folder_with_model(fpath: str | Path) -> Path:
+def folder_with_model(fpath: str | Path) -> Path:
+    """The folder of a run that has saved a model.
+
+    Raises:
+        RunError: if it is none; it names a run inside it.
+    """
     folder = existing_dir(fpath)
     if has_model(folder):
         return folder

@@ -37,26 +37,23 @@ def load_policy(folder: Path, itr: int | str, deterministic: bool) -> Act:
     Raises:
         RunError: if there is no such save, it is damaged, or it is not a policy.
     """
-    if (folder / "pyt_save").is_dir():
-        return _load_torch(_find_save(folder / "pyt_save", "model", ".pt", itr), deterministic)
-    return _load_tf(_find_save(folder, "tf1_save", "", itr), deterministic)
+    if not (folder / "pyt_save").is_dir():
+        return _load_tf(_find_save(folder, "tf1_save", "", itr), deterministic)
+    ac = load_actor_critic(folder, itr)
+
+    def act(observations: Float) -> NDArray[Any]:
+        return np.asarray(ac.act(torch.as_tensor(observations), deterministic))
+
+    return act
 
 
-def _find_save(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
-    itr = "last" if str(itr) == "-1" else itr
-    word = {"last": "", "best": "_best"}.get(str(itr), str(itr))
-    path = folder / f"{stem}{word}{suffix}"
-    if path.exists():
-        return path
-    saves = {p.name.removeprefix(stem).removesuffix(suffix): p for p in folder.glob(f"{stem}*{suffix}")}
-    numbers = [number for number in saves if number.isdecimal()]
-    if itr == "last" and numbers:
-        return saves[max(numbers, key=int)]
-    names = ", ".join(sorted(p.name for p in saves.values())) or "none"
-    raise RunError(f"{path} does not exist: saved models are {names}; select one with {option('itr', '-i')}")
+def load_actor_critic(folder: Path, itr: int | str = "last") -> Any:
+    """The actor-critic of a PyTorch run, a torch.nn.Module on the CPU; see `load_policy`.
 
-
-def _load_torch(path: Path, deterministic: bool) -> Act:
+    Raises:
+        RunError: if there is no such save, it is damaged, or it is not an actor-critic.
+    """
+    path = _find_save(folder / "pyt_save", "model", ".pt", itr)
     try:
         with open_regular(path, MAX_ARRAYS_BYTES) as file:
             _check_archive(file)
@@ -72,11 +69,21 @@ def _load_torch(path: Path, deterministic: bool) -> Act:
         raise RunError(
             f"{path} holds a {type(ac).__name__}, not an actor-critic with act(obs, deterministic)"
         )
+    return ac
 
-    def act(observations: Float) -> NDArray[Any]:
-        return np.asarray(ac.act(torch.as_tensor(observations), deterministic))
 
-    return act
+def _find_save(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
+    itr = "last" if str(itr) == "-1" else itr
+    word = {"last": "", "best": "_best"}.get(str(itr), str(itr))
+    path = folder / f"{stem}{word}{suffix}"
+    if path.exists():
+        return path
+    saves = {p.name.removeprefix(stem).removesuffix(suffix): p for p in folder.glob(f"{stem}*{suffix}")}
+    numbers = [number for number in saves if number.isdecimal()]
+    if itr == "last" and numbers:
+        return saves[max(numbers, key=int)]
+    names = ", ".join(sorted(p.name for p in saves.values())) or "none"
+    raise RunError(f"{path} does not exist: saved models are {names}; select one with {option('itr', '-i')}")
 
 
 def _check_archive(file: BufferedReader) -> None:

@@ -1,0 +1,1 @@
+"""What leaves a run: policies as files for other programs, and models on the Hugging Face Hub."""

@@ -1,0 +1,249 @@
+"""Writes the policy of a run as one ONNX or TorchScript file, after comparing it with the original."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete, Space
+from numpy.typing import NDArray
+
+from spinup.config import check_choice
+from spinup.deploy.policy_module import DeployedPolicy, largest_difference, random_observations
+from spinup.envs.spaces import action_spec, flat_observation_space
+from spinup.errors import ConfigError, MissingExtraError, RunError, option
+from spinup.files import MAX_JSON_BYTES, atomic_write, read_regular, to_json
+from spinup.playback.episodes import check_fit, folder_with_model, load_env
+from spinup.playback.policies import load_actor_critic
+
+Run = Callable[[NDArray[np.float32]], NDArray[Any]]
+FORMATS = {"onnx": "policy.onnx", "torchscript": "policy.torchscript"}
+CHECKED = 1000  # observations
+TOLERANCE = 1e-4  # see `largest_difference`
+
+
+class ExportMismatch(RunError):
+    """An exported policy that does not act like the original."""
+
+
+def export_policy(
+    fpath: str | Path,
+    to: str = "onnx",
+    out: str | Path | None = None,
+    itr: int | str = "last",
+    env: Any = None,
+) -> tuple[Path, float]:
+    """Write the deterministic policy of a PyTorch run as one file that needs no spinup.
+
+    The file maps `obs`, float32 (batch, obs_dim) of any batch, to `action`: float32 (batch, act_dim) in the
+    environment's units, or int64 (batch,) in its numbering. Its metadata are `env` (id, keyword arguments,
+    step limit), `observation_space`, `action_space`, `versions`, `config_sha256` and `itr`, each as JSON. It
+    is compared with the actor-critic's `act` on 1,000 random observations before it is written.
+
+    Args:
+        fpath: the folder of the run.
+        to: "onnx" (needs the extra `onnx`) or "torchscript".
+        out: the file; by default policy.onnx or policy.torchscript in the folder.
+        itr: which model, see `load_policy_and_env`.
+        env: the environment in place of the saved one, see `load_policy_and_env`.
+
+    Returns:
+        The path of the file, and the largest difference found, see `largest_difference`.
+
+    Raises:
+        ConfigError: for an unknown format, or a policy of your own without `mean_action`.
+        RunError: if the run has no PyTorch model, or the file cannot be written.
+        EnvError: if the environment, whose spaces the file describes, cannot be made or does not fit.
+        ExportMismatch: if the exported policy acts differently; nothing is written then.
+        MissingExtraError: for "onnx" without its packages.
+    """
+    check_choice("to", to, tuple(FORMATS))
+    folder = folder_with_model(fpath)
+    if not (folder / "pyt_save").is_dir():
+        raise RunError(
+            f"{folder} holds a TensorFlow run, whose tf1_save is a SavedModel already: deploy that"
+        )
+    path = folder / FORMATS[to] if out is None else Path(out)
+    ac = load_actor_critic(folder, itr)
+    environment = load_env(folder, env)
+    try:
+        check_fit(
+            lambda obs: np.asarray(ac.act(torch.from_numpy(obs))),
+            environment,
+            action_spec(environment.action_space).dim,
+        )
+        observation_space = flat_observation_space(environment.observation_space)
+        about = _metadata(folder, itr, environment)
+        data, difference = export(ac, observation_space, environment.action_space, to, about)
+    finally:
+        environment.close()
+    try:
+        atomic_write(path, data)
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path} ({error.strerror}): give another file with {option('out', '--out')}"
+        ) from None
+    return path, difference
+
+
+def export(
+    ac: Any, observation_space: Box, action_space: Box | Discrete, to: str, metadata: dict[str, Any]
+) -> tuple[bytes, float]:
+    """The content of the file and the largest difference; see `export_policy`.
+
+    Args:
+        ac: the actor-critic.
+        observation_space: flat.
+        action_space: of the environment.
+        to: a key of FORMATS.
+        metadata: what JSON can represent, by name.
+    """
+    module = DeployedPolicy(ac, action_space)
+    observations = random_observations(observation_space, CHECKED)
+    write, load = _WRITERS[to]
+    strings = {name: json.dumps(value) for name, value in metadata.items()}
+    try:
+        data = write(module, torch.from_numpy(observations[:2]), strings)
+        run = load(data)
+        # Several batch sizes, since a graph may hold the one that it was made with.
+        actions = np.concatenate([run(part) for part in np.split(observations, [1, 3, 20])])
+    except MissingExtraError:
+        raise
+    except Exception as error:  # a user's module may contain what the exporter cannot express
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"the policy cannot be exported to {to} ({type(error).__name__}: {reason}): use torch operations "
+            "that take batches of any size in it"
+        ) from error
+    difference = largest_difference(ac, action_space, observations, actions)
+    if not difference <= TOLERANCE:
+        unit = "half ranges of the action" if isinstance(action_space, Box) else "of probability"
+        raise ExportMismatch(
+            f"the exported policy differs from act by {difference:.3g} {unit} on {CHECKED} observations, "
+            f"more than {TOLERANCE:g}: nothing was written; does act do more than pi and the normalizer?"
+        )
+    return data, difference
+
+
+def _write_onnx(module: DeployedPolicy, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+    _import_onnx()
+    with warnings.catch_warnings(), _quiet("torch.onnx._internal.exporter._registration"):
+        warnings.simplefilter("ignore")  # of the exporter's own internals
+        program = torch.onnx.export(
+            module,
+            (example,),
+            input_names=["obs"],
+            output_names=["action"],
+            dynamic_shapes={"obs": {0: torch.export.Dim("batch")}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    model.producer_name, model.producer_version = "spinup", importlib.metadata.version("spinup")
+    data: bytes = model.SerializeToString()
+    return data
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without the warnings of that logger, which reports each optional package that is not installed."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _load_onnx(data: bytes) -> Run:
+    session = _import_onnx().InferenceSession(data, providers=["CPUExecutionProvider"])
+    return lambda observations: np.asarray(session.run(["action"], {"obs": observations})[0])
+
+
+def _import_onnx() -> Any:
+    """onnxruntime, after a check that what torch.onnx needs is installed too."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"export to ONNX needs {error.name}: pip install 'spinup[onnx]', or export to torchscript"
+        ) from None
+    return onnxruntime
+
+
+def _write_torchscript(module: DeployedPolicy, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch calls TorchScript deprecated; LibTorch still loads it
+        traced = torch.jit.trace(module, example)  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, buffer, _extra_files=metadata)
+    return buffer.getvalue()
+
+
+def _load_torchscript(data: bytes) -> Run:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = torch.jit.load(io.BytesIO(data))  # type: ignore[no-untyped-call]
+
+    def run(observations: NDArray[np.float32]) -> NDArray[Any]:
+        with torch.no_grad():
+            return np.asarray(loaded(torch.from_numpy(observations)))
+
+    return run
+
+
+_WRITERS: dict[str, tuple[Callable[..., bytes], Callable[[bytes], Run]]] = {
+    "onnx": (_write_onnx, _load_onnx),
+    "torchscript": (_write_torchscript, _load_torchscript),
+}
+
+
+def _metadata(folder: Path, itr: int | str, env: Any) -> dict[str, Any]:
+    spec, config = env.spec, folder / "config.json"
+    packages = ("spinup", "torch", "gymnasium", "numpy")
+    described = {
+        "env": spec and {"id": spec.id, "kwargs": spec.kwargs, "max_episode_steps": spec.max_episode_steps},
+        "observation_space": _describe_space(env.observation_space),
+        "action_space": _describe_space(env.action_space),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "config_sha256": None,
+        "itr": str(itr),
+    }
+    if os.path.lexists(config):
+        described["config_sha256"] = hashlib.sha256(read_regular(config, MAX_JSON_BYTES)).hexdigest()
+    plain: dict[str, Any] = to_json(described)
+    return plain
+
+
+def _describe_space(space: Space[Any]) -> dict[str, Any]:
+    """The fields of a Box or Discrete space; of any other, what it prints."""
+    name = type(space).__name__
+    if isinstance(space, Box):
+        return {
+            "type": name,
+            "shape": space.shape,
+            "dtype": str(space.dtype),
+            "low": space.low,
+            "high": space.high,
+        }
+    if isinstance(space, Discrete):
+        return {"type": name, "n": space.n, "start": space.start}
+    return {"type": name, "description": str(space)}

@@ -1,0 +1,240 @@
+"""Uploads a run to the Hugging Face Hub as a model with a card, and downloads it again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinup.deploy.model_card import Evaluation, bootstrap_interval, model_card
+from spinup.envs.saved_spec import read_saved_env
+from spinup.envs.validation import reset_env, step_env
+from spinup.errors import ConfigError, EnvError, MissingExtraError, RunError
+from spinup.files import read_json
+from spinup.loggers.run_folder import VIDEO_FOLDER, holds_run
+from spinup.playback.episodes import folder_with_model, load_policy_and_env, run_policy
+from spinup.plotting.curves import column, find_runs
+from spinup.plotting.figures import make_plots
+
+# What is uploaded of a run's folder, and the names that are accepted from a repository.
+FILES = (
+    "config.json", "vars.json", "progress.txt", "pyt_save/*.pt", "policy.onnx", "README.md", "curve.png",
+    "replay.mp4",
+)  # fmt: skip
+_ACCEPTED = re.compile(
+    r"(config|vars)\.json|progress\.txt|pyt_save/model\w*\.pt|policy\.onnx|README\.md|curve\.png|replay\.mp4"
+)
+
+
+def push(
+    fpath: str | Path,
+    repo_id: str | None = None,
+    *,
+    itr: int | str = "last",
+    episodes: int = 20,
+    env: Any = None,
+    private: bool = False,
+    video: bool = True,
+) -> str:
+    """Upload a PyTorch run: models, settings, rows, and a card with return, curve, video and command.
+
+    The model is evaluated first, on episodes of its own. Checkpoints are not uploaded.
+
+    Args:
+        fpath: the folder of the run.
+        repo_id: "user/name" or "name"; by default the name of the folder.
+        itr: which model is evaluated and filmed, see `load_policy_and_env`.
+        episodes: number of episodes.
+        env: the environment in place of the saved one, see `load_policy_and_env`.
+        private: whether a new repository is private.
+        video: whether to add a video: the newest one of the run, else a new one where that is possible.
+
+    Returns:
+        The address of the model.
+
+    Raises:
+        ConfigError: for an invalid `repo_id` or number of episodes.
+        RunError: if the folder holds no model, or the Hub refuses or cannot be reached.
+        EnvError: if the environment cannot be made.
+        MissingExtraError: if huggingface_hub is not installed.
+    """
+    hub = _import_hub()
+    folder = folder_with_model(fpath)
+    if not (folder / "pyt_save").is_dir():
+        raise RunError(f"{folder} holds a TensorFlow run: only runs of sac_pytorch can be uploaded")
+    if episodes < 1:
+        raise ConfigError(f"episodes={episodes}: give at least 1")
+    repo_id = _checked_id(repo_id or folder.resolve().name)
+    config, saved_env = read_json(folder / "config.json"), read_saved_env(folder)
+    evaluation = evaluate(folder, itr, episodes, env, int(config.get("max_ep_len") or 1000))
+    with tempfile.TemporaryDirectory() as name:
+        staging = Path(name)
+        _copy(folder, staging)
+        film = video and _add_video(folder, staging / "replay.mp4", itr, env)
+        (staging / "README.md").write_text(
+            model_card(
+                config,
+                saved_env,
+                evaluation,
+                repo_id,
+                steps=_steps_and_curve(folder, staging / "curve.png"),
+                video="replay.mp4" if film else "",
+                curve="curve.png",
+            )
+        )
+        with _hub_errors(hub):
+            api = hub.HfApi(library_name="spinup")
+            repo = api.create_repo(repo_id, private=private, exist_ok=True)
+            api.upload_folder(
+                repo_id=repo.repo_id,
+                folder_path=staging,
+                commit_message=f"Mean return {evaluation.mean:.2f} over {episodes} episodes",
+            )
+    return str(repo)
+
+
+def pull(repo_id: str, folder: str | Path | None = None, revision: str | None = None) -> Path:
+    """Download a model that `push` uploaded, as the folder of a run.
+
+    Only files that a run writes are downloaded, and loading them runs no code.
+
+    Args:
+        repo_id: "user/name".
+        folder: to create; by default data/<name>.
+        revision: branch, tag or commit; by default the newest.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: for an invalid `repo_id`.
+        RunError: if the folder is not empty, the repository holds no model, or cannot be reached.
+        MissingExtraError: if huggingface_hub is not installed.
+    """
+    hub = _import_hub()
+    repo_id = _checked_id(repo_id)
+    target = Path("data", repo_id.rpartition("/")[2]) if folder is None else Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RunError(f"{target} exists and is not empty: give another folder with --out")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as name, _hub_errors(hub):
+            staging = Path(name, "run")
+            names = hub.HfApi(library_name="spinup").list_repo_files(repo_id, revision=revision)
+            wanted = [name for name in names if _ACCEPTED.fullmatch(name)]
+            if wanted:
+                hub.snapshot_download(repo_id, local_dir=staging, allow_patterns=wanted, revision=revision)
+            shutil.rmtree(staging / ".cache", ignore_errors=True)
+            if not (staging / "pyt_save").is_dir() or not holds_run(staging):
+                raise RunError(f"{repo_id} holds no model of spinup: was it made by `spinup push`?")
+            if target.exists():
+                target.rmdir()
+            staging.rename(target)
+    except OSError as error:
+        raise RunError(f"cannot write {target} ({error.strerror}): give another folder with --out") from None
+    return target
+
+
+def evaluate(folder: Path, itr: int | str, episodes: int, env: Any, max_ep_len: int) -> Evaluation:
+    """The returns of new episodes of a run's deterministic policy.
+
+    Raises:
+        RunError, EnvError: see `load_policy_and_env`.
+    """
+    environment, get_action = load_policy_and_env(folder, itr, env=env)
+    if environment is None:
+        raise EnvError(f"the environment of {folder} cannot be made from its files: give it with --env")
+    returns = []
+    try:
+        for episode in range(episodes):
+            observation, _ = reset_env(environment, seed=10_000 + episode)
+            total = 0.0
+            for _ in range(max_ep_len):
+                observation, reward, terminated, truncated, _ = step_env(environment, get_action(observation))
+                total += float(reward)
+                if terminated or truncated:
+                    break
+            returns.append(total)
+    finally:
+        environment.close()
+    found = np.array(returns)
+    return Evaluation(found, *bootstrap_interval(found))
+
+
+def _checked_id(repo_id: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", repo_id) or len(repo_id) > 96:
+        raise ConfigError(
+            f"{repo_id!r} is no id of a model: give user/name, of letters, digits, '-', '_', '.'"
+        )
+    return repo_id
+
+
+def _copy(folder: Path, staging: Path) -> None:
+    for pattern in FILES:
+        for path in folder.glob(pattern):
+            if path.is_file() and not path.is_symlink():
+                copy = staging / path.relative_to(folder)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, copy)
+
+
+def _add_video(folder: Path, path: Path, itr: int | str, env: Any) -> bool:
+    """Copy the newest video of the run, or make one; False, after a message, if that is impossible."""
+    films = sorted((folder / VIDEO_FOLDER).glob("epoch*.mp4"), key=lambda film: film.stat().st_mtime)
+    if films:
+        shutil.copyfile(films[-1], path)
+        return True
+    try:
+        environment, get_action = load_policy_and_env(folder, itr, env=env)
+        run_policy(environment, get_action, num_episodes=1, render=False, video=path, seed=10_000)
+    except (EnvError, MissingExtraError) as error:
+        print(f"without a video: {error}")
+        return False
+    return True
+
+
+def _steps_and_curve(folder: Path, path: Path) -> int:
+    """Draw the learning curve; returns the env interactions of the run."""
+    make_plots([folder], save=path)
+    return int(column(find_runs([folder])[0], "TotalEnvInteracts")[-1])
+
+
+def _import_hub() -> Any:
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MissingExtraError(
+            "the Hugging Face Hub needs huggingface_hub: pip install 'spinup[hub]'"
+        ) from None
+    huggingface_hub.utils.logging.set_verbosity_error()  # it reports each of its retries
+    return huggingface_hub
+
+
+@contextmanager
+def _hub_errors(hub: Any) -> Iterator[None]:
+    """Raise what goes wrong with the Hub as a RunError."""
+    try:
+        yield
+    except (RunError, MissingExtraError):
+        raise
+    except Exception as error:
+        errors, reason = hub.errors, (" ".join(str(error).split()) or type(error).__name__)[:300]
+        if isinstance(error, (errors.HfHubHTTPError, errors.LocalTokenNotFoundError)):
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            remedy = "check the id, or try again later"
+            if status in (None, 401, 403):
+                remedy = "log in with `hf auth login`, or set HF_TOKEN to a token that may do this"
+            raise RunError(f"the Hugging Face Hub refused ({reason}): {remedy}") from None
+        # The library of its HTTP client is not the same in all versions.
+        network = type(error).__module__.startswith("httpx") or isinstance(error, ConnectionError)
+        if network or isinstance(error, errors.LocalEntryNotFoundError):
+            raise RunError(f"the Hugging Face Hub cannot be reached ({reason}): try again later") from None
+        raise

@@ -1,0 +1,148 @@
+"""The model card of a run: what it learned, how well, and the command that trains it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinup.config import field_defaults
+from spinup.version import __version__
+
+# Settings that follow from the machine, or from how a run is watched.
+_NOT_IN_COMMAND = (
+    "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every", "checkpoint_minutes",
+    "callback_every", "keep_checkpoints", "video_every",
+)  # fmt: skip
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Returns of fresh episodes with the deterministic policy, and the 95% interval of their mean."""
+
+    returns: NDArray[np.float64]
+    low: float
+    high: float
+
+    @property
+    def mean(self) -> float:
+        """Of the returns."""
+        return float(self.returns.mean())
+
+
+def bootstrap_interval(returns: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+    """The 95% percentile bootstrap interval of the mean (Efron 1979)."""
+    rng = np.random.default_rng(seed)
+    means = rng.choice(returns, (RESAMPLES, len(returns))).mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def training_command(config: dict[str, Any], env: dict[str, Any] | None) -> str:
+    """The command that trains this again, with the settings that differ from their defaults.
+
+    Args:
+        config: the content of config.json.
+        env: the environment's entry in vars.json.
+
+    Returns:
+        The command; empty if none can give the same run, as with an environment that only code can make.
+    """
+    if not env or env.get("wrappers") or config.get("actor_critic", "") not in _OUR_NAMES:
+        return ""
+    words = ["spinup", "sac_tf1" if config.get("algorithm") == "sac_tf1" else "sac", "--env", str(env["id"])]
+    if env.get("kwargs"):
+        words += ["--env_kwargs", repr(env["kwargs"])]
+    if config.get("exp_name"):
+        words += ["--exp_name", str(config["exp_name"])]
+    for name, default in field_defaults().items():
+        value = config.get(name, default)
+        if value != default and name not in _NOT_IN_COMMAND:
+            words += [f"--{name}", str(value)]
+    for name, value in (config.get("ac_kwargs") or {}).items():
+        text = str(value).replace("torch.nn.modules.activation.", "torch.nn.")
+        words += [f"--ac_kwargs:{name}", text]
+    return shlex.join(words)
+
+
+_OUR_NAMES = ("", "MLPActorCritic", "DiscreteMLPActorCritic", "MLPValueActorCritic")
+
+
+def model_card(
+    config: dict[str, Any],
+    env: dict[str, Any] | None,
+    evaluation: Evaluation,
+    repo_id: str,
+    *,
+    steps: int,
+    video: str = "",
+    curve: str = "",
+) -> str:
+    """The README.md of a model repository, with metadata that the Hub reads.
+
+    Args:
+        config: the content of config.json.
+        env: the environment's entry in vars.json.
+        evaluation: of the model.
+        repo_id: of the repository, for the commands.
+        steps: env interactions that it was trained for.
+        video, curve: files in the repository; empty if there is none.
+    """
+    name = str(env["id"]) if env else "an environment of its own"
+    result = f"{evaluation.mean:.2f}"
+    interval = f"{evaluation.low:.2f} to {evaluation.high:.2f}"
+    spread = f"{result} +/- {evaluation.returns.std():.2f}"
+    data = {
+        "library_name": "spinup",
+        "tags": ["reinforcement-learning", "deep-reinforcement-learning", "soft-actor-critic", name],
+        "model-index": [
+            {
+                "name": "SAC",
+                "results": [
+                    {
+                        "task": {"type": "reinforcement-learning", "name": "reinforcement-learning"},
+                        "dataset": {"name": name, "type": name},
+                        "metrics": [{"type": "mean_reward", "value": spread, "name": "mean_reward"}],
+                    }
+                ],
+            }
+        ],
+    }
+    command = training_command(config, env)
+    folder = repo_id.rpartition("/")[2]
+    lines = [
+        "---",
+        json.dumps(data, indent=1),  # JSON is YAML too
+        "---",
+        f"# Soft Actor-Critic on {name}",
+        "",
+        f"Mean return over {len(evaluation.returns)} episodes of the deterministic policy: **{result}** "
+        f"(95% bootstrap interval {interval}), after {steps:,} env interactions with seed "
+        f"{config.get('seed')}.",
+        "",
+        *([f'<video src="{video}" controls autoplay loop muted></video>', ""] if video else []),
+        *([f"![test return by env interactions]({curve})", ""] if curve else []),
+        "## Use",
+        "",
+        "```sh",
+        "pip install 'spinup[hub]'",
+        f"spinup pull {repo_id}",
+        f"spinup test_policy data/{folder}",
+        "```",
+        "",
+        "## Training",
+        "",
+        *(
+            ["```sh", command, "```"]
+            if command
+            else ["The environment or the networks are the author's own code."]
+        ),
+        "",
+        f"spinup {__version__}; all settings are in `config.json`, the rows of training in `progress.txt`.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,94 @@
+"""The deterministic policy of an actor-critic as one module, from flat observations to actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from spinup.errors import ConfigError
+
+
+class DeployedPolicy(nn.Module):
+    """normalizer, then the most likely action, then the environment's units and numbering.
+
+    Args:
+        ac: an actor-critic; continuous ones need `pi.mean_action(obs)`, see `SquashedGaussianActor`.
+        action_space: of the environment; a Discrete one may start at any number.
+        normalizer: applied to observations first; by default that of the actor-critic, if it has one.
+
+    Raises:
+        ConfigError: if the actor-critic does not offer its mean action as a tensor.
+    """
+
+    def __init__(self, ac: Any, action_space: Box | Discrete, normalizer: nn.Module | None = None) -> None:
+        super().__init__()
+        self.discrete = isinstance(action_space, Discrete)
+        if not self.discrete and not callable(getattr(ac.pi, "mean_action", None)):
+            raise ConfigError(
+                f"{type(ac.pi).__name__} has no mean_action, so its deterministic action cannot be exported: "
+                "give the policy a method mean_action(obs) that returns a tensor (batch, act_dim), with "
+                "torch operations only"
+            )
+        if normalizer is None:
+            normalizer = getattr(ac, "normalizer", None)
+        self.normalizer = nn.Identity() if normalizer is None else normalizer
+        self.pi = ac.pi
+        self.start = int(action_space.start) if isinstance(action_space, Discrete) else 0
+        self.dtype = next((p.dtype for p in ac.pi.parameters()), torch.float32)
+        self.eval()
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Actions for observations (B, obs_dim) float32: float32 (B, act_dim), or int64 (B,) if discrete."""
+        x = self.normalizer(obs.to(self.dtype))
+        if self.discrete:
+            best: Tensor = self.pi(x)[0].argmax(-1) + self.start
+            return best
+        action: Tensor = self.pi.mean_action(x).to(torch.float32)
+        return action
+
+
+def random_observations(space: Box, count: int, seed: int = 0) -> NDArray[np.float32]:
+    """Random observations (count, obs_dim): uniform between bounds, standard normal where they are wide."""
+    rng = np.random.default_rng(seed)
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    bounded = (np.abs(low) <= 100.0) & (np.abs(high) <= 100.0)
+    low, high = np.where(bounded, low, 0.0), np.where(bounded, high, 1.0)
+    uniform = low + rng.random((count, len(low))) * (high - low)
+    return np.where(bounded, uniform, rng.standard_normal((count, len(low)))).astype(np.float32)
+
+
+def largest_difference(
+    ac: Any, action_space: Box | Discrete, observations: NDArray[np.float32], actions: NDArray[Any]
+) -> float:
+    """How far actions of an exported policy are from `ac.act(observations, deterministic=True)`.
+
+    Args:
+        ac: the actor-critic.
+        action_space: of the environment.
+        observations: (count, obs_dim).
+        actions: of the exported policy, in the environment's units and numbering.
+
+    Returns:
+        Continuous: the largest difference, in half ranges of the action's dimension. Discrete: the largest
+        difference in probability of another choice, which rounding makes between equally likely actions. inf
+        for actions of another shape.
+    """
+    wanted = np.asarray(ac.act(torch.as_tensor(observations), deterministic=True))
+    if isinstance(action_space, Box):
+        half = (action_space.high.astype(np.float64) - action_space.low).reshape(-1) / 2
+        if actions.shape != wanted.shape:
+            return float("inf")
+        return float(np.max(np.abs(actions.astype(np.float64) - wanted) / half))
+    index = actions - int(action_space.start)
+    if index.shape != wanted.shape or index.min() < 0 or index.max() >= action_space.n:
+        return float("inf")
+    with torch.no_grad():
+        like = next(ac.pi.parameters())
+        probs = ac.pi(torch.as_tensor(observations, dtype=like.dtype))[0].numpy()
+    rows = np.arange(len(index))
+    return float(np.max(np.abs(probs[rows, wanted] - probs[rows, index])))

@@ -15,12 +15,14 @@ from spinup.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from spinup.loggers.epoch_logger import EpochLogger
+    from spinup.model import SAC
     from spinup.pytorch.sac import sac_pytorch
     from spinup.tf1.sac import sac_tf1
 
-__all__ = ["EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1"]
+__all__ = ["SAC", "EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1"]
 
 _LAZY = {
+    "SAC": "spinup.model",
     "sac_pytorch": "spinup.pytorch.sac",
     "sac_tf1": "spinup.tf1.sac",
     "EpochLogger": "spinup.loggers.epoch_logger",

@@ -52,6 +52,10 @@ class SACConfig:
     n_step: int = 1  # longest window of rewards that a target sums
     critics: int = 2  # number of critics
     target_critics: int = 2  # critics, drawn at random for each batch, whose minimum forms the target
+    test_every: int | str = "epoch"  # env steps between tests, or "epoch": at the end of each
+    callback_every: int = 0  # env steps between calls of the callback within an epoch; 0 is never
+    keep_checkpoints: int | str = 0  # newest numbered models kept beside model.pt, model<epoch>.pt; or "all"
+    video_every: int = 0  # epochs between videos of a test episode; 0 is never
     checkpoint_every: int | str = "epoch"  # "epoch", or env steps between checkpoints; 0 is never
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
 
@@ -153,6 +157,9 @@ class SACConfig:
         if not _is_word(self.checkpoint_every, "epoch"):
             every = _whole("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
             numbers["checkpoint_every"] = every
+        for name, word, low in (("test_every", "epoch", 1), ("keep_checkpoints", "all", 0)):
+            if not _is_word(getattr(self, name), word):
+                numbers[name] = _whole(name, getattr(self, name), low, words=f"{word!r} or ")
         if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ConfigError(f"device={self.device!r}: give 'auto', 'cpu', 'cuda' or 'cuda:<index>'")
         return numbers
@@ -175,7 +182,7 @@ _POSITIVE_INTS = (
     "steps_per_epoch", "epochs", "replay_size", "batch_size", "update_every", "max_ep_len", "save_freq",
     "num_envs", "n_step", "critics", "target_critics",
 )  # fmt: skip
-_COUNTS = ("start_steps", "update_after", "num_test_episodes")
+_COUNTS = ("start_steps", "update_after", "num_test_episodes", "callback_every", "video_every")
 
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:

@@ -4,7 +4,7 @@
         act at random for the first `start_steps` actions, then by the policy
         store the transitions
         at each multiple of `update_every` from `update_after` on: a block of gradient steps
-        at each end of an epoch: save, test, log
+        at each end of an epoch: save, test, log; tests may have an interval of their own instead
 
 n counts environment interactions from 1, over all environments; the collector counts them. All that the
 next step depends on is in `Trainer.state_dict()`; a run is stopped and continued between two steps, or
@@ -25,13 +25,16 @@ from numpy.typing import NDArray
 
 from spinup.config import SACConfig
 from spinup.envs.spaces import ActionSpec
-from spinup.errors import SpinupError
+from spinup.errors import EnvError, SpinupError
 from spinup.files import atomic_write
-from spinup.interfaces import Agent, Collector, Engine, Episode, Evaluator, RunMonitor
+from spinup.interfaces import Agent, Collector, Engine, Evaluator, RunMonitor
+from spinup.loggers.display import Details
 from spinup.loggers.epoch_logger import EpochLogger
+from spinup.loggers.run_folder import VIDEO_FOLDER, prune_models
 from spinup.replay.buffer import ReplayBuffer
 
 Float = NDArray[np.float32]
+Record = Callable[[Path, Callable[[Float], Float], int], None]
 LOOP_STREAM = 0
 DUMP = "nan_batch.npz"
 
@@ -52,9 +55,11 @@ class Trainer:
         evaluator: runs test episodes.
         actions: draws the random actions of the first steps.
         logger: receives the rows.
-        callback: called with each epoch's row; if it returns False the run ends.
+        callback: called with each epoch's row, and within epochs every `callback_every` env steps with the
+            row of the epoch so far; if it returns False the run ends.
         isolate_tests: a context in which tests run, which preserves global random generators.
         monitor: called between steps.
+        record: writes a video, `record(path, act, epoch)`; see `video_every`.
     """
 
     def __init__(
@@ -71,16 +76,21 @@ class Trainer:
         callback: Callable[[dict[str, Any]], Any] | None = None,
         isolate_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
         monitor: RunMonitor | None = None,
+        record: Record | None = None,
     ) -> None:
         self.config, self.agent, self.engine, self.replay = config, agent, engine, replay
         self.collector, self.evaluator, self.actions, self.logger = collector, evaluator, actions, logger
         self.callback, self.isolate_tests, self.monitor = callback, isolate_tests, monitor
+        self.record = record
         self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, LOOP_STREAM]))
         self.epoch = 0
+        self.tests = 0  # made at the interval `test_every`
+        self.calls = 0  # multiples of `callback_every` passed
         self.best_return = -np.inf
         self.stopped = False
         self.unsaved: set[str] = set()
         self.batches: dict[str, Any] = {}
+        self.details = Details(max(config.start_steps, config.update_after), config.epochs, self._row_so_far)
         self.started = time.perf_counter()
 
     @property
@@ -93,18 +103,26 @@ class Trainer:
         config = self.config
         self.collector.start()
         while self.epoch < config.epochs and not self.stopped:
-            if self.n < (self.epoch + 1) * config.steps_per_epoch:
+            if self._test_is_due():
+                self.test(self.n // int(config.test_every) - 1)
+                self.tests = self.n // int(config.test_every)
+            elif self._callback_is_due():
+                self.calls = self.n // config.callback_every
+                self._call_back(self._row_so_far(), saved=False)
+            elif self.n < (self.epoch + 1) * config.steps_per_epoch:
                 self.step()
             else:
                 self.end_epoch(self.epoch + 1)
-            self.logger.progress(self.n, config.total_steps)
+            self.logger.progress(self.n, config.total_steps, self.details)
             if self.monitor is not None:
                 self.monitor.after_step(self)
 
     def step(self) -> None:
         """Act once in every environment, then make the updates that fall due."""
-        before = self.n
+        before, seconds, start = self.n, self.details.seconds, time.perf_counter()
+        acted = seconds["act"]
         collected = self.collector.collect(self.choose_actions)
+        seconds["env"] += time.perf_counter() - start - (seconds["act"] - acted)
         if collected.note:
             self.logger.log(collected.note, color="yellow")
         if collected.transitions:
@@ -112,14 +130,18 @@ class Trainer:
         for episode in collected.episodes:
             self.logger.store(EpRet=episode.ret, EpLen=episode.length)
         for n in _multiples(before, self.n, self.config.update_every):
+            start = time.perf_counter()
             self.update(self.config.updates_due(n))
+            seconds["update"] += time.perf_counter() - start
 
     def choose_actions(self, obs: Float) -> Float:
         """Random actions for the first `start_steps` interactions, then the policy's, (N, act_dim)."""
         at_random = min(max(self.config.start_steps - self.n, 0), len(obs))
         if at_random == len(obs):
             return self.actions.sample(self.rng, at_random)
+        start = time.perf_counter()
         chosen = self.agent.act(obs, False)
+        self.details.seconds["act"] += time.perf_counter() - start
         if at_random:
             chosen = chosen.copy()
             chosen[:at_random] = self.actions.sample(self.rng, at_random)
@@ -150,27 +172,31 @@ class Trainer:
 
     def end_epoch(self, epoch: int) -> None:
         """Save, test, log one row."""
-        config, logger = self.config, self.logger
+        config = self.config
         saved = epoch % config.save_freq == 0 or epoch == config.epochs or "model" in self.unsaved
         if saved:
             self.save("model")
-        episodes = self.test(epoch)
+            self._save_numbered(epoch)
+        if config.test_every == "epoch":
+            self.test(epoch - 1)
+        if self.record is not None and config.video_every and epoch % config.video_every == 0:
+            self._record(epoch)
+        self._set_columns(epoch)
+        row = self.logger.dump_tabular()
+        self.epoch = self.details.epoch = epoch
+        self._call_back(row, saved)
+
+    def test(self, round_number: int) -> None:
+        """The deterministic test episodes of a round; they leave training as it was before."""
+        start = time.perf_counter()
+        with self.isolate_tests(), self.details.during("testing"):
+            episodes = self.evaluator.evaluate(self._best_action, round_number)
         for episode in episodes:
-            logger.store(TestEpRet=episode.ret, TestEpLen=episode.length)
+            self.logger.store(TestEpRet=episode.ret, TestEpLen=episode.length)
         mean = float(np.mean([e.ret for e in episodes])) if episodes else -np.inf
         if mean > self.best_return and self.save("model_best"):
             self.best_return = mean
-        row = self._log_row(epoch)
-        self.epoch = epoch
-        if self.callback is not None and self.callback(row) is False:
-            self.stopped = True
-            if not saved:
-                self.save("model")
-
-    def test(self, epoch: int) -> list[Episode]:
-        """The deterministic test episodes of an epoch; they leave training as it was before."""
-        with self.isolate_tests():
-            return self.evaluator.evaluate(self._best_action, epoch - 1)
+        self.details.seconds["test"] += time.perf_counter() - start
 
     def save(self, name: str) -> bool:
         """Write a model for users; returns False if it could not be written, to be retried next epoch."""
@@ -178,7 +204,9 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the run depends on, except the replay buffer's rows."""
+        tests = {} if self.config.test_every == "epoch" else {"tests": self.tests}
         return {
+            **tests,
             "epoch": self.epoch,
             "best_return": self.best_return,
             "stopped": self.stopped,
@@ -193,6 +221,8 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state` was taken; the replay buffer is restored separately."""
         self.epoch, self.best_return = state["epoch"], state["best_return"]
+        self.tests, self.details.epoch = state.get("tests", 0), self.epoch
+        self.calls = state["collector"]["env_steps"] // max(self.config.callback_every, 1)
         self.stopped = state["stopped"]
         self.started = time.perf_counter() - state["seconds"]
         self.rng.bit_generator.state = state["rng"]
@@ -217,9 +247,47 @@ class Trainer:
     def _best_action(self, obs: Float) -> Float:
         if self.monitor is not None:
             self.monitor.during_test()
+        self.logger.progress(self.n, self.config.total_steps, self.details)
         return self.agent.act(obs, True)
 
-    def _log_row(self, epoch: int) -> dict[str, Any]:
+    def _test_is_due(self) -> bool:
+        every = self.config.test_every
+        return not isinstance(every, str) and self.n // every > self.tests
+
+    def _callback_is_due(self) -> bool:
+        """Whether it is within an epoch; at the end of one it receives the finished row."""
+        every, end = self.config.callback_every, (self.epoch + 1) * self.config.steps_per_epoch
+        return every > 0 and self.n < end and self.n // every > self.calls
+
+    def _call_back(self, row: dict[str, Any], saved: bool) -> None:
+        """Call the callback; if it ends the run, write the model unless it is `saved`."""
+        if self.callback is not None and self.callback(row) is False:
+            self.stopped = True
+            if not saved:
+                self.save("model")
+
+    def _save_numbered(self, epoch: int) -> None:
+        keep = self.config.keep_checkpoints
+        if keep != 0 and self.save(f"model{epoch}") and not isinstance(keep, str):
+            prune_models(Path(self.logger.output_dir), keep)
+
+    def _record(self, epoch: int) -> None:
+        path = Path(self.logger.output_dir) / VIDEO_FOLDER / f"epoch{epoch}.mp4"
+        record = self.record
+        assert record is not None
+        try:
+            with self.isolate_tests(), self.details.during("recording"):
+                record(path, self._best_action, epoch)
+        except (EnvError, OSError) as error:
+            self.logger.log(f"could not write {path.name} ({error}): training continues", color="red")
+        else:
+            self.logger.video(path, self.n)
+
+    def _row_so_far(self) -> dict[str, Any]:
+        """The row of the epoch that is running, from what it has brought so far."""
+        return self.logger.preview(lambda: self._set_columns(self.epoch + 1))
+
+    def _set_columns(self, epoch: int) -> None:
         log = self.logger.log_tabular
         elapsed = time.perf_counter() - self.started
         log("Epoch", epoch)
@@ -236,7 +304,6 @@ class Trainer:
         for key in ("Alpha", "Entropy", "TargetEntropy"):
             log(key, average_only=True)
         log("StepsPerSecond", self.n / elapsed)
-        return self.logger.dump_tabular()
 
 
 def _on_host(values: Any) -> NDArray[Any]:

@@ -51,7 +51,7 @@ def test_every_file_of_a_run_has_its_line(tmp_path: Path) -> None:
         assert any(fnmatch.fnmatch(name, row) for row in table), f"{name} has no line in files.md"
 
 
-@pytest.mark.parametrize("command", ["resume", "test_policy", "plot"])
+@pytest.mark.parametrize("command", ["resume", "test_policy", "plot", "export", "push", "pull"])
 def test_every_flag_of_a_tool_is_on_its_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])

@@ -11,10 +11,11 @@ from typing import Any
 from spinup.cli.values import activation, cast_like, read_value
 from spinup.config import SACConfig, nearest, other_name
 from spinup.errors import ConfigError
+from spinup.loggers.trackers import check_trackers
 from spinup.runs.cores import run_count
 
 # Parameters without a flag: the command line sets them itself, or their values cannot be written as text.
-_NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback")
+_NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback", "callback_every")
 SHORTCUTS = {
     "hid": "ac_kwargs:hidden_sizes", "act": "ac_kwargs:activation", "dt": "datestamp", "env_name": "env",
     "num_cpu": "jobs",
@@ -25,6 +26,8 @@ _OUTPUT_FLAGS = {
     "data_dir": "parent folder of all experiments",
     "datestamp": "add the date and time to the folder's name",
     "overwrite": "replace the run in the folder",
+    "track": "trackers that receive the rows: tensorboard (always on), wandb, trackio, mlflow",
+    "config": "YAML or JSON file with flags, or with flags by environment id; flags given here come first",
     "jobs": "runs at a time, each in its own process; auto: one per usable core (default 1: in this one)",
 }
 _PARAMETER_DOCS = {
@@ -43,7 +46,7 @@ class TrainFlags:
         params: values by parameter; the key `a:b` is the entry b of the dict parameter a. The keyword
             arguments of the environment are the parameter `env_kwargs`.
         shorthands: names of parameters in folder names, as given by --flag[short].
-        output: exp_name, data_dir, datestamp, overwrite and jobs, where given.
+        output: exp_name, data_dir, datestamp, overwrite, track and jobs, where given.
     """
 
     env: list[str] = field(default_factory=list)
@@ -98,6 +101,8 @@ def parse_flags(words: Sequence[str], function: Callable[..., Any]) -> TrainFlag
 
 
 def _read_output(flag: str, name: str, given: list[str]) -> Any:
+    if name == "track":
+        return check_trackers(given)
     if len(given) > 1:
         raise ConfigError(f"--{flag} takes one value, not {len(given)}: {' '.join(given)}")
     if name in _OUTPUT_SWITCHES:

@@ -81,7 +81,11 @@ def unfinished_runs(folder: Path, epochs: int | None = None) -> list[Path]:
 
 
 def resume_call(
-    folder: Path, epochs: int | None = None, env: str | None = None, threads: int | None = None
+    folder: Path,
+    epochs: int | None = None,
+    env: Any = None,
+    threads: int | None = None,
+    actor_critic: Callable[..., Any] | None = None,
 ) -> Call:
     """The call that continues a run to its planned end, or to the end of epoch `epochs`.
 
@@ -90,8 +94,10 @@ def resume_call(
     Args:
         folder: of the run.
         epochs: total number of epochs, in place of the planned one.
-        env: the environment's id; needed where it must be imported from a module ("module:Env-v0").
+        env: the environment's id; needed where it must be imported from a module ("module:Env-v0"). Or a
+            function that makes environments, in place of what the files name.
         threads: number of torch threads, in place of the previous one.
+        actor_critic: the constructor, in place of what the files name.
 
     Raises:
         RunError: if the folder holds no run, or its files are damaged or do not describe the call completely.
@@ -103,10 +109,11 @@ def resume_call(
     algorithm = config.get("algorithm")
     if algorithm not in _ALGORITHMS:
         raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")
-    saved_env = read_saved_env(folder)
+    own_env = callable(env)
+    saved_env = None if own_env else read_saved_env(folder)
     # Before anything is built from files that contradict each other, and may ask for any amount of memory.
     changes(saved_settings, {name: value for name, value in config.items() if name in saved_settings})
-    if reason := needs_same_call({"env": saved_env}):
+    if not own_env and (reason := needs_same_call({"env": saved_env})):
         raise RunError(f"{folder} cannot be resumed from its files, since {reason}: {_REMEDY}")
     function: Callable[..., Any] = getattr(spinup, algorithm)
     parameters = inspect.signature(function).parameters
@@ -114,7 +121,7 @@ def resume_call(
     changed = {"epochs": epochs, "threads": threads}
     settings |= {name: value for name, value in changed.items() if value is not None}
     kwargs = {
-        "env_fn": env_of_run(folder, saved_env, env, _REMEDY),
+        "env_fn": env if own_env else env_of_run(folder, saved_env, env, _REMEDY),
         "ac_kwargs": _decode(config.get("ac_kwargs", {})),
         "logger_kwargs": {
             **_logger_kwargs(config),
@@ -122,7 +129,7 @@ def resume_call(
             "exp_name": config.get("exp_name"),
         },
         "resume": True,
-        **_actor_critic(config.get("actor_critic", "")),
+        **({} if actor_critic else _actor_critic(config.get("actor_critic", ""))),
         **settings,
     }
     return Call(str(folder), function, kwargs)
@@ -135,7 +142,10 @@ def _logger_kwargs(config: dict[str, Any]) -> dict[str, Any]:
         raise RunError(f"config.json gives logger_kwargs={saved!r}: {_REMEDY}")
     kept = {k: v for k, v in saved.items() if k in KEPT_LOGGING}
     for name, value in kept.items():
-        if not (_is_file_name(value) if name == "output_fname" else isinstance(value, bool)):
+        valid = _is_file_name(value) if name == "output_fname" else isinstance(value, bool)
+        if name == "trackers":
+            valid = isinstance(value, list) and all(isinstance(tracker, str) for tracker in value)
+        if not valid:
             raise RunError(f"config.json gives the logger {name}={value!r}: {_REMEDY}")
     return kept
 

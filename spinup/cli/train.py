@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import spinup
-from spinup.cli.flags import TrainFlags, describe_flags, parse_flags
+from spinup.cli.config_file import with_config
+from spinup.cli.flags import SHORTCUTS, TrainFlags, describe_flags, parse_flags
 from spinup.config import SACConfig, check_ac_kwargs, field_defaults
 from spinup.envs.make import EnvFactory, env_function
 from spinup.envs.saved_spec import env_flag
@@ -38,6 +39,7 @@ examples:
   spinup {command} --env HalfCheetah-v5 --exp_name hc
   spinup {command} --env Hopper-v5 --exp_name hop --seed 0 10 20 --hid "[64,64]" "[256,256]" --alpha auto
   spinup {command} --env Walker2d-v5 --exp_name walk --seed 0 1 2 3 --lr 1e-3 3e-4 --jobs auto
+  spinup {command} --env Pendulum-v1 --config configs/sac.yaml --track wandb
 """
 
 
@@ -56,11 +58,13 @@ def main(command: str, words: list[str]) -> int:
     if {"-h", "--help"} & set(words):
         print(HELP.format(command=command, flags=describe_flags(function)), end="")
         return 0
-    flags = parse_flags(words, function)
+    flags = parse_flags(with_config(words, SHORTCUTS), function)
     if not flags.env:
         raise ConfigError("no environment given: add --env ID, as in --env HalfCheetah-v5")
     output = {"exp_name": f"cmd_{algorithm}", **flags.output}
     grid = _make_grid(flags, output.pop("exp_name"))
+    if trackers := output.pop("track", None):
+        grid.add("logger_kwargs:trackers", [tuple(trackers)])
     _validate(grid, algorithm)
     if len(grid.variants()) > 1:
         grid.print()

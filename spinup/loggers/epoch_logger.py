@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch
 
 from spinup.errors import ConfigError
 from spinup.files import AppendedFile, atomic_write, jsonable_entries, write_json
-from spinup.loggers.display import make_display
+from spinup.loggers.display import Details, make_display
 from spinup.loggers.run_folder import prepare_folder, relative
 from spinup.loggers.statistics import RunningStats
 from spinup.loggers.tensorboard_events import EventFile
 from spinup.loggers.tf_restore import restore_tf_graph
 from spinup.loggers.tf_saver import TFSaver
+from spinup.loggers.trackers import Trackers, check_trackers
 
 __all__ = ["EpochLogger", "restore_tf_graph"]
 
@@ -35,11 +37,14 @@ class EpochLogger:
         overwrite: remove the files of the run in the folder, and no others.
         resume: append to the run in the folder.
         tensorboard: also write TensorBoard events, if TensorBoard is installed.
+        trackers: names of further trackers that receive the rows: "wandb", "trackio", "mlflow"; "tensorboard"
+            is the same as the argument of that name.
         quiet: print nothing.
 
     Raises:
         RunError: if the folder holds a run and neither `overwrite` nor `resume` is set, or cannot be created.
-        ConfigError: if both `overwrite` and `resume` are set.
+        ConfigError: if both `overwrite` and `resume` are set, or for an unknown tracker.
+        MissingExtraError: if the package of a tracker is not installed.
     """
 
     def __init__(
@@ -51,15 +56,20 @@ class EpochLogger:
         overwrite: bool = False,
         resume: bool = False,
         tensorboard: bool = True,
+        trackers: Sequence[str] = (),
         quiet: bool = False,
     ) -> None:
+        names = check_trackers(trackers)
         self.output_dir = str(prepare_folder(output_dir, output_fname, overwrite, resume))
         self.exp_name = exp_name
         self._folder = Path(self.output_dir)
         self._display = make_display(quiet)
         self._file = AppendedFile(self._folder / output_fname)
         self._events: EventFile | None = None
-        self._tensorboard, self._resumed = tensorboard, resume
+        self._tensorboard, self._resumed = tensorboard or "tensorboard" in names, resume
+        others = [name for name in names if name != "tensorboard"]
+        self._trackers = Trackers(others, self._folder, exp_name, lambda line: self.log(line, color="red"))
+        self._config: dict[str, Any] = {}
         self._header: list[str] = []
         self._rows = 0
         self._row: dict[str, Any] = {}
@@ -75,9 +85,9 @@ class EpochLogger:
         """Print a message."""
         self._display.line(msg, color)
 
-    def progress(self, n: int, total: int) -> None:
+    def progress(self, n: int, total: int, details: Details | None = None) -> None:
         """Show that n of total steps are done; cheap enough to call at every step."""
-        self._display.progress(n, total)
+        self._display.progress(n, total, details)
 
     def store(self, **values: Any) -> None:
         """Add numbers, arrays or tensors of any shape to the epoch's statistics under their keywords."""
@@ -134,13 +144,30 @@ class EpochLogger:
         data = "".join("\t".join(line) + "\n" for line in lines).encode()
         self._check(self._file.append(data), str(self._file.path))
         self._write_events(row)
+        self._trackers.row(self._step(row), row)
         self._display.table(row)
         return row
+
+    def preview(self, set_columns: Callable[[], None]) -> dict[str, Any]:
+        """The row that `set_columns` would set now; nothing is written, and statistics are not reset."""
+        row, stats = self._row, dict(self._stats)
+        self._row = {}
+        try:
+            set_columns()
+            return self._row
+        finally:
+            self._row, self._stats = row, stats
 
     def save_config(self, config: Any) -> None:
         """Write a dict of settings to config.json, after `exp_name`; `files.to_json` converts its values."""
         named = {"exp_name": self.exp_name} if self.exp_name is not None else {}
-        write_json(self._folder / "config.json", {**named, **config})
+        self._config = {**named, **config}
+        write_json(self._folder / "config.json", self._config)
+        self._trackers.config(self._config)
+
+    def video(self, path: Path, step: int) -> None:
+        """Pass a video of an env step on to the trackers."""
+        self._trackers.video(step, path)
 
     def setup_pytorch_saver(self, what_to_save: Any) -> None:
         """Make `save_state` write this object to pyt_save/model<itr>.pt with `torch.save`."""
@@ -200,8 +227,9 @@ class EpochLogger:
         self._events, self._resumed = None, True
 
     def close(self) -> None:
-        """Write the pending rows and stop the live display; safe to call twice."""
+        """Write the pending rows, end the trackers' records, stop the live display; safe to call twice."""
         self._check(self._file.flush(), str(self._file.path))
+        self._trackers.close()
         self._display.close()
 
     def _set(self, key: str, value: Any) -> None:
@@ -215,15 +243,21 @@ class EpochLogger:
         if not self._tensorboard:
             return
         try:
-            self._events = self._events or EventFile(self._folder, purge=self._resumed)
+            if self._events is None:
+                self._events = EventFile(self._folder, purge=self._resumed)
+                if self._config:
+                    self._events.hyperparameters(self._config)
         except ImportError:
             self._tensorboard = False
             self.log("TensorBoard is not installed: no event files", color="yellow")
             return
-        step = row.get("TotalEnvInteracts", self._rows)
-        step = int(step) if math.isfinite(step) else self._rows
         scalars = {key: float(value) for key, value in row.items() if isinstance(value, (int, float))}
-        self._check(self._events.add(step, scalars), "the TensorBoard events")
+        self._check(self._events.add(self._step(row), scalars), "the TensorBoard events")
+
+    def _step(self, row: dict[str, Any]) -> int:
+        """The env step of a row, for trackers; its number where there is none."""
+        step = row.get("TotalEnvInteracts", self._rows)
+        return int(step) if isinstance(step, (int, float)) and math.isfinite(step) else self._rows
 
     def _check(self, error: OSError | None, what: str) -> None:
         """Report a write error once, and once when writing works again."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from spinup.loggers.display import Progress, Row, format_duration, live_console
+from spinup.loggers.display import Progress, Row, format_duration, live_console, mean_return
 
 WAITING, STARTING, RUNNING, STOPPING = "waiting", "starting", "running", "stopping"
 DONE, STOPPED, FAILED = "done", "stopped", "failed"
@@ -49,15 +49,13 @@ class RunStatus:
     def set_row(self, row: Row) -> None:
         """Set what the row of a finished epoch tells."""
         self.epoch = row.get("Epoch")
-        returns = [row.get(name) for name in ("AverageTestEpRet", "AverageEpRet")]
-        finite = [r for r in returns if isinstance(r, (int, float)) and math.isfinite(r)]
-        self.mean_return = finite[0] if finite else math.nan
+        self.mean_return = mean_return(row)
 
     def cells(self) -> tuple[str, ...]:
         """One text per column of the table; empty where nothing is known."""
         progress, at = self._progress, self._ended_at or time.monotonic()
         known = progress.total > 0
-        left = format_duration(progress.seconds_left(at)) if known and self.state not in ENDED else ""
+        left = format_duration(progress.seconds_left(at) or 0.0) if known and self.state not in ENDED else ""
         return (
             self.name,
             "" if self.epoch is None else str(self.epoch),

@@ -70,6 +70,17 @@ def open_viewer(env: Any, render: bool, video: str | Path | None) -> Iterator[Vi
             window.close()
 
 
+def check_recording(env: Any) -> None:
+    """Check that videos of the environment can be made here.
+
+    Raises:
+        EnvError: if it cannot be rendered.
+        MissingExtraError: if imageio is not installed.
+    """
+    _import_imageio()
+    _make_rgb_array(env).close()
+
+
 def use_offscreen_gl() -> None:
     """Make MuJoCo render off-screen if there is no display; takes effect only before MuJoCo is imported."""
     if sys.platform.startswith("linux") and not has_display():
@@ -126,14 +137,19 @@ def _make_rgb_array(env: Any) -> Any:
 
 
 def _open_writer(video: Path, fps: float) -> Any:
+    imageio = _import_imageio()
+    if video.suffix == ".gif":
+        return imageio.get_writer(video, duration=1000 / fps, loop=0)
+    return imageio.get_writer(video, fps=fps, macro_block_size=2)
+
+
+def _import_imageio() -> Any:
     try:
         import imageio.v2 as imageio
-
-        if video.suffix == ".gif":
-            return imageio.get_writer(video, duration=1000 / fps, loop=0)
-        return imageio.get_writer(video, fps=fps, macro_block_size=2)
+        import imageio_ffmpeg  # noqa: F401 (imageio finds it by itself)
     except ImportError:
         raise MissingExtraError(f"{_video()} needs imageio: pip install 'spinup[video]'") from None
+    return imageio
 
 
 def _video() -> str:

@@ -11,6 +11,8 @@ from torch import nn
 from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, check_choice, field_defaults
 from spinup.envs.make import EnvFn
+from spinup.playback.recorder import Recorder
+from spinup.playback.viewer import use_offscreen_gl
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.device_storage import make_storage
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
@@ -82,9 +84,13 @@ def sac_pytorch(
     critics: int = 2,
     target_critics: int = 2,
     callback: Callable[[dict[str, Any], nn.Module], Any] | None = None,
+    callback_every: int = 0,
+    test_every: int | str = "epoch",
+    keep_checkpoints: int | str = 0,
+    video_every: int = 0,
     checkpoint_every: int | str = "epoch",
     checkpoint_minutes: float = 10.0,
-    resume: bool = False,
+    resume: bool | str = False,
 ) -> nn.Module:
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it.
 
@@ -145,10 +151,18 @@ def sac_pytorch(
         target_critics: number of critics, drawn at random for each batch, whose minimum forms the target.
             If it is less than `critics`, the policy maximizes the mean of all (Chen et al. 2021).
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
+        callback_every: env steps between further calls within an epoch, whose row has the same columns, of
+            the epoch so far; 0 is never.
+        test_every: "epoch", at the end of each, or env steps between two tests. A row then holds the
+            statistics of the tests in its epoch.
+        keep_checkpoints: whenever model.pt is saved, also write model<epoch>.pt, and keep as many of these
+            as this says, the newest, or "all".
+        video_every: epochs between videos of a test episode, written to the folder `videos`; 0 is never.
         checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
         checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
         resume: continue the run that the folder in `logger_kwargs` holds, exactly where its last
-            checkpoint was taken; a folder that holds none gets a new run. See docs/reliability.md.
+            checkpoint was taken; a folder that holds none gets a new run. "again" also continues a run that
+            its callback has ended before the planned end. See docs/reliability.md.
 
     Returns:
         The trained actor-critic.
@@ -170,6 +184,8 @@ def sac_pytorch(
         "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume
     )
     threads = thread_count(config)
+    if config.video_every:
+        use_offscreen_gl()
     torch_threads = config.threads if isinstance(config.threads, int) else 1
 
     def build(collector: EnvCollector) -> Backend:
@@ -203,7 +219,11 @@ def sac_pytorch(
         storage = make_storage([collector.fields[name] for name in sampler.stored_fields], capacity, device)
         choices = {"engine": engine.name, "device": str(device)}
         notes, warnings = (note, threads_note(torch_threads, threads)), load_warnings(constructor, kwargs)
-        return Backend(agent, engine, ReplayBuffer(storage, sampler), ac, choices, notes, warnings)
+        replay = ReplayBuffer(storage, sampler)
+        record = (
+            Recorder(collector.vector.spec, config.seed, config.max_ep_len) if config.video_every else None
+        )
+        return Backend(agent, engine, replay, ac, choices, notes, warnings, record)
 
     with torch_settings(torch_threads, config.seed):
         model: nn.Module = launch(config, request, build, preserved_generators).model

@@ -196,7 +196,8 @@ class ExperimentGrid:
             if len(runs) > 1 and variant.get("resume") and _has_completed(kwargs, folder):
                 print(f"{folder} is complete: skipped")
                 continue
-            kwargs["logger_kwargs"] = logger_kwargs | ({"overwrite": True} if overwrite else {})
+            given = kwargs.get("logger_kwargs", {})
+            kwargs["logger_kwargs"] = given | logger_kwargs | ({"overwrite": True} if overwrite else {})
             calls.append(Call(folder, function, kwargs))
         run_calls(calls, count, how_to_continue, after)
         return folders

@@ -28,12 +28,12 @@ from spinup.runs.checkpointing import Checkpointer
 from spinup.runs.locks import folder_lock, process_lock
 from spinup.runs.resuming import needs_same_call, restore
 from spinup.runs.signals import Interrupted, SignalHandler
-from spinup.training import Trainer
+from spinup.training import Record, Trainer
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 # Of `logger_kwargs`: what config.json keeps, so that `spinup resume` logs as the run did.
-KEPT_LOGGING = ("output_fname", "tensorboard", "quiet")
+KEPT_LOGGING = ("output_fname", "tensorboard", "trackers", "quiet")
 
 
 def training_function(function: Callable[Params, Result]) -> Callable[Params, Result]:
@@ -43,18 +43,27 @@ def training_function(function: Callable[Params, Result]) -> Callable[Params, Re
         ArgumentError: when called, for the first unknown keyword argument.
         RunError: when called while another thread of this process runs a training.
     """
-    known = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)
     def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
-        for name, value in kwargs.items():
-            if name not in known:
-                hint = other_name(name, value) or nearest(name, known)
-                raise ArgumentError(f"{function.__name__}() has no parameter {name!r}{hint}")
+        check_parameters(function, kwargs)
         with process_lock():
             return function(*args, **kwargs)
 
     return call
+
+
+def check_parameters(function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    """Check that a training function takes these keyword arguments.
+
+    Raises:
+        ArgumentError: for the first that it does not, with the nearest one, or what it is called here.
+    """
+    known = list(inspect.signature(function).parameters)
+    for name, value in kwargs.items():
+        if name not in known:
+            hint = other_name(name, value) or nearest(name, known)
+            raise ArgumentError(f"{function.__name__}() has no parameter {name!r}{hint}")
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Backend:
 
     agent, engine, replay: for the loop; model: what the caller gets back and callbacks see;
     choices: what "auto" became (engine, device, threads), for config.json; notes, warnings: lines for the
-    log.
+    log; record: writes videos, see `Trainer`.
     """
 
     agent: Agent
@@ -73,13 +82,15 @@ class Backend:
     choices: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    record: Record | None = None
 
 
 @dataclass(frozen=True)
 class Request:
     """One call of `sac_pytorch` or `sac_tf1`, framework aside.
 
-    actor_critic: the name of the constructor; resume: continue the run that the folder holds, if it does.
+    actor_critic: the name of the constructor; resume: continue the run that the folder holds, if it does;
+    "again" continues it also after its callback has ended it.
     """
 
     algorithm: str
@@ -88,7 +99,7 @@ class Request:
     logger_kwargs: dict[str, Any]
     callback: Callable[[dict[str, Any], Any], Any] | None
     actor_critic: str = ""
-    resume: bool = False
+    resume: bool | str = False
 
 
 def launch(
@@ -133,9 +144,10 @@ def launch(
             callback=None if callback is None else lambda row: callback(row, backend.model),
             isolate_tests=isolate_tests,
             monitor=checkpointer,
+            record=backend.record,
         )
         if request.resume:
-            restore(trainer, checkpointer)
+            restore(trainer, checkpointer, again=request.resume == "again")
         write_settings(logger, settings, request)
         for note in backend.notes:
             logger.log(note)
@@ -187,7 +199,7 @@ def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
             raise ConfigError(
                 f"logger_kwargs: EpochLogger takes no {key!r}{hint}; it takes {', '.join(known)}"
             )
-    given["resume"] = request.resume
+    given["resume"] = bool(request.resume)
     folder = given.get("output_dir")
     if folder is not None:
         stack.enter_context(folder_lock(Path(folder)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spinup.config import SACConfig, field_defaults
 from spinup.errors import ConfigError, RunError, option
@@ -18,7 +18,7 @@ from spinup.training import Trainer
 # Settings of when, where and how fast a run computes, which do not change what it learns.
 MAY_CHANGE = (
     "epochs", "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every",
-    "checkpoint_minutes", "save_freq",
+    "checkpoint_minutes", "save_freq", "callback_every", "keep_checkpoints", "video_every",
 )  # fmt: skip
 DEFAULT_ACTOR_CRITIC = "MLPActorCritic"
 # Actor-critics that `spinup resume` finds without the user's code; "" is the default of sac_tf1.
@@ -63,6 +63,28 @@ def is_complete(folder: Path, epochs: int, output_fname: str = "progress.txt") -
     return stopped or (isinstance(done, int) and done >= epochs)
 
 
+class RunProgress(NamedTuple):
+    """How far a run is: finished epochs, and env interactions."""
+
+    epoch: int
+    steps: int
+
+
+def progress_of(folder: Path) -> RunProgress | None:
+    """What the newest checkpoint in a run's folder says; None if there is none.
+
+    Raises:
+        RunError: spinup 0.1.0 wrote it, or it is damaged.
+    """
+    checkpoint = newest_manifest(folder / FOLDER)
+    if checkpoint is None:
+        return None
+    try:
+        return RunProgress(int(checkpoint.state["epoch"]), int(checkpoint.state["collector"]["env_steps"]))
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"the checkpoint in {folder} is damaged: give another folder") from None
+
+
 def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any) -> None:
     """Check that the run in the folder, if there is one, has these settings.
 
@@ -85,8 +107,13 @@ def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any)
         changes({"env": env.get("id")}, {"env": env_fn.rpartition(":")[2]})
 
 
-def restore(trainer: Trainer, checkpointer: Checkpointer) -> None:
+def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -> None:
     """Load the newest intact checkpoint into a run; one that has none starts from the beginning.
+
+    Args:
+        trainer: at the beginning of the run.
+        checkpointer: of the run.
+        again: continue also if the callback has ended the run; else only towards a later end.
 
     Raises:
         RunError: for a changed hyperparameter, or if there are rows or damaged checkpoints but no intact one.
@@ -120,7 +147,7 @@ def restore(trainer: Trainer, checkpointer: Checkpointer) -> None:
             f"({type(error).__name__}: {text[0] if text else ''}): was its actor-critic or "
             "environment changed?"
         ) from error
-    if trainer.stopped and checkpointer.config.epochs > checkpoint.settings["epochs"]:
+    if trainer.stopped and (again or checkpointer.config.epochs > checkpoint.settings["epochs"]):
         trainer.stopped = False
     checkpointer.restored(trainer)
     log(f"continuing at env step {trainer.n}, epoch {trainer.epoch + 1}, from checkpoint {checkpoint.number}")

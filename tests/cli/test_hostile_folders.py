@@ -64,10 +64,11 @@ class Case:
 
 
 # What is ignored on purpose, by reason: patterns of `Case.id`.
-HAD_THE_DEFAULT = """actor_critic alpha checkpoint_every checkpoint_minutes critics device engine env_timeout
-    env_workers exp_name gamma logger_kwargs logger_kwargs.output_fname logger_kwargs.quiet
-    logger_kwargs.tensorboard lr n_step num_envs polyak save_freq seed target_critics target_entropy threads
-    updates_per_step variant"""
+HAD_THE_DEFAULT = """actor_critic alpha callback_every checkpoint_every checkpoint_minutes critics
+    device engine env_timeout env_workers exp_name gamma keep_checkpoints logger_kwargs
+    logger_kwargs.output_fname logger_kwargs.quiet logger_kwargs.tensorboard logger_kwargs.trackers
+    lr n_step num_envs polyak save_freq seed target_critics target_entropy test_every threads
+    updates_per_step variant video_every"""
 IGNORED = {
     "a missing setting has its default, which the run had too or which may change; others are not read": [
         *(f"resume: config.json {name} missing" for name in HAD_THE_DEFAULT.split()),
@@ -294,7 +295,7 @@ def file_cases(command: str, file: str) -> Iterator[Case]:
 
 CONFIG = [(name,) for name in (*field_defaults(), "algorithm", "exp_name", "actor_critic", "ac_kwargs")]
 CONFIG += [("ac_kwargs", "hidden_sizes"), ("logger_kwargs",)]
-CONFIG += [("logger_kwargs", name) for name in ("output_fname", "tensorboard", "quiet")]
+CONFIG += [("logger_kwargs", name) for name in ("output_fname", "tensorboard", "trackers", "quiet")]
 ENV = [("env",), *(("env", name) for name in ("id", "kwargs", "max_episode_steps", "wrappers"))]
 BODY = ("format", "version", "number", "state", "settings", "segments", "files")
 STATE = """epoch best_return stopped seconds rng rng.bit_generator rng.state rng.state.state rng.has_uint32

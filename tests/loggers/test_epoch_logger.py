@@ -15,6 +15,7 @@ from helpers import train
 from spinup import files
 from spinup.errors import ConfigError, RunError
 from spinup.loggers.epoch_logger import EpochLogger
+from spinup.loggers.tensorboard_events import tag_of
 from spinup.runs.locks import LOCK_FILE
 from spinup.training import DUMP
 
@@ -313,7 +314,50 @@ def test_event_steps_are_rows_without_interactions(tmp_path):
     logger = make(tmp_path, tensorboard=True)
     write_row(logger, 0)
     write_row(logger, 1)
-    assert [step for step, _ in read_events(tmp_path)["Epoch"]] == [1, 2]
+    assert [step for step, _ in read_events(tmp_path)["time/Epoch"]] == [1, 2]
+
+
+def test_tags_are_columns_behind_their_group():
+    names = {
+        "AverageTestEpRet": "test/", "TestEpLen": "test/", "MaxEpRet": "train/", "EpLen": "train/",
+        "LossQ": "critic/", "StdQ2Vals": "critic/", "LossPi": "policy/", "MinLogPi": "policy/",
+        "TargetEntropy": "policy/", "Time": "time/", "Mine": "", "AverageMine": "",
+        "MaxTime": "time/", "train/x": "",
+    }  # fmt: skip
+    assert {name: tag_of(name) for name in names} == {name: group + name for name, group in names.items()}
+
+
+def test_settings_are_tensorboards_hyperparameters(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    logger = make(tmp_path, tensorboard=True)
+    logger.save_config({"lr": 0.5, "n": 3, "resume": True, "act": "relu", "sizes": [8, 8], "none": None})
+    write_row(logger, 0)
+    write_row(logger, 1)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    (content,) = events.PluginTagToContent("hparams").values()
+    found = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert found["lr"].number_value == 0.5
+    assert found["n"].number_value == 3
+    assert found["resume"].bool_value is True
+    assert found["act"].string_value == "relu"
+    assert found["sizes"].string_value == "[8, 8]"
+    assert "none" not in found
+    assert "time/Epoch" in events.Tags()["scalars"]
+
+
+def test_a_preview_of_the_row_changes_nothing(tmp_path):
+    logger = make(tmp_path)
+    logger.store(Loss=1.0)
+    logger.store(Loss=3.0)
+    logger.log_tabular("Epoch", 1)
+    assert logger.preview(lambda: logger.log_tabular("Loss", average_only=True)) == {"Loss": 2.0}
+    logger.store(Loss=5.0)
+    logger.log_tabular("Loss", average_only=True)
+    assert logger.dump_tabular() == {"Epoch": 1, "Loss": 3.0}
+    assert math.isnan(logger.preview(lambda: logger.log_tabular("Loss", average_only=True))["Loss"])
 
 
 def test_imports_are_light(tmp_path):

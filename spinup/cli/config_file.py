@@ -1,0 +1,135 @@
+"""`--config FILE`: flags of a training command from a YAML or JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spinup.config import nearest
+from spinup.errors import ConfigError, MissingExtraError, RunError
+from spinup.files import read_regular
+
+MAX_BYTES, MAX_CONTAINERS = 2**16, 500  # the time that YAML takes grows with the square of its nesting
+_FLAG = "--config"
+
+
+def with_config(words: Sequence[str], names: dict[str, str]) -> list[str]:
+    """The words of a command, with the settings of its `--config FILE` in place of that flag.
+
+    The file holds settings by the names of flags (`lr: 0.001`, `ac_kwargs: {hidden_sizes: [64, 64]}`), or
+    such settings by environment id, of which those of the command's `--env` count. A list for a flag that
+    takes no list is a grid. Flags of the command take precedence over the file's.
+
+    Args:
+        words: the arguments after the subcommand.
+        names: the parameter of each flag that is short for another, such as hid for ac_kwargs:hidden_sizes.
+
+    Raises:
+        ConfigError: if the file is neither YAML nor JSON, or has no settings for the environment.
+        MissingExtraError: for a YAML file without PyYAML.
+    """
+    rest, path = _take_path(words)
+    if path is None:
+        return rest
+    flags = [word[2:].split("=")[0].split("[")[0] for word in rest if word.startswith("--")]
+    given = {names.get(flag, flag) for flag in flags}
+    settings = _for_env(_load(path), _env(rest), path)
+    added: list[str] = []
+    for name, value in _flat(settings, ""):
+        parameter = names.get(name, name)
+        if not any(_overlap(parameter, other) for other in given):
+            values = value if isinstance(value, list) and ":" not in parameter else [value]
+            added += [f"--{name}", *(v if isinstance(v, str) else repr(v) for v in values)]
+    return [*rest, *added]
+
+
+def _take_path(words: Sequence[str]) -> tuple[list[str], Path | None]:
+    """The words without the flag, and its value."""
+    rest = list(words)
+    places = [i for i, word in enumerate(rest) if word == _FLAG or word.startswith(f"{_FLAG}=")]
+    if not places:
+        return rest, None
+    if len(places) > 1:
+        raise ConfigError(f"{_FLAG} is given twice: give one file")
+    word = rest.pop(places[0])
+    if word != _FLAG:
+        return rest, Path(word.removeprefix(f"{_FLAG}="))
+    values = rest[places[0] :]
+    count = next((i for i, value in enumerate(values) if value.startswith("--")), len(values))
+    if count != 1:
+        raise ConfigError(f"{_FLAG} takes one file, not {count}")
+    return rest, Path(rest.pop(places[0]))
+
+
+def _env(words: list[str]) -> str | None:
+    """The environment of the command; None if there is not exactly one."""
+    for i, word in enumerate(words):
+        flag, _, value = word.partition("=")
+        if flag in ("--env", "--env_name"):
+            following = words[i + 1 : i + 3]
+            several = len(following) > 1 and not following[1].startswith("--")
+            return value or (following[0] if following and not several else None)
+    return None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data = read_regular(path, MAX_BYTES)
+    except RunError as error:
+        raise ConfigError(f"{error}: give {_FLAG} a .yaml or .json file") from None
+    if data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
+        raise ConfigError(f"{path} cannot be read (more than {MAX_CONTAINERS} lists): correct the file")
+    try:
+        loaded = json.loads(data) if path.suffix == ".json" else _load_yaml(data)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"{path} cannot be read ({reason}): correct the file") from None
+    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
+        raise ConfigError(f"{path} holds no settings by name: write lines such as lr: 0.001")
+    return loaded
+
+
+def _load_yaml(data: bytes) -> Any:
+    """The value of a YAML text of plain data; ValueError if it is none."""
+    try:
+        import yaml
+    except ImportError:
+        raise MissingExtraError("YAML files need PyYAML: pip install 'spinup[yaml]', or write JSON") from None
+    try:
+        # An alias repeats what it refers to, so that a short text could expand without bound.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=yaml.SafeLoader)):
+            raise ValueError("aliases are not supported")
+        return yaml.safe_load(data)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+def _for_env(settings: dict[str, Any], env: str | None, path: Path) -> dict[str, Any]:
+    """The settings of one environment, if the file has them by environment."""
+    ids = [name for name in settings if "-v" in name]
+    if not ids:
+        return settings
+    if env is None:
+        raise ConfigError(f"{path} has settings by environment: give one environment with --env")
+    env = env if env in settings else env.rpartition(":")[2]
+    if env not in settings:
+        hint = nearest(env, ids)
+        raise ConfigError(f"{path} has no settings for {env}{hint or ', only for ' + ', '.join(ids)}")
+    if not isinstance(settings[env], dict):
+        raise ConfigError(f"{path} gives {env} no settings by name: write lines such as lr: 0.001 below it")
+    return dict(settings[env])
+
+
+def _flat(settings: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    """Settings of nested dicts by names as `ac_kwargs:hidden_sizes`."""
+    found: list[tuple[str, Any]] = []
+    for name, value in settings.items():
+        found += _flat(value, f"{prefix}{name}:") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return found
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two flags set the same parameter, or one sets an entry of the other."""
+    return one == other or one.startswith(f"{other}:") or other.startswith(f"{one}:")

@@ -1,0 +1,71 @@
+"""Videos of a policy during training, in an environment of its own that renders off-screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from spinup.collect.episodes import TEST_STREAM, episode_seed
+from spinup.envs.spaces import action_spec
+from spinup.errors import EnvError, option
+from spinup.playback.viewer import check_recording, open_viewer
+
+Float = NDArray[np.float32]
+
+
+class Recorder:
+    """Writes a video of one episode, each in a new environment, which training knows nothing of.
+
+    Args:
+        spec: of the environment.
+        seed: of the run; each epoch's episode is reset with its own seed derived from it.
+        max_ep_len: longest episode.
+
+    Raises:
+        EnvError: if the environment has no spec to make another from, or cannot be rendered here.
+        MissingExtraError: if imageio is not installed.
+    """
+
+    def __init__(self, spec: Any, seed: int, max_ep_len: int) -> None:
+        if spec is None:
+            raise EnvError(
+                f"{option('video_every', '--video_every')}: the environment has no id, so none can be made "
+                "for videos: register it and let env_fn call gym.make, or leave this out"
+            )
+        self._spec, self._seed, self._max_ep_len = spec, seed, max_ep_len
+        env = gym.make(spec)
+        try:
+            check_recording(env)
+        finally:
+            env.close()
+
+    def __call__(self, path: Path, act: Callable[[Float], Float], epoch: int) -> None:
+        """Write the video of one episode.
+
+        Args:
+            path: an .mp4 file; its folder is created.
+            act: from observations (1, obs_dim) to actions (1, act_dim).
+            epoch: determines the seed.
+
+        Raises:
+            EnvError, OSError: if it fails.
+        """
+        path.parent.mkdir(exist_ok=True)
+        env = gym.make(self._spec)
+        actions = action_spec(env.action_space)
+        try:
+            with open_viewer(env, render=False, video=path) as viewer:
+                observation = viewer.reset(episode_seed(self._seed, TEST_STREAM, 0, epoch))
+                for _ in range(self._max_ep_len):
+                    flat: Any = gym.spaces.utils.flatten(env.observation_space, observation)
+                    action = actions.to_env(act(np.asarray(flat, np.float32)[None]))[0]
+                    observation, _, ended = viewer.step(action)
+                    if ended:
+                        break
+        finally:
+            env.close()

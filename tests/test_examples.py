@@ -1,0 +1,82 @@
+"""Every file in examples/ runs and does what it says. Needs the extra `onnx`, and g++ for C++."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import train
+
+from spinup.deploy.export import export_policy
+from spinup.playback.episodes import load_policy_and_env
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TESTED = {"onnx_policy.py", "torchscript_policy.cpp", "model_object.py"}
+
+
+def test_all_examples_are_tested():
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == TESTED
+
+
+@pytest.fixture(scope="module")
+def pendulum(tmp_path_factory):
+    """The folder of a short run."""
+    folder = tmp_path_factory.mktemp("runs") / "pendulum"
+    train(folder, "Pendulum-v1", epochs=1)
+    return folder
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", pytest.param("Pendulum-v1", marks=pytest.mark.slow)])
+def test_onnxruntime_alone_acts_as_the_policy(env, tmp_path):
+    assert len((EXAMPLES / "onnx_policy.py").read_text().splitlines()) <= 30
+    train(tmp_path, env, epochs=1)
+    path, _ = export_policy(tmp_path, "onnx")
+    # None in sys.modules makes an import fail.
+    code = "import runpy, sys; sys.modules.update(torch=None, spinup=None); sys.argv = sys.argv[1:]; "
+    code += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(EXAMPLES / "onnx_policy.py"), str(path)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    env, get_action = load_policy_and_env(tmp_path)
+    obs, _ = env.reset(seed=0)
+    total, over = 0.0, False
+    while not over:
+        obs, reward, terminated, truncated, _ = env.step(get_action(obs))
+        total, over = total + float(reward), terminated or truncated
+    (printed,) = re.findall(r"^return (-?[\d.]+)$", done.stdout, re.MULTILINE)
+    assert float(printed) == pytest.approx(total, rel=1e-3, abs=0.01)
+
+
+@pytest.mark.slow
+def test_libtorch_alone_acts_as_the_policy(pendulum, tmp_path):
+    path, _ = export_policy(pendulum, "torchscript")
+    source, program, root = (
+        EXAMPLES / "torchscript_policy.cpp",
+        tmp_path / "policy",
+        Path(torch.__file__).parent,
+    )
+    include = [f"-I{root}/include", f"-I{root}/include/torch/csrc/api/include"]
+    libraries = [f"-L{root}/lib", f"-Wl,-rpath,{root}/lib", "-ltorch", "-ltorch_cpu", "-lc10"]
+    command = ["g++", "-std=c++20", "-O1", str(source), "-o", str(program), *include, *libraries]
+    subprocess.run(command, check=True)
+    obs = np.array([0.25, -0.5, 1.5], np.float32)
+    done = subprocess.run(
+        [str(program), str(path), *map(str, obs)], capture_output=True, text=True, check=True
+    )
+    assert '"id": "Pendulum-v1"' in done.stderr
+    _, get_action = load_policy_and_env(pendulum)
+    assert float(done.stdout) == pytest.approx(get_action(obs)[0], abs=1e-5)
+
+
+def test_the_model_object(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "model_object.py"), "2000"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "step 500: test return -" in done.stdout
+    assert re.search(r"\d{3,4} steps in .*data/pendulum$", done.stdout, re.MULTILINE)
+    assert (tmp_path / "data/pendulum_saved/pyt_save/model.pt").exists()

@@ -122,6 +122,7 @@ def test_datestamp(calls):
 
 # A valid value of each flag, other than its default.
 OTHER = {
+    "test_every": 9,
     "alpha": "auto_0.5", "target_entropy": -3, "engine": "eager", "device": "cpu", "env_workers": "async",
     "threads": 3, "gamma": 0.5, "polyak": 0.5, "variant": "sac_v1", "checkpoint_every": 1000,
     "target_critics": 1, "critic": "quantile", "betas": (0.5, 0.9), "lr_schedule": "cosine", "recipe": "redq",
@@ -152,6 +153,7 @@ def test_flags_follow_the_signature():
         "actor_critic",
         "logger_kwargs",
         "callback",
+        "callback_every",
     }
     assert set(DEFAULTS) == parameters
     assert {name for name in field_defaults() if name in parameters} <= set(DEFAULTS)

@@ -126,14 +126,11 @@ def simulate(costs: Costs, s: Setting) -> dict[str, Any]:
 
 def calibrate() -> Costs:
     """Measure every input on this machine: medians of processor time, which other work hardly changes."""
-    import ray
-
     from spinup.collect.ledger import CreditLedger
     from spinup.collect.messages import pack
-    from spinup.collect.ray_transport import RayTransport
     from spinup.collect.remote import RemoteCollector
     from spinup.collect.remote_worker import CollectorWorker
-    from spinup.collect.transport import Message, pickled_program
+    from spinup.collect.transport import Message
     from spinup.config import SACConfig
     from spinup.envs.make import env_function
 
@@ -172,20 +169,7 @@ def calibrate() -> Costs:
         began = time.process_time()
         snapshot = pack({"version": 0, "arrays": policy.arrays()})
         snapshots.append(time.process_time() - began)
-    transport = RayTransport(None)
-    transport.open(pickled_program(lambda collector, epoch: Echo(few + 40 * (many - few) // 490)), 1)
-    transport.start(0, 0)
-    messages = []
-    try:
-        for _ in range(300):
-            began = time.process_time()
-            transport.send(0, b"x" * 300, snapshot)
-            while not transport.receive(1.0):
-                pass
-            messages.append(time.process_time() - began)
-    finally:
-        transport.close()
-        ray.shutdown()
+    message_seconds = ray_message_seconds(few + 40 * (many - few) // 490, snapshot)
     per_row = (many - few) / 490
     seconds_per_row = max((many_seconds - few_seconds) / 490, 0.0)
     return Costs(
@@ -195,10 +179,31 @@ def calibrate() -> Costs:
         snapshot_seconds=statistics.median(snapshots),
         block_seconds_per_row=seconds_per_row,
         block_seconds_fixed=max(few_seconds - 10 * seconds_per_row, 0.0),
-        message_seconds=statistics.median(messages[50:]),
+        message_seconds=message_seconds,
         update_seconds=update_seconds(act),
         act_seconds=act,
     )
+
+
+def ray_message_seconds(size: int, policy: bytes) -> float:
+    """Processor seconds in the learner's process of a ticket with a policy, and a block of `size` bytes."""
+    from spinup.collect.ray_transport import RayTransport
+    from spinup.collect.transport import pickled_program
+
+    transport = RayTransport(None)
+    transport.open(pickled_program(lambda collector, epoch: Echo(size)), 1)
+    transport.start(0, 0)
+    seconds = []
+    try:
+        for _ in range(300):
+            began = time.process_time()
+            transport.send(0, b"x" * 300, bytes(bytearray(policy)))
+            while not transport.receive(1.0):
+                pass
+            seconds.append(time.process_time() - began)
+    finally:
+        transport.close()
+    return statistics.median(seconds[50:])
 
 
 class Silent:

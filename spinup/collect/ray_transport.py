@@ -158,6 +158,11 @@ class RayTransport:
                     logging_level=logging.ERROR, **cpus,
                 )  # fmt: skip
         except Exception as error:  # of many kinds
+            if self.address == LOCAL:
+                raise RunError(
+                    f"cannot start Ray on this machine ({_first_line(error)}): run again when it is less "
+                    "busy, or give the address of a running cluster, such as ray='10.0.0.1:6379'"
+                ) from error
             raise RunError(
                 f"cannot connect to the Ray cluster {self.address!r} ({_first_line(error)}): give the "
                 "address of a running one, such as ray='10.0.0.1:6379', or leave it out to start one here"

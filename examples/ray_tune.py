@@ -31,8 +31,7 @@ def trial(config: dict[str, Any]) -> None:
         update_after=config["steps_per_epoch"] // 2,
         num_test_episodes=3,
         threads=1,
-        # Relative to the folder of the trial, which is the current one.
-        logger_kwargs={"output_dir": "run", "quiet": True},
+        logger_kwargs={"output_dir": f"{tune.get_context().get_trial_dir()}/run", "quiet": True},
         callback=lambda row, ac: tune.report({"test_return": row["AverageTestEpRet"], "epoch": row["Epoch"]}),
     )
 

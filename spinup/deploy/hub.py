@@ -210,11 +210,12 @@ def _import_hub() -> Any:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         import huggingface_hub
+        from huggingface_hub.utils import logging
     except ImportError:
         raise MissingExtraError(
             "the Hugging Face Hub needs huggingface_hub: pip install 'spinup[hub]'"
         ) from None
-    huggingface_hub.utils.logging.set_verbosity_error()  # it reports each of its retries
+    logging.set_verbosity_error()  # it reports each of its retries
     return huggingface_hub
 
 

@@ -68,7 +68,10 @@ HAD_THE_DEFAULT = """actor_critic alpha callback_every checkpoint_every checkpoi
     critics device engine env_timeout env_workers exp_name gamma keep_checkpoints logger_kwargs
     logger_kwargs.output_fname logger_kwargs.quiet logger_kwargs.tensorboard logger_kwargs.trackers
     lr max_staleness n_step num_envs polyak ray save_freq seed target_critics target_entropy test_every
-    threads updates_per_step variant video_every"""
+    threads updates_per_step variant video_every critic atoms value_bound quantiles drop_quantiles
+    target_networks reward_scale policy_delay actor_first betas weight_decay lr_schedule lr_end
+    normalize_weights hold_noise recipe critic_keys normalize_observations normalize_rewards sampler
+    priority_exponent priority_beta priority_beta_updates her_k prior_data prior_fraction offline"""
 IGNORED = {
     "a missing setting has its default, which the run had too or which may change; others are not read": [
         *(f"resume: config.json {name} missing" for name in HAD_THE_DEFAULT.split()),
@@ -81,11 +84,15 @@ IGNORED = {
             "test_policy: model kwargs.dict.activation missing",
         ),
     ],
-    "what the run had": ["resume: config.json collectors null", "resume: config.json ray null"],
+    "what the run had": [
+        *(f"resume: config.json {name} null" for name in ("collectors", "ray", "recipe", "prior_data")),
+        "resume: config.json target_networks flag",
+    ],
     "a valid value of what may change while a run is resumed, or of what only this command uses": [
         *("resume: config.json env_timeout fraction", "resume: config.json env_timeout huge"),
         *("resume: config.json checkpoint_minutes fraction", "resume: config.json checkpoint_minutes huge"),
         *("resume: config.json save_freq huge", "resume: config.json checkpoint_every huge"),
+        *(f"resume: config.json {x} huge" for x in ("callback_every", "keep_checkpoints", "video_every")),
         *(
             "resume: config.json logger_kwargs.tensorboard flag",
             "resume: config.json logger_kwargs.quiet flag",

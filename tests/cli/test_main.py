@@ -127,7 +127,7 @@ OTHER = {
     "threads": 3, "gamma": 0.5, "polyak": 0.5, "variant": "sac_v1", "checkpoint_every": 1000,
     "target_critics": 1, "critic": "quantile", "betas": (0.5, 0.9), "lr_schedule": "cosine", "recipe": "redq",
     "critic_keys": ("state",), "sampler": "per", "prior_data": "data/run", "priority_exponent": 0.5,
-    "prior_fraction": 0.25,
+    "prior_fraction": 0.25, "collectors": 2, "collect": "lockstep", "ray": "auto",
 }  # fmt: skip
 # Flags without which another has no effect.
 NEEDED = {
@@ -135,6 +135,7 @@ NEEDED = {
     "atoms": ["--critic", "categorical"], "value_bound": ["--critic", "categorical"],
     "quantiles": ["--critic", "quantile"], "drop_quantiles": ["--critic", "quantile"],
     "offline": ["--prior_data", "data/run"],
+    **{name: ["--collectors", "2"] for name in ("collect", "max_staleness", "ray")},
 }  # fmt: skip
 
 
@@ -154,6 +155,7 @@ def test_flags_follow_the_signature():
         "logger_kwargs",
         "callback",
         "callback_every",
+        "transport",
     }
     assert set(DEFAULTS) == parameters
     assert {name for name in field_defaults() if name in parameters} <= set(DEFAULTS)

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ray_tune.py"
 
 
+@pytest.mark.slow
 def test_it_finds_settings(tmp_path: Path) -> None:
     words = ["--samples", "2", "--epochs", "2", "--steps_per_epoch", "200"]
     words += ["--storage", str(tmp_path)]

@@ -15,6 +15,7 @@ from spinup.playback.episodes import load_policy_and_env
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TESTED = {"onnx_policy.py", "torchscript_policy.cpp", "model_object.py"}
+TESTED |= {"ray_tune.py", "robot.py"}  # in tests/examples/
 
 
 def test_all_examples_are_tested():

@@ -87,9 +87,10 @@ def check_recording(env: Any) -> None:
 
 
 def use_offscreen_gl() -> None:
-    """Make MuJoCo render off-screen if there is no display; takes effect only before MuJoCo is imported."""
+    """Make MuJoCo and pygame render off-screen if there is no display, if they are not yet imported."""
     if sys.platform.startswith("linux") and not has_display():
         os.environ.setdefault("MUJOCO_GL", "egl")
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 def _make_window(env: Any) -> Any:

@@ -194,6 +194,7 @@ def break_after(steps: int) -> Any:
     return Breaking
 
 
+@pytest.mark.slow
 def test_an_environment_that_raises_on_the_cluster_is_named(cluster: Cluster, tmp_path: Path) -> None:
     with pytest.raises(
         EnvError, match=r"^collector \d failed: raised ValueError: the arm is broken, after 5 re"

@@ -45,7 +45,8 @@ def test_a_few_kills(tmp_path: Path) -> None:
 
 # Compiled once; later processes load the graph from disk.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of the compiler's own modules
-@pytest.mark.parametrize(("kills", "seed"), [(1, 14), pytest.param(6, 51, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "seed"), [(1, 14), (6, 51)])
 @pytest.mark.usefixtures("compiled_once")
 def test_kills_of_a_compiled_run(tmp_path: Path, kills: int, seed: int) -> None:
     check(tmp_path, kills, seed, env_fn="point", num_envs=3, engine="compile", alpha="auto")

@@ -42,11 +42,14 @@ def test_the_signature_is_that_of_sac_pytorch() -> None:
         assert one.default == other.default or one.name == "actor_critic"
     extra = {p.name: (p.default, p.kind) for p in ours[19:]}
     also = {p.name: (p.default, p.kind) for p in theirs[19:]}
-    only_torch = """engine device variant critics target_critics callback_every test_every keep_checkpoints
+    only_torch = """
+        engine device variant critics target_critics callback_every test_every keep_checkpoints
         video_every critic atoms value_bound quantiles drop_quantiles target_networks reward_scale
-        policy_delay actor_first betas weight_decay lr_schedule lr_end normalize_weights hold_noise recipe critic_keys
-        normalize_observations normalize_rewards sampler priority_exponent priority_beta priority_beta_updates
-        her_k prior_data prior_fraction offline collectors collect max_staleness ray transport"""
+        policy_delay actor_first betas weight_decay lr_schedule lr_end normalize_weights hold_noise
+        recipe critic_keys normalize_observations normalize_rewards sampler priority_exponent
+        priority_beta priority_beta_updates her_k prior_data prior_fraction offline collectors
+        collect max_staleness ray transport
+    """
     assert set(also) - set(extra) == set(only_torch.split())
     assert all(also[name] == value for name, value in extra.items())
     with pytest.raises(TypeError, match="engine"):

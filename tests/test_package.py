@@ -53,7 +53,6 @@ logger.dump_tabular()
 WRONG = {
     "spinup.sac_pytorch(lambda: 1, gama=0.9)": "call-arg",
     "spinup.sac_pytorch(lambda: 1, gamma='0.9')": "arg-type",
-    "spinup.sac()": "attr-defined",
 }
 
 

@@ -148,13 +148,10 @@ class BoxActions:
         return actions.reshape(len(actions), self.dim).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class DiscreteActions:
-    """Discrete actions, stored as an index from 0 in float32."""
+class _IndexedActions:
+    """What actions that are stored as an index from 0 have in common."""
 
-    env_space: Discrete
     space: Discrete
-    dim: int = 1
 
     def sample(self, rng: Generator, count: int) -> Float:
         """Uniform random indices (count, 1) float32."""
@@ -164,6 +161,15 @@ class DiscreteActions:
         """A copy of indices (N, 1), clipped to 0 ... n - 1."""
         clipped: Float = np.minimum(np.maximum(actions, np.float32(0)), np.float32(self.space.n - 1))
         return clipped
+
+
+@dataclass(frozen=True)
+class DiscreteActions(_IndexedActions):
+    """Discrete actions, stored as an index from 0 in float32."""
+
+    env_space: Discrete
+    space: Discrete
+    dim: int = 1
 
     def to_env(self, actions: Float) -> NDArray[Any]:
         """Indices (N, 1) as integers (N,) of the environment's space, which may start at another number."""
@@ -175,7 +181,7 @@ class DiscreteActions:
 
 
 @dataclass(frozen=True)
-class ProductActions:
+class ProductActions(_IndexedActions):
     """Several discrete actions at once, stored as the index of their combination, the last varying fastest.
 
     A distribution over combinations holds the products of distributions over the parts, and more.
@@ -185,15 +191,6 @@ class ProductActions:
     space: Discrete
     sizes: tuple[int, ...]
     dim: int = 1
-
-    def sample(self, rng: Generator, count: int) -> Float:
-        """Uniform random indices (count, 1) float32."""
-        return rng.integers(int(self.space.n), size=(count, 1)).astype(np.float32)
-
-    def within(self, actions: Float) -> Float:
-        """A copy of indices (N, 1), clipped to 0 ... n - 1."""
-        clipped: Float = np.minimum(np.maximum(actions, np.float32(0)), np.float32(self.space.n - 1))
-        return clipped
 
     def to_env(self, actions: Float) -> NDArray[Any]:
         """Indices (N, 1) as combinations (N, *shape) of the environment's space."""

@@ -28,10 +28,7 @@ class DistributionalObjective(ReparameterizedObjective):
     def critic_loss(
         self, networks: Networks, batch: Batch, alpha: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad():
-            next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
-        stored, following = (batch["obs"], batch["action"]), (batch["next_obs"], next_action)
-        outputs, next_outputs = self.both_outputs(networks, stored, following)
+        outputs, next_outputs, log_prob = self.next_outputs(networks, batch)
         return self.distribution_loss(networks, outputs, next_outputs, -alpha * log_prob, batch)
 
     @abc.abstractmethod

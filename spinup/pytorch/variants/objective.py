@@ -160,6 +160,13 @@ class Objective(abc.ABC):
 class ReparameterizedObjective(Objective):
     """Variants whose policy draws its action as a function of noise (equation 5)."""
 
+    def next_outputs(self, networks: Networks, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs of the critics at stored actions, of the targets at drawn next ones, and the latter's log pi."""
+        with torch.no_grad():
+            next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
+        stored, following = (batch["obs"], batch["action"]), (batch["next_obs"], next_action)
+        return *self.both_outputs(networks, stored, following), log_prob
+
     def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
         with networks.modes.actor_loss():
             action, log_prob = networks.actor(batch["obs"], batch["noise"][1])

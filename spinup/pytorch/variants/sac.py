@@ -18,10 +18,7 @@ class SACObjective(ReparameterizedObjective):
     def critic_loss(
         self, networks: Networks, batch: Batch, alpha: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad():
-            next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
-        stored, following = (batch["obs"], batch["action"]), (batch["next_obs"], next_action)
-        q, next_q = self.both_outputs(networks, stored, following)
+        q, next_q, log_prob = self.next_outputs(networks, batch)
         with torch.no_grad():
             next_value = losses.soft_value(self.target_q(next_q, batch), log_prob, alpha)
         return self.bellman_loss(q, next_value, batch)

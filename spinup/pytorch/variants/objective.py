@@ -161,7 +161,7 @@ class ReparameterizedObjective(Objective):
     """Variants whose policy draws its action as a function of noise (equation 5)."""
 
     def next_outputs(self, networks: Networks, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs of the critics at stored actions, of the targets at drawn next ones, and the latter's log pi."""
+        """Outputs of critics at stored actions, of targets at drawn next actions, and log pi of these."""
         with torch.no_grad():
             next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
         stored, following = (batch["obs"], batch["action"]), (batch["next_obs"], next_action)

@@ -3,9 +3,9 @@
     python benchmarks/laptop.py --envs Hopper-v5 HalfCheetah-v5 --seeds 0 1 --seconds 240 --jobs 2
 
 Each candidate trains for the environment steps that fit into the same seconds of processor time, with one
-thread, and is tested eight times. What a step costs is measured first, as processor time, so that other work on
-the machine changes neither the steps nor, much, the order. Results are added to results/laptop.json after every
-run; a second call goes on with those that are missing. results/laptop.md has the table.
+thread, and is tested eight times. What a step costs is measured first, as processor time, so that other work
+on the machine hardly changes it. Results are added to results/laptop.json after every run; a second call goes
+on with those that are missing. results/laptop.md has the table.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ STAND_INS = [
     ("--trials 40", "--trials 2"),
     ("--trials 20", "--trials 2"),
     ("space, 40,", "space, 2,"),
+    ('"epochs": 5}', '"epochs": 2, "steps_per_epoch": 60}'),
     ("learn(20_000)", "learn(100)"),
     ("learn(100_000)", "learn(100)"),
     ("_every=2000", "_every=30"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +14,7 @@ class Noise(gym.Env[Any, Any]):
     """Random pixels in one of the forms of FORMS; episodes of random length."""
 
     def __init__(self, form: str = "last", discrete: bool = False) -> None:
-        self.observation_space = FORMS[form]
+        self.observation_space = copy.deepcopy(FORMS[form])  # whose generator is its own
         self.action_space = Discrete(3) if discrete else Box(-1, 1, (2,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:

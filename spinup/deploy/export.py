@@ -50,9 +50,10 @@ def export_policy(
 
     The file maps `obs`, float32 (batch, obs_dim) of any batch, to `action`: float32 (batch, act_dim) in the
     environment's units, or int64 (batch,) in its numbering. An image is `obs`, uint8 (batch, *shape) as the
-    environment gives it; a Dict with images has an input for each key, its vectors flat float32. Its metadata are `env` (id, keyword arguments,
-    step limit), `observation_space`, `action_space`, `versions`, `config_sha256` and `itr`, each as JSON. It
-    is compared with the actor-critic's `act` on 1,000 random observations before it is written.
+    environment gives it; a Dict with images has an input for each key, its vectors flat float32. Its metadata
+    are `env` (id, keyword arguments, step limit), `observation_space`, `action_space`, `versions`,
+    `config_sha256` and `itr`, each as JSON. It is compared with the actor-critic's `act` on 1,000 random
+    observations before it is written.
 
     Args:
         fpath: the folder of the run.

@@ -18,7 +18,7 @@ def test_it_finds_settings(tmp_path: Path) -> None:
     words += ["--storage", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, str(EXAMPLE), *words],
-        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "local"},  # not another test's
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

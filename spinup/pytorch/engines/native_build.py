@@ -113,7 +113,7 @@ def native_flag(program: list[str]) -> str:
 def _compile(program: list[str], command: list[str], library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         staged = Path(folder) / library.name
-        done = _run([*command, "-o", str(staged)])
+        done = _run([*command, "-o", str(staged)], zig_cache=library.parent / "zig")
         if done.returncode != 0:
             lines = [line.strip() for line in done.stderr.splitlines() if "error" in line]
             raise _failure(program, lines[0] if lines else "no message")
@@ -158,8 +158,12 @@ def _version(program: list[str]) -> str:
     return _run([*program, "--version"]).stdout
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, or kill it and all that it started when its time is over."""
+def _run(command: list[str], zig_cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, or kill it and all that it started when its time is over.
+
+    zig_cache: where the compiler of `ziglang` keeps its own files, unless ZIG_GLOBAL_CACHE_DIR says it.
+    """
+    zig = {} if zig_cache is None else {"ZIG_GLOBAL_CACHE_DIR": str(zig_cache)}
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -167,6 +171,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
+        env={**zig, **os.environ},
         start_new_session=True,
     ) as process:
         try:

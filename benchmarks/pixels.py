@@ -115,7 +115,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
             axes.plot(run["steps"], run["returns"], color=color, alpha=0.3, linewidth=1)
         if mine:
             mean = np.mean([run["returns"] for run in mine], 0)
-            axes.plot(mine[0]["steps"], mean, color=color, label=f"{kind}, {len(mine)} seeds")
+            axes.plot(mine[0]["steps"], mean, color=color, label=f"{kind}, runs: {len(mine)}")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=100)

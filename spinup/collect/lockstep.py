@@ -124,7 +124,7 @@ class RemoteVector(EnvVector):
         self.config, self.transport = config, transport
         self.num_envs = config.total_envs
         self.observation_space, self.action_space = like.observation_space, like.action_space
-        self.spec = like.spec
+        self.spec, self.original_space = like.spec, like.original_space
         self._epoch = self._number = -1
         self._restarts = self._refused = 0
         self._learner_wait = self._collector_wait = 0.0

@@ -40,3 +40,5 @@ FORMS: dict[str, Any] = {
         position=Box(-1, 1, (2,), np.float64),
     ),
 }
+
+gym.register("Noise-v0", entry_point=Noise)

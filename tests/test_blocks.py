@@ -54,6 +54,7 @@ SHORT = {
 }  # fmt: skip
 STAND_INS = [
     ("module:Env-v0 --critic_keys state", "goals:PointReach-v0 --critic_keys desired_goal"),
+    ("mymodule:MyPixels-v0", "images:Noise-v0"),  # of tests/images.py
     ("module:Env-v0", "goals:PointReach-v0"),  # of tests/goals.py
     ("--recipe droq", "--recipe droq --updates_per_step 1"),
     ('recipe="redq"', 'recipe="redq", updates_per_step=1'),

@@ -185,6 +185,7 @@ class Trainer:
             self._record(epoch)
         self._set_columns(epoch)
         row = self.logger.dump_tabular()
+        self.collector.new_epoch()
         self.epoch = self.details.epoch = epoch
         self._call_back(row, saved)
 

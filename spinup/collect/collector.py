@@ -133,6 +133,10 @@ class EnvCollector:
         """Columns of the epoch's row, if environments are stepped elsewhere."""
         return self.vector.metrics()
 
+    def new_epoch(self) -> None:
+        """Start the statistics of `metrics` anew."""
+        self.vector.new_epoch()
+
     def close(self) -> None:
         """Close the environments."""
         self.vector.close()

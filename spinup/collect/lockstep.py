@@ -176,13 +176,14 @@ class RemoteVector(EnvVector):
         self._start()
 
     def metrics(self) -> dict[str, float]:
-        row = {
+        return {
             "Staleness": 0.0, "MaxStaleness": 0.0, "LearnerWait": self._learner_wait,
             "CollectorWait": self._collector_wait / len(self._parts), "BlocksRefused": self._refused,
             "CollectorRestarts": self._restarts,
         }  # fmt: skip
+
+    def new_epoch(self) -> None:
         self._learner_wait = self._collector_wait = 0.0
-        return row
 
     def close(self) -> None:
         self.transport.close()

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spinup.errors import ConfigError
-from spinup.pytorch.networks.encoded import EncodedActorCritic, Encoder
 from spinup.replay.image_layout import ImageLayout
 
 
@@ -39,7 +38,9 @@ class DeployedPolicy(nn.Module):
         if normalizer is None:
             normalizer = getattr(ac, "normalizer", None)
         self.normalizer = nn.Identity() if normalizer is None else normalizer
-        self.encoder: Encoder | None = ac.encoder if isinstance(ac, EncodedActorCritic) else None
+        # Of `EncodedActorCritic`; an actor-critic of your own may have an encoder of another kind.
+        encoder: Any = getattr(ac, "encoder", None)
+        self.encoder = encoder if isinstance(getattr(encoder, "layout", None), ImageLayout) else None
         self.pi = ac.pi if self.encoder is None else ac.ac.pi
         self.start = int(action_space.start) if isinstance(action_space, Discrete) else 0
         self.dtype = next((p.dtype for p in ac.pi.parameters()), torch.float32)

@@ -8,7 +8,6 @@ it. The policy reads its features without gradient.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, final
@@ -21,7 +20,9 @@ from torch import Tensor, nn
 
 from spinup.config import check_count, nearest
 from spinup.errors import ConfigError
+from spinup.pytorch.networks.asymmetric import critic_names
 from spinup.pytorch.networks.mlp import Ensemble
+from spinup.pytorch.networks.policy_input import NoisyPolicyInput, PolicyInput
 from spinup.replay.image_layout import ImageLayout, Part
 
 ENCODER_DEFAULTS = {"filters": 32, "layers": 4, "features": 50}
@@ -167,35 +168,21 @@ class EncodedCritic(nn.Module):
         return outputs
 
 
-class EncodedPolicyNetwork(nn.Module):
+class EncodedPolicyNetwork(PolicyInput):
     """A policy of features, behind the encoder, to which no gradient flows."""
 
     def __init__(self, encoder: Encoder, module: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.module = encoder, module
+        super().__init__(module)
+        self.encoder = encoder
 
-    def features(self, obs: Tensor) -> Tensor:
+    def select(self, obs: Tensor) -> Tensor:
         """Features of rows (B, nbytes), without gradient."""
         with torch.no_grad():
             return self.encoder(obs)  # type: ignore[no-any-return]
 
-    def forward(self, obs: Tensor) -> Any:
-        """What the policy returns."""
-        return self.module(self.features(obs))
 
-    def mean_action(self, obs: Tensor) -> Tensor:
-        """The deterministic action of a squashed Gaussian policy."""
-        module: Any = self.module
-        action: Tensor = module.mean_action(self.features(obs))
-        return action
-
-
-class NoisyEncodedPolicyNetwork(EncodedPolicyNetwork):
+class NoisyEncodedPolicyNetwork(NoisyPolicyInput, EncodedPolicyNetwork):
     """The same for a policy that takes `noise`."""
-
-    def forward(self, obs: Tensor, noise: Tensor | None = None) -> Any:
-        """What the policy returns."""
-        return self.module(self.features(obs), noise=noise)
 
 
 class EncodedEnsemble(nn.Module):
@@ -258,10 +245,9 @@ class EncodedActorCritic(nn.Module):
         super().__init__()
         self.encoder = Encoder(ImageLayout.from_json(layout), **encoder_options(encoder))
         self.ac = ac = actor_critic(features_space(self.encoder.size), action_space, **ac_kwargs)
-        for name, module in ac.named_children():
-            if re.fullmatch(r"v|q\d+", name):
-                # Not registered as a child, or each parameter would be saved twice.
-                object.__setattr__(self, name, EncodedCritic(self.encoder, module))
+        # Not registered as children, or each parameter would be saved twice.
+        for name in critic_names(ac):
+            object.__setattr__(self, name, EncodedCritic(self.encoder, getattr(ac, name)))
         pi: Any = ac.pi
         noisy = "noise" in inspect.signature(pi.forward).parameters
         kind = NoisyEncodedPolicyNetwork if noisy else EncodedPolicyNetwork

@@ -13,6 +13,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Tuple
 from gymnasium.wrappers import FrameStackObservation
+from images import FORMS, Noise
 
 from spinup import sac_pytorch
 from spinup.deploy.export import export_policy
@@ -20,12 +21,12 @@ from spinup.envs.spaces import image_layout
 from spinup.errors import ConfigError, EnvError
 from spinup.playback.episodes import load_policy_and_env
 from spinup.pytorch.agent import Agent, UpdateOptions
-from spinup.pytorch.engines.eager import gradient_step
+from spinup.pytorch.engines.eager import EagerEngine, gradient_step
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.networks.encoded import EncodedActorCritic
 from spinup.pytorch.policy import gaussian_policy
 from spinup.pytorch.variants.sac import SACObjective
-from tests.images import FORMS, Noise
+from spinup.replay.random_shift import RandomShift
 
 SMALL: dict[str, Any] = {
     "steps_per_epoch": 24, "epochs": 2, "batch_size": 4, "start_steps": 8, "update_after": 8,
@@ -219,6 +220,36 @@ def test_settings_that_are_refused(settings: dict[str, Any], message: str, tmp_p
     with pytest.raises((ConfigError, EnvError), match=message) as error:
         train(lambda: Noise("dict"), tmp_path / "run", **settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "largest"), [({}, {4}), ({"random_shift": 2}, {2}), ({"random_shift": 0}, set())]
+)
+def test_a_run_learns_from_shifted_batches(
+    settings: dict[str, Any], largest: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied, seen = RandomShift.apply, []
+
+    def apply(self: RandomShift, batches: Any, rng: Any) -> Any:
+        shifted = applied(self, batches, rng)
+        assert not np.array_equal(shifted["obs"], batches["obs"])
+        seen.append((self.pixels, shifted["obs"]))
+        return shifted
+
+    learned = []
+    update = EagerEngine.update
+
+    def record(self: Any, agent: Any, batches: Any) -> Any:
+        learned.append(batches["obs"])
+        return update(self, agent, batches)
+
+    monkeypatch.setattr(RandomShift, "apply", apply)
+    monkeypatch.setattr(EagerEngine, "update", record)
+    train(lambda: Noise("last"), tmp_path / "run", epochs=1, **settings)
+    assert learned
+    assert {pixels for pixels, _ in seen} == largest
+    for (_, shifted), batch in zip(seen, learned, strict=bool(largest)):
+        assert np.array_equal(shifted, np.asarray(batch))
 
 
 def test_images_are_not_cast(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.wrappers import FrameStackObservation
+from images import FORMS, Noise
 
 from spinup.collect.collector import EnvCollector
 from spinup.collect.episodes import TRAIN_STREAM
@@ -17,7 +18,6 @@ from spinup.replay.image_layout import ImageLayout, Part
 from spinup.replay.random_shift import RandomShift, shift_images
 from spinup.replay.samplers import Sampler
 from spinup.replay.transition import transition_fields
-from tests.images import FORMS, Noise
 
 
 @pytest.mark.parametrize("form", FORMS)

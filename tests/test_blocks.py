@@ -143,6 +143,7 @@ def run_python(text: str, names: dict[str, Any]) -> None:
     exec(stand_in(text), names)
 
 
+@pytest.mark.usefixtures("new_environments")
 @pytest.mark.parametrize(
     "page",
     [pytest.param(p, marks=pytest.mark.slow if p.name in SLOW else ()) for p in PAGES],

@@ -40,6 +40,7 @@ def test_all_examples_are_tested():
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == {*TESTED, *SCRIPTS, NOTEBOOK}
 
 
+@pytest.mark.usefixtures("new_environments")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts(name, tmp_path, monkeypatch, capsys):
     epochs, printed, folder = SCRIPTS[name]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.config import nearest
 from spinup.errors import ConfigError, RunError, option
 from spinup.files import MAX_TABLE_BYTES, existing_dir, open_regular, read_json
+from spinup.hints import nearest
 from spinup.loggers.display import printable
 
 Array = NDArray[np.float64]

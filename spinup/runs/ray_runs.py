@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinup.config import nearest
 from spinup.errors import ConfigError, MissingExtraError, RunError, SpinupError, option
+from spinup.hints import nearest
 from spinup.loggers.display import Report, error_line
 from spinup.loggers.run_folder import LOG_FILE
 from spinup.loggers.runs_display import WAITING

@@ -33,12 +33,12 @@ _NOT_HERE = ("env_fn", "epochs", "resume")  # arguments of sac_pytorch that `lea
 class SAC:
     """An agent with its run folder.
 
-    Example::
-
-        model = spinup.SAC("Pendulum-v1", alpha="auto", steps_per_epoch=1000).learn(20_000)
-        action, _ = model.predict(obs)
-        model.save("pendulum")
-        model = spinup.SAC.load("pendulum").learn(20_000)  # continues exactly
+    ```python
+    model = spinup.SAC("Pendulum-v1", alpha="auto", steps_per_epoch=1000).learn(20_000)
+    action, _ = model.predict(obs)
+    model.save("pendulum")
+    model = spinup.SAC.load("pendulum").learn(20_000)  # continues exactly
+    ```
 
     Args:
         env: an environment id, a function that returns a new environment, or an environment made by

@@ -70,7 +70,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html_text: str, *, page: Any, **_: Any) -> str:
-    """Put MathML in the place of formulas."""
+    """Put MathML in the place of formulas, and links in that of pages that docstrings name."""
 
     def formula(match: re.Match[str]) -> str:
         latex = html.unescape(match[2])
@@ -88,7 +88,15 @@ def on_page_content(html_text: str, *, page: Any, **_: Any) -> str:
         tag = f'<span class="number">({number[1]})</span>' if number else ""
         return f'<div class="formula">{mathml}{tag}</div>'
 
+    if page.file.src_uri == "api.md":
+        html_text = re.sub(r"(?<![\w/])docs/(\w+)\.md", _page_link, html_text)
     return re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', formula, html_text, flags=re.DOTALL)
+
+
+def _page_link(match: re.Match[str]) -> str:
+    if not (ROOT / match[0]).exists():
+        log.warning(f"api.md: a docstring names {match[0]}, which does not exist")
+    return f'<a href="{match[1]}.html">{match[0]}</a>'
 
 
 def _mathml(latex: str, display: bool) -> str:

@@ -108,8 +108,8 @@ class EpochLogger:
         Args:
             key: the column, or the name of stored values.
             val: the column's value; None takes the statistics of the stored values and resets them.
-            with_min_and_max: also set the columns Max<key> and Min<key>.
-            average_only: set one column <key> to the mean, instead of Average<key> and Std<key>.
+            with_min_and_max: also set the columns `Max<key>` and `Min<key>`.
+            average_only: set one column `<key>` to the mean, instead of `Average<key>` and `Std<key>`.
 
         Raises:
             ConfigError: for a column that is already set, or that is not in the first row.
@@ -170,11 +170,11 @@ class EpochLogger:
         self._trackers.video(step, path)
 
     def setup_pytorch_saver(self, what_to_save: Any) -> None:
-        """Make `save_state` write this object to pyt_save/model<itr>.pt with `torch.save`."""
+        """Make `save_state` write this object to `pyt_save/model<itr>.pt` with `torch.save`."""
         self._torch_model = what_to_save
 
     def setup_tf_saver(self, sess: Any, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-        """Make `save_state` write the session's graph to tf1_save<itr>/, for `restore_tf_graph`.
+        """Make `save_state` write the session's graph to `tf1_save<itr>/`, for `restore_tf_graph`.
 
         Raises:
             MissingExtraError: if TensorFlow is not installed.
@@ -182,7 +182,7 @@ class EpochLogger:
         self._tf_saver = TFSaver(sess, inputs, outputs)
 
     def save_state(self, state_dict: dict[str, Any], itr: int | str | None = None) -> None:
-        """Write vars<itr>.json, and the model if a saver is set up; each is replaced atomically.
+        """Write `vars<itr>.json`, and the model if a saver is set up; each is replaced atomically.
 
         Entries that JSON cannot represent are skipped, with a message. A write error, such as a full disk, is
         reported but not raised, and the previous files stay.

@@ -140,21 +140,18 @@ def sac_pytorch(
         actor_critic: constructor `actor_critic(observation_space, action_space, **ac_kwargs)` of a
             torch.nn.Module with
 
-            ======================  =====================  ==========================================
-            call                    returns                what
-            ======================  =====================  ==========================================
-            act(obs,                numpy (batch,          actions for a batch of observations
-            deterministic=False)    act_dim)
-            pi(obs)                 (batch, act_dim),      actions and log pi of them, through both of
-                                    (batch,)               which gradients flow
-            q1(obs, a), q2(obs, a)  (batch,)               values; flat, never (batch, 1)
-            ======================  =====================  ==========================================
+            | call                            | returns                    | what                            |
+            |---------------------------------|----------------------------|---------------------------------|
+            | `act(obs, deterministic=False)` | array (batch, act_dim)     | actions for observations        |
+            | `pi(obs)`                       | (batch, act_dim), (batch,) | actions and their log pi        |
+            | `q1(obs, a)`, `q2(obs, a)`      | (batch,)                   | values; flat, never (batch, 1)  |
 
-            where pi, q1 and q2 are Modules themselves. It receives flat float32 spaces. A `pi` that
-            takes the keyword `noise`, (batch, act_dim) standard normal, receives the run's own noise;
-            any other draws from torch's global generator, which is seeded for the run. Parameters
-            that pi shares with the critics are trained by the critics' loss. Where the action space is
-            Discrete, the protocol and the default are those of `DiscreteMLPActorCritic`.
+            where pi, q1 and q2 are Modules themselves, and gradients flow through both results of pi. It
+            receives flat float32 spaces. A `pi` that takes the keyword `noise`, (batch, act_dim) standard
+            normal, receives the run's own noise; any other draws from torch's global generator, which is
+            seeded for the run. Parameters that pi shares with the critics are trained by the critics' loss.
+            Where the action space is Discrete, the protocol and the default are those of
+            `DiscreteMLPActorCritic`.
         ac_kwargs: keyword arguments for `actor_critic`.
         seed: seed of every random generator of the run.
         steps_per_epoch: env interactions per epoch.
@@ -178,7 +175,7 @@ def sac_pytorch(
         engine: how an update is computed, never what: "eager" is plain autograd for any actor-critic;
             "native" is machine code for the default networks; "auto" is "native" where it supports the
             run and a C++ compiler is installed, else "eager". See docs/engines.md.
-        device: "cpu", "cuda", "cuda:<index>"; "auto" is cuda where there is one.
+        device: "cpu", "cuda", `"cuda:<index>"`; "auto" is cuda where there is one.
         num_envs: environments stepped together; must divide `steps_per_epoch`. With `collectors`, the
             number in each.
         env_workers: "sync", all in this process, or "async", a process per environment.
@@ -245,8 +242,8 @@ def sac_pytorch(
             the epoch so far; 0 is never.
         test_every: "epoch", at the end of each, or env steps between two tests. A row then holds the
             statistics of the tests in its epoch.
-        keep_checkpoints: whenever model.pt is saved, also write model<epoch>.pt, and keep as many of these
-            as this says, the newest, or "all".
+        keep_checkpoints: whenever model.pt is saved, also write `model<epoch>.pt`, and keep as many of
+            these as this says, the newest, or "all".
         video_every: epochs between videos of a test episode, written to the folder `videos`; 0 is never.
         checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
         checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.

@@ -31,17 +31,15 @@ class Field:
 def transition_fields(obs_dim: int, act_dim: int, obs_dtype: Any = np.float32) -> dict[str, Field]:
     """The fields of a transition as a collector makes it.
 
-    =============  ==========  =======================================================================
-    field          per row     content
-    =============  ==========  =======================================================================
-    obs            (obs_dim,)  observation, float32
-    action         (act_dim,)  action in the environment's units, float32 (an index, if discrete)
-    reward         ()          reward, float32
-    terminated     ()          whether the MDP terminates; False at a truncation, bool
-    next_obs       (obs_dim,)  observation that the action led to, also at an episode's end, float32
-    env            ()          index of the environment, int32
-    episode_start  ()          whether this is the first transition of an episode, bool
-    =============  ==========  =======================================================================
+    | field           | per row    | content                                                               |
+    |-----------------|------------|-----------------------------------------------------------------------|
+    | `obs`           | (obs_dim,) | observation, float32                                                  |
+    | `action`        | (act_dim,) | action in the environment's units, float32 (an index, if discrete)    |
+    | `reward`        | ()         | reward, float32                                                       |
+    | `terminated`    | ()         | whether the MDP terminates; False at a truncation, bool               |
+    | `next_obs`      | (obs_dim,) | observation that the action led to, also at an episode's end, float32 |
+    | `env`           | ()         | index of the environment, int32                                       |
+    | `episode_start` | ()         | whether this is the first transition of an episode, bool              |
 
     Observations with images are rows of bytes (see `ImageLayout`): `obs_dtype` is uint8 then.
     """

@@ -67,13 +67,13 @@ def setup_logger_kwargs(
 class ExperimentGrid:
     """Runs all combinations of given parameter values, one after another or several at a time.
 
-    Example::
-
-        grid = ExperimentGrid("hc")
-        grid.add("env_fn", "HalfCheetah-v5")
-        grid.add("seed", [0, 10, 20])
-        grid.add("ac_kwargs:hidden_sizes", [(64, 64), (256, 256)], "hid")
-        grid.run(sac_pytorch)
+    ```python
+    grid = ExperimentGrid("hc")
+    grid.add("env_fn", "HalfCheetah-v5")
+    grid.add("seed", [0, 10, 20])
+    grid.add("ac_kwargs:hidden_sizes", [(64, 64), (256, 256)], "hid")
+    grid.run(sac_pytorch)
+    ```
 
     Args:
         name: name of the experiment; the name of each variant starts with it.

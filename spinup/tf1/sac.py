@@ -68,14 +68,12 @@ def sac_tf1(
         actor_critic: a function `actor_critic(x, a, action_space=..., **ac_kwargs)` of tensors, x
             (batch, obs_dim) and a (batch, act_dim), that returns
 
-            ===========  ================  =====================================================
-            tensor       shape             what
-            ===========  ================  =====================================================
-            mu           (batch, act_dim)  deterministic actions for x
-            pi           (batch, act_dim)  sampled actions for x, differentiable
-            logp_pi      (batch,)          log pi of them, differentiable
-            q1, q2       (batch,)          values of x and a; flat, never (batch, 1)
-            ===========  ================  =====================================================
+            | tensor     | shape            | what                                      |
+            |------------|------------------|-------------------------------------------|
+            | `mu`       | (batch, act_dim) | deterministic actions for x               |
+            | `pi`       | (batch, act_dim) | sampled actions for x, differentiable     |
+            | `logp_pi`  | (batch,)         | log pi of them, differentiable            |
+            | `q1`, `q2` | (batch,)         | values of x and a; flat, never (batch, 1) |
 
             It creates its variables by `tf.get_variable` in variable scopes named pi, q1 and q2, and is
             called several times on the same ones. A function with a parameter `noise` receives the

@@ -139,14 +139,13 @@ class DiscreteMLPActorCritic(_ActorCritic):
     The protocol, which an actor-critic of your own for discrete actions must offer too; n is the number
     of actions, counted from 0 whatever the space's `start`:
 
-    =============================  =====================  =============================================
-    call                           returns                what
-    =============================  =====================  =============================================
-    act(obs, deterministic=False)  numpy (batch,)         integers in 0..n-1; () for one observation
-    pi(obs)                        (batch, n), (batch, n) probabilities and their logarithms, through
-                                                          both of which gradients flow
-    q1(obs), q2(obs)               (batch, n)             the values of all actions
-    =============================  =====================  =============================================
+    | call                            | returns                | what                               |
+    |---------------------------------|------------------------|------------------------------------|
+    | `act(obs, deterministic=False)` | array (batch,)         | integers in 0..n-1; () for one obs |
+    | `pi(obs)`                       | (batch, n), (batch, n) | probabilities and their logarithms |
+    | `q1(obs)`, `q2(obs)`            | (batch, n)             | the values of all actions          |
+
+    Gradients flow through both results of pi.
 
     Args:
         observation_space: flat Box, shape (obs_dim,).

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spinup.cli.values import activation, cast_like, read_value
-from spinup.config import SACConfig
+from spinup.config import SACConfig, field_defaults
 from spinup.errors import ConfigError
 from spinup.hints import nearest, other_name
 from spinup.loggers.trackers import check_trackers
@@ -35,11 +35,26 @@ _OUTPUT_FLAGS = {
     "cpus_per_run": "CPUs that Ray reserves for a run (default: its threads)",
     "gpus_per_run": "GPUs that Ray reserves for a run (default: 1 with --device cuda, else 0)",
 }
-_PARAMETER_DOCS = {
-    "ac_kwargs": "arguments of the networks; --ac_kwargs:<name> sets a single one",
-    "resume": "continue the run in the folder, if there is one; of a grid, all runs that are not complete",
-}
 _ENV_KWARGS = "env_kwargs"
+_ENV_FLAGS = {
+    "env": "environment, such as HalfCheetah-v5, or module:Env-v0; required",
+    _ENV_KWARGS: "keyword arguments of the environment; --env:<name> sets a single one",
+}
+_AC_KWARGS = "arguments of the networks; --ac_kwargs:<name> sets a single one"
+_RESUME = "continue the run in the folder, if there is one; of a grid, all runs that are not complete"
+# The first flag of each group. Parameters have the order of SACConfig; a new one is in its neighbors' group.
+_GROUPS = {
+    "env": "environment and folder",
+    "jobs": "several runs",
+    "ac_kwargs": "training",
+    "engine": "engine, environments, threads",
+    "variant": "variants, optimizers, recipes",
+    "critic_keys": "observations and rewards",
+    "sampler": "replay and prior data",
+    "test_every": "tests, saved models, videos",
+    "collectors": "remote collectors",
+    "checkpoint_every": "checkpoints",
+}
 
 
 @dataclass
@@ -209,27 +224,46 @@ def _entries(networks: Mapping[str, inspect.Parameter]) -> list[str]:
     return [p.name for p in networks.values() if p.default is not p.empty]
 
 
+def flag_groups(function: Callable[..., Any]) -> dict[str, dict[str, str]]:
+    """The flags of a training command, as {title of the group: {name: description}}."""
+    own = {**_ENV_FLAGS, **_OUTPUT_FLAGS}
+    parameters = {name: text for name, text in _parameter_docs().items() if name not in own}
+    known = {*own, *flag_defaults(function)}
+    groups: dict[str, dict[str, str]] = {}
+    title = ""
+    for name, text in (own | parameters).items():
+        title = _GROUPS.get(name, title)
+        if name in known:
+            groups.setdefault(title, {})[name] = text
+    return groups
+
+
 def describe_flags(function: Callable[..., Any]) -> str:
-    """The flags of a training command, one per line, with their defaults and descriptions."""
-    docs = {**config_docs(), **_PARAMETER_DOCS}
-    rows = [("--env ID", "environment, such as HalfCheetah-v5, or module:Env-v0; required")]
-    rows.append(("--env_kwargs DICT", "keyword arguments of the environment; --env:<name> sets a single one"))
-    rows += [(f"--{name}", text) for name, text in _OUTPUT_FLAGS.items()]
-    defaults = flag_defaults(function)
-    for name, default in ((k, v) for k, v in defaults.items() if k not in _OUTPUT_FLAGS):
-        text = docs.get(name, "")
-        rows.append((f"--{name}", text if isinstance(default, dict) else f"{text} (default {default})"))
-    rows += [(f"--{short}", f"short for --{name}") for short, name in SHORTCUTS.items()]
-    rows.append(("--a:b VALUE", "the entry b of the dict parameter a, as in --ac_kwargs:hidden_sizes"))
-    rows.append(("--flag[short] VALUE", "use `short` for the flag in the name of the run's folder"))
-    width = max(len(flag) for flag, _ in rows)
-    return "\n".join(f"  {flag:<{width}}  {text}" for flag, text in rows)
+    """The flags of a training command by groups, one per line, with their defaults and descriptions."""
+    defaults = {name: value for name, value in flag_defaults(function).items() if name not in _OUTPUT_FLAGS}
+    groups: dict[str, dict[str, str]] = {}
+    for title, flags in flag_groups(function).items():
+        rows = groups[title] = {}
+        for name, text in flags.items():
+            value = {"env": " ID", _ENV_KWARGS: " DICT"}.get(name, "")
+            shown = name in defaults and not isinstance(defaults[name], dict)
+            rows[f"--{name}{value}"] = f"{text} (default {defaults[name]})" if shown else text
+    groups["short forms"] = {f"--{short}": f"short for --{name}" for short, name in SHORTCUTS.items()} | {
+        "--a:b VALUE": "the entry b of the dict parameter a, as in --ac_kwargs:hidden_sizes",
+        "--flag[short] VALUE": "use `short` for the flag in the name of the run's folder",
+    }
+    width = max(len(flag) for rows in groups.values() for flag in rows)
+    return "\n\n".join(
+        "\n".join([f"{title}:", *(f"  {flag:<{width}}  {text}" for flag, text in rows.items())])
+        for title, rows in groups.items()
+    )
 
 
-def config_docs() -> dict[str, str]:
-    """The comment beside each field of SACConfig; empty if the source is not available."""
+def _parameter_docs() -> dict[str, str]:
+    """A line for each parameter: the comment beside its field of SACConfig, if the source is available."""
+    docs = {"ac_kwargs": _AC_KWARGS, **dict.fromkeys(field_defaults(), ""), "resume": _RESUME}
     try:
         source = inspect.getsource(SACConfig)
     except OSError:
-        return {}
-    return dict(re.findall(r"^    (\w+): .*  # (.+)$", source, re.MULTILINE))
+        return docs
+    return docs | dict(re.findall(r"^    (\w+): .*  # (.+)$", source, re.MULTILINE))

@@ -31,7 +31,6 @@ usage: spinup {command} --env ID [--flag VALUE ...] ...
 Train and save under data/<exp_name>/<exp_name>_s<seed>. Several values after a flag make a grid: every
 combination is run, one after another, or several at a time with --jobs, or on a cluster with --ray.
 
-flags:
 {flags}
 
 Values are Python literals, also "[64]*2", "int(1e5)" and "dict(hidden_sizes=[64,64])", activations such as

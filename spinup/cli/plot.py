@@ -20,7 +20,7 @@ def main(words: list[str]) -> int:
     add = parser.add_argument
     add("logdir", nargs="+", metavar="LOGDIR", help="folders with runs in them, or prefixes of their names")
     add("-l", "--legend", nargs="+", metavar="LEGEND", help="a name for each LOGDIR, in the same order")
-    add("-x", "--xaxis", default="TotalEnvInteracts", metavar="COL", help="default TotalEnvInteracts")
+    add("-x", "--xaxis", default="TotalEnvInteracts", metavar="COL", help="x axis (default %(default)s)")
     add("-y", "--value", nargs="+", default=["Performance"], metavar="COL", help="columns, one figure each")
     add("--count", action="store_true", help="one line per run")
     add("-s", "--smooth", type=int, default=1, metavar="SMOOTH", help="moving average over SMOOTH rows")

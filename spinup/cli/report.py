@@ -19,9 +19,9 @@ def main(words: list[str]) -> int:
     )
     add = parser.add_argument
     add("folder", nargs="+", metavar="FOLDER", help="folders with runs in them, or prefixes of their names")
-    add("-o", "--output", default="report.html", metavar="FILE", help="default report.html")
+    add("-o", "--output", default="report.html", metavar="FILE", help="file to write (default %(default)s)")
     add("-l", "--legend", nargs="+", metavar="LEGEND", help="a name for each FOLDER, in the same order")
-    add("-x", "--xaxis", default="TotalEnvInteracts", metavar="COL", help="default TotalEnvInteracts")
+    add("-x", "--xaxis", default="TotalEnvInteracts", metavar="COL", help="x axis (default %(default)s)")
     add("-y", "--value", nargs="+", default=["Performance"], metavar="COL", help="columns, one chart each")
     add("-s", "--smooth", type=int, default=1, metavar="SMOOTH", help="moving average over SMOOTH rows")
     add("--select", nargs="+", default=[], metavar="S", help="only runs whose path contains all of these")

@@ -1,8 +1,9 @@
-"""Every file in examples/ runs and does what it says. Needs the extra `onnx`, and g++ for C++."""
+"""Every file in examples/ runs and does what it says. Needs the extra `onnx`; g++ for C++, Node.js for JavaScript."""
 
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from spinup.deploy.export import export_policy
 from spinup.playback.episodes import load_policy_and_env
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-TESTED = {"onnx_policy.py", "torchscript_policy.cpp", "model_object.py"}
+TESTED = {"onnx_policy.py", "onnx_policy.mjs", "torchscript_policy.cpp", "model_object.py"}
 TESTED |= {"ray_tune.py", "robot.py"}  # in tests/examples/
 # Scripts that take a number of epochs: the number here, what they print, and the folder of a run they leave.
 SCRIPTS = {
@@ -116,6 +117,23 @@ def test_libtorch_alone_acts_as_the_policy(pendulum, tmp_path):
     assert '"id": "Pendulum-v1"' in done.stderr
     _, get_action = load_policy_and_env(pendulum)
     assert float(done.stdout) == pytest.approx(get_action(obs)[0], abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_javascript_acts_as_the_policy(env, tmp_path):
+    """Needs Node.js, and npm's registry for the package `onnxruntime-node`."""
+    train(tmp_path / "run", env, epochs=1)
+    path, _ = export_policy(tmp_path / "run", "onnx")
+    install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "onnxruntime-node@1.30.0"]
+    subprocess.run(install, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    shutil.copy(EXAMPLES / "onnx_policy.mjs", tmp_path)  # which finds packages in its own folder
+    made, get_action = load_policy_and_env(tmp_path / "run")
+    obs = np.random.default_rng(0).normal(size=(5, *made.observation_space.shape)).astype(np.float32)
+    words = ["node", "onnx_policy.mjs", str(path), json.dumps(obs.tolist())]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    expected = [np.ravel(get_action(one)) for one in obs]
+    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-5)
 
 
 def test_the_model_object(tmp_path):

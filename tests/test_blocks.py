@@ -96,6 +96,11 @@ def stand_in(text: str) -> str:
     return text
 
 
+def joined(text: str) -> str:
+    """Commands that are continued on the next line as one line."""
+    return re.sub(r" *\\\n *", " ", text)
+
+
 def words_of(line: str) -> list[str]:
     """The arguments of `spinup` for a line of a page."""
     words = shlex.split(stand_in(line), comments=True)[1:]
@@ -171,10 +176,10 @@ def test_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                         f'{module}\ngym.register("Cart-v0", Cart, max_episode_steps=100)\n'
                     )
         elif reason(text) is None or "#SBATCH" not in text:
-            for line in re.sub(r"\\\n", " ", text).splitlines():
+            for line in joined(text).splitlines():
                 run_command(line)
 
 
 def test_what_is_not_run_is_on_a_page() -> None:
-    text = "\n".join(page.read_text() for page in PAGES)
+    text = joined("\n".join(page.read_text() for page in PAGES))
     assert [part for part in [*NOT_RUN, *(old for old, _ in STAND_INS)] if part not in text] == []

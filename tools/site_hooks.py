@@ -70,7 +70,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html_text: str, *, page: Any, **_: Any) -> str:
-    """Put MathML in the place of formulas, and links in that of pages that docstrings name."""
+    """Put MathML in the place of formulas and links in that of pages that docstrings name; mark flags."""
 
     def formula(match: re.Match[str]) -> str:
         latex = html.unescape(match[2])
@@ -90,7 +90,13 @@ def on_page_content(html_text: str, *, page: Any, **_: Any) -> str:
 
     if page.file.src_uri == "api.md":
         html_text = re.sub(r"(?<![\w/])docs/(\w+)\.md", _page_link, html_text)
-    return re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', formula, html_text, flags=re.DOTALL)
+    html_text = re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', formula, html_text, flags=re.DOTALL)
+    return re.sub(r"<td>.*?</td>", _cell, html_text, flags=re.DOTALL)
+
+
+def _cell(match: re.Match[str]) -> str:
+    # GitHub wants a backslash before a vertical bar in the code of a cell; Python-Markdown keeps it.
+    return match[0].replace("\\|", "|").replace("<code>-", '<code class="flag">-')
 
 
 def _page_link(match: re.Match[str]) -> str:

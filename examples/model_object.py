@@ -25,7 +25,7 @@ model = spinup.SAC(
     num_test_episodes=2,
     callback=stop_at_return,
     callback_every=500,
-    logger_kwargs={"output_dir": "data/pendulum", "quiet": True},
+    logger_kwargs={"output_dir": "data/model_object", "quiet": True},
 )
 model.learn(STEPS)
 print(f"{model.steps} steps in {model.folder}")
@@ -35,5 +35,5 @@ obs, _ = env.reset(seed=0)
 action, _ = model.predict(obs)
 env.step(action)
 
-model.save("data/pendulum_saved")
-spinup.SAC.load("data/pendulum_saved", callback=None).learn(1000)
+model.save("data/model_object_saved")
+spinup.SAC.load("data/model_object_saved", callback=None).learn(1000)

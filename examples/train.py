@@ -10,7 +10,7 @@ from spinup.utils.run_utils import setup_logger_kwargs
 
 EPOCHS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
 
-logger_kwargs = setup_logger_kwargs("pendulum", seed=0)  # the folder data/pendulum/pendulum_s0
+logger_kwargs = setup_logger_kwargs("train", seed=0)  # the folder data/train/train_s0
 spinup.sac_pytorch(
     lambda: gym.make("Pendulum-v1"),
     ac_kwargs=dict(hidden_sizes=(64, 64), activation=torch.nn.ReLU),

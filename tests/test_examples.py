@@ -21,7 +21,7 @@ TESTED = {"onnx_policy.py", "onnx_policy.mjs", "torchscript_policy.cpp", "model_
 TESTED |= {"ray_tune.py", "robot.py"}  # in tests/examples/
 # Scripts that take a number of epochs: the number here, what they print, and the folder of a run they leave.
 SCRIPTS = {
-    "train.py": (1, r"^return -\d+$", "data/pendulum/pendulum_s0"),
+    "train.py": (1, r"^return -\d+$", "data/train/train_s0"),
     "own_environment.py": (1, "AverageTestEpRet", "data/cart"),
     "own_network.py": (1, r"^action \[", "data/own_network"),
     "resume.py": (2, r"^interrupted in epoch 1\n(.*\n)*the parameters are equal", "data/interrupted"),
@@ -142,5 +142,5 @@ def test_the_model_object(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "step 500: test return -" in done.stdout
-    assert re.search(r"\d{3,4} steps in .*data/pendulum$", done.stdout, re.MULTILINE)
-    assert (tmp_path / "data/pendulum_saved/pyt_save/model.pt").exists()
+    assert re.search(r"\d{3,4} steps in .*data/model_object$", done.stdout, re.MULTILINE)
+    assert (tmp_path / "data/model_object_saved/pyt_save/model.pt").exists()

@@ -23,7 +23,7 @@ from spinup.cli.tune import main as tune
 from spinup.cli.watch import main as watch
 from spinup.errors import ConfigError, SpinupError, messages_name_flags
 from spinup.hints import nearest
-from spinup.loggers.display import error_line
+from spinup.loggers.text import error_line
 
 OVERVIEW = """\
 Soft Actor-Critic for environments with the Gymnasium interface.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spinup.errors import ConfigError, RunError, option
 from spinup.files import MAX_TABLE_BYTES, existing_dir, open_regular, read_json
 from spinup.hints import nearest
-from spinup.loggers.display import printable
+from spinup.loggers.text import printable
 
 Array = NDArray[np.float64]
 MAX_COLUMNS, MAX_CELL, MAX_NAME = 10_000, 100, 200  # columns; characters of a number, and of a name

@@ -24,11 +24,11 @@ def train(folder, **kwargs):
         return float(list(csv.DictReader(file, delimiter="\t"))[-1]["AverageTestEpRet"])
 
 
-first = train("data/first", epochs=EPOCHS)
+first = train("data/prior", epochs=EPOCHS)
 print(f"first run: {first:.0f}")
 half = max(1, EPOCHS // 2)
 alone = train("data/alone", epochs=half, seed=1)
-beside = train("data/beside", epochs=half, seed=1, prior_data="data/first", prior_fraction=0.5)
+beside = train("data/beside", epochs=half, seed=1, prior_data="data/prior", prior_fraction=0.5)
 print(f"{half} epochs: {alone:.0f} alone, {beside:.0f} with half of each batch from the first run")
-offline = train("data/offline", epochs=half, seed=1, prior_data="data/first", offline=True)
+offline = train("data/offline", epochs=half, seed=1, prior_data="data/prior", offline=True)
 print(f"without environment steps: {offline:.0f}")

@@ -1,4 +1,4 @@
-"""Every file in examples/ runs and does what it says. Needs the extra `onnx`; g++ for C++, Node.js for JavaScript."""
+"""Every file in examples/ runs and does what it says. Needs the extra `onnx`, g++ and Node.js."""
 
 import json
 import re

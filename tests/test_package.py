@@ -17,6 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 PROGRAM = """
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import torch
@@ -45,6 +46,18 @@ if env is not None:
     run_policy(env, get_action, num_episodes=1, render=False)
 grid = ExperimentGrid(name="grid")
 grid.add("seed", [0, 1])
+folders: list[str] = grid.run(spinup.sac_pytorch, num_cpu="auto")
+
+
+def stop(row: dict[str, Any], ac: torch.nn.Module) -> bool:
+    return bool(row["AverageTestEpRet"] < -200)
+
+
+spinup.sac_pytorch("Pendulum-v1", callback=stop, callback_every=500, threads=1)
+model: spinup.SAC = spinup.SAC("Pendulum-v1", alpha="auto", callback=stop).learn(1000)
+action, state = model.predict(gym.make("Pendulum-v1").reset()[0])
+model.save(Path("data") / "saved")
+steps: int = spinup.SAC.load("data/saved").learn(1000, callback=lambda row, ac: True).steps
 logger = EpochLogger(output_dir="data/own", exp_name="own")
 logger.store(Loss=1.0)
 logger.log_tabular("Loss", average_only=True)
@@ -53,6 +66,9 @@ logger.dump_tabular()
 WRONG = {
     "spinup.sac_pytorch(lambda: 1, gama=0.9)": "call-arg",
     "spinup.sac_pytorch(lambda: 1, gamma='0.9')": "arg-type",
+    "spinup.sac_pytorch('Pendulum-v1', callback=3)": "arg-type",
+    "spinup.SAC('Pendulum-v1').learn('1000')": "arg-type",
+    "spinup.SAC('Pendulum-v1').folder.name": "union-attr",
 }
 
 

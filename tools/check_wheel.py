@@ -3,7 +3,8 @@
     python tools/check_wheel.py [--constraint constraints.txt] [--python python3.13]
 
 Leaves both in dist/. Fails if `twine check` has a complaint, if the wheel misses a file of the package, or if
-the call that README documents does not train with the engine `native`, compiled from the installed wheel.
+the call that README documents does not train with the engine `native`, compiled from the installed wheel, or
+a command does not work on that run.
 Prints the sizes of the wheel and of the environment.
 """
 
@@ -34,6 +35,10 @@ assert json.load(open("run/config.json"))["engine"] == "native"
 ac = torch.load("run/pyt_save/model.pt")
 assert ac.act(torch.zeros(17), deterministic=True).shape == (6,)
 """
+COMMANDS = [
+    "--version", "plot run --save curve.png", "report run", "watch run --once", "export run --to torchscript",
+    "test_policy run -nr -n 1",
+]  # fmt: skip
 
 
 def main() -> None:
@@ -82,7 +87,7 @@ def try_wheel(python: str, folder: Path, wheel: Path, constraint: Path | None) -
     inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     work = folder / "work"
     work.mkdir()
-    for command in (["-c", PROGRAM], ["-m", "spinup", "--version"]):
+    for command in (["-c", PROGRAM], *(["-m", "spinup", *words.split()] for words in COMMANDS)):
         subprocess.run([tool, *command], check=True, cwd=work, env=inherited | cache)
     installed = sum(size(path) for path in (folder / "user").glob("lib/*/site-packages/spinup"))
     print(f"installed: spinup {installed / 1e6:.1f} MB, with all it depends on ", end="")

@@ -95,7 +95,8 @@ def _training() -> Iterator[str]:
         yield f"See {', '.join(map(link, MORE[title].split(', ')))}.\n"
         if "ac_kwargs" in flags:
             yield "### Entries of --ac_kwargs\n"
-            yield "Those of the [default networks](api.md#spinup.MLPActorCritic); your own have others.\n"
+            yield "Those of the [default networks](api.md#spinup.MLPActorCritic); your own have others."
+            yield "Images add `encoder`, a dict: see [Images](images.md).\n"
             yield table(("flag", "type", "default", "meaning"), list(network_rows()))
     yield "### Short forms\n"
     short = [(f"`--{flag}`", f"`--{name}`") for flag, name in SHORTCUTS.items()]

@@ -26,7 +26,15 @@ ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)((?:#[^)]*)?\))")
 # Pages beside those in docs/; MkDocs would take a README.md for the front page.
 TOP = {"README.md": "overview.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-LANGUAGES = {".py": "python", ".mjs": "js", ".h": "cpp", ".cpp": "cpp", ".sh": "sh", ".yaml": "yaml", ".json": "json"}
+LANGUAGES = {
+    ".py": "python",
+    ".mjs": "js",
+    ".h": "cpp",
+    ".cpp": "cpp",
+    ".sh": "sh",
+    ".yaml": "yaml",
+    ".json": "json",
+}
 log = logging.getLogger("mkdocs.hooks.site")
 
 

@@ -69,13 +69,20 @@ def build(project: Path, output: Path) -> subprocess.CompletedProcess[str]:
 def test_a_strict_build_passes_and_loads_nothing_from_a_network(tmp_path: Path) -> None:
     done = build(ROOT, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert 'id="spinup.sac_pytorch"' in (tmp_path / "api.html").read_text()
+    api = (tmp_path / "api.html").read_text()
+    assert 'id="spinup.sac_pytorch"' in api
+    assert "<td><code>act(obs, deterministic=False)</code></td>" in api
+    assert "cuda:&lt;index&gt;" in api
+    assert 'See <a href="engines.html">docs/engines.md</a>.' in api
+    assert "====" not in re.sub(r"<[^>]*>", "", api)
+    assert '<code class="flag">--gamma</code>' in (tmp_path / "flags.html").read_text()
     assert "<math" in (tmp_path / "sac.html").read_text()
     for page in tmp_path.rglob("*.html"):
         assert not re.findall(
             r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="https?:', page.read_text()
         )
         assert 'class="arithmatex"' not in page.read_text()
+        assert not re.findall(r"<td>[^\n]*\\\|[^\n]*</td>", page.read_text())
 
 
 @pytest.mark.slow

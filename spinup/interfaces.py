@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,6 +116,28 @@ class Evaluator(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
+        ...
+
+
+class Diagnostics(Protocol):
+    """Further columns of an epoch's row. They change nothing that the run depends on."""
+
+    columns: tuple[str, ...]
+
+    def begin_test(self) -> None:
+        """A test begins, or begins again."""
+        ...
+
+    def add_test_rows(self, transitions: Transitions, ended: Sequence[int]) -> None:
+        """One step of a test: rows of its episodes, and the environments in which one ended with it."""
+        ...
+
+    def of_test(self) -> dict[str, float]:
+        """Columns that the last test gives."""
+        ...
+
+    def of_epoch(self, epoch: int) -> dict[str, float]:
+        """Columns that the state at the end of an epoch gives."""
         ...
 
 

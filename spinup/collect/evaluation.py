@@ -10,7 +10,7 @@ import numpy as np
 from spinup.collect.collector import EnvCollector
 from spinup.collect.crash_recovery import rebuild
 from spinup.envs.workers import EnvCrash
-from spinup.interfaces import Act, Episode
+from spinup.interfaces import Act, Diagnostics, Episode
 
 
 class EnvEvaluator:
@@ -24,11 +24,17 @@ class EnvEvaluator:
         collector: the environments.
         episodes: number of episodes of a test.
         log: receives a line when a crashed environment is restarted.
+        diagnostics: receive the rows of the episodes.
     """
 
     def __init__(
-        self, collector: EnvCollector, episodes: int, log: Callable[[str], None] = lambda line: None
+        self,
+        collector: EnvCollector,
+        episodes: int,
+        log: Callable[[str], None] = lambda line: None,
+        diagnostics: Diagnostics | None = None,
     ) -> None:
+        self.diagnostics = diagnostics
         self.collector, self.episodes, self.log = collector, episodes, log
         self._statistics = collector.vector.statistics()
 
@@ -68,9 +74,16 @@ class EnvEvaluator:
         quota[: self.episodes % collector.num_envs] += 1
         collector.start_at(round_number * int(quota.max(initial=0)))
         finished: list[Episode] = []
+        if self.diagnostics is not None:
+            self.diagnostics.begin_test()
         while quota.any():
-            for episode in collector.step(act(collector.obs))[1]:
-                if quota[episode.env] > 0:
-                    quota[episode.env] -= 1
-                    finished.append(episode)
+            transitions, ended = collector.step(act(collector.obs))
+            counted = [episode for episode in ended if quota[episode.env] > 0]
+            if self.diagnostics is not None:
+                kept = quota[transitions["env"]] > 0
+                rows = {name: column[kept] for name, column in transitions.items()}
+                self.diagnostics.add_test_rows(rows, [episode.env for episode in counted])
+            for episode in counted:
+                quota[episode.env] -= 1
+            finished += counted
         return finished

@@ -1,7 +1,7 @@
 """Diagnostics: quantities of an epoch that tell how learning goes, and why it fails.
 
-They are computed outside of the engine, by plain torch on the agent's networks, with random generators of their
-own: a run with them and one without have the same numbers. docs/diagnostics.md describes the columns.
+They are computed outside of the engine, by plain torch on the agent's networks, with random generators of
+their own: a run with them and one without have the same numbers. docs/diagnostics.md describes the columns.
 """
 
 from __future__ import annotations

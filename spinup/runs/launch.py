@@ -84,8 +84,8 @@ class Backend:
 
     agent, engine, replay: for the loop; model: what the caller gets back and callbacks see;
     choices: what "auto" became (engine, device, threads), for config.json; notes, warnings: lines for the
-    log; record: writes videos, see `Trainer`; policy: for collectors in other processes; diagnostics: columns of
-    the log.
+    log; record: writes videos, see `Trainer`; policy: for collectors in other processes; diagnostics: columns
+    of the log.
     """
 
     agent: Agent

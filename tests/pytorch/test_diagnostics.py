@@ -1,0 +1,277 @@
+"""Diagnostics: hand-computed values, no influence on a run, every kind of run has its columns."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict
+from helpers import Point, SharedByAll, make_agent, parameters, replay_buffer, small_ac, train, without_timing
+from torch import nn
+
+from spinup.config import SACConfig
+from spinup.pytorch.diagnostics import Diagnostics, TestBias, gradient_norm
+
+SPACE = Box(-1.0, 1.0, (2,), np.float32)
+NARROW = {"hidden_sizes": (8, 8), "critic_hidden_sizes": (8, 8)}
+BASE = (
+    "SaturatedActions", "DeadUnitsPi", "DeadUnitsQ1", "DeadUnitsQ2", "TestQVals", "QBias", "CriticSpread",
+    "GradNormPi", "GradNormQ",
+)  # fmt: skip
+
+
+def measured(ac: Any = None, epoch: int = 1, rows: int = 50, **settings: Any) -> tuple[Any, dict[str, float]]:
+    """Diagnostics of an agent over random rows, and the columns of an epoch."""
+    config = SACConfig(**{"batch_size": 5, **settings})
+    ac = small_ac() if ac is None else ac
+    agent, objective, _ = make_agent(ac, config, SPACE)
+    replay = replay_buffer(rows or 1, 3, 2, **settings)
+    rng = np.random.default_rng(0)
+    columns = {
+        "obs": rng.standard_normal((rows, 3)), "action": rng.uniform(-1, 1, (rows, 2)),
+        "reward": rng.standard_normal(rows), "next_obs": rng.standard_normal((rows, 3)),
+    }  # fmt: skip
+    kept = {name: values.astype(np.float32) for name, values in columns.items()}
+    if rows:
+        replay.add({**kept, "terminated": np.zeros(rows, np.bool_)})
+    found = Diagnostics(agent, objective, replay, config, SPACE)
+    return found, found.of_epoch(epoch)
+
+
+def test_saturated_actions_are_those_near_a_bound() -> None:
+    ac = small_ac()
+    with torch.no_grad():
+        ac.pi.mu_layer.weight.zero_()
+        ac.pi.mu_layer.bias.copy_(torch.tensor([10.0, 0.0]))
+        ac.pi.log_std_layer.weight.zero_()
+        ac.pi.log_std_layer.bias.fill_(-10.0)
+    assert measured(ac)[1]["SaturatedActions"] == 0.5
+
+
+def test_bounds_of_the_action_space_are_divided_out() -> None:
+    ac, space = small_ac(low=-3.0, high=1.0), Box(-3.0, 1.0, (2,), np.float32)
+    with torch.no_grad():
+        ac.pi.mu_layer.weight.zero_()
+        ac.pi.mu_layer.bias.zero_()  # the middle of the range, -1
+    config = SACConfig(batch_size=5)
+    agent, objective, _ = make_agent(ac, config, space)
+    found, _ = measured()
+    shifted = Diagnostics(agent, objective, found.replay, config, space)
+    assert shifted.of_epoch(1)["SaturatedActions"] < 0.2  # it is 1 where the bounds are taken for -1 and 1
+
+
+def test_dead_units_are_those_zero_for_every_row() -> None:
+    ac = small_ac()
+    with torch.no_grad():
+        ac.q1.q[0].bias[:4] = -1e3  # 4 of the 16 hidden units
+        ac.q1.q[2].bias[:4] = 1e3
+        ac.q1.q[2].bias[4:] = -1e3
+    found = measured(ac)[1]
+    assert found["DeadUnitsQ1"] == pytest.approx((4 + 4) / 16)
+    assert found["DeadUnitsQ2"] < 0.5
+
+
+def test_dead_units_are_left_out_for_other_activations() -> None:
+    found, values = measured(small_ac(activation=nn.Tanh))
+    assert not [name for name in (*found.columns, *values) if name.startswith("DeadUnits")]
+
+
+def test_spread_is_the_standard_deviation_over_critics() -> None:
+    ac = small_ac()
+    ac.q2.load_state_dict(ac.q1.state_dict())
+    assert measured(ac)[1]["CriticSpread"] == 0.0
+    with torch.no_grad():
+        ac.q2.q[-1].bias += 3.0
+    assert measured(ac)[1]["CriticSpread"] == pytest.approx(1.5, rel=1e-5)
+
+
+def test_gradient_norm_by_hand_leaves_grad_alone() -> None:
+    w = nn.Parameter(torch.tensor([3.0, 4.0]))
+    unused = nn.Parameter(torch.ones(2))
+    assert gradient_norm(0.5 * w.square().sum(), [w, unused]) == pytest.approx(5.0)
+    assert w.grad is None
+
+
+def test_entropy_gap_where_alpha_is_learned() -> None:
+    fixed, learned = measured()[1], measured(alpha="auto", target_entropy=-2.0)[1]
+    assert "EntropyGap" not in fixed
+    further = measured(alpha="auto", target_entropy=-3.0)[1]
+    assert further["EntropyGap"] == pytest.approx(learned["EntropyGap"] + 1.0, abs=1e-5)
+
+
+def test_no_rows_no_values() -> None:
+    assert measured(rows=0)[1] == {}
+
+
+def test_epochs_and_seeds_have_batches_of_their_own() -> None:
+    assert measured(epoch=1)[1] == measured(epoch=1)[1]
+    assert measured(epoch=1)[1] != measured(epoch=2)[1]
+    assert measured(epoch=1)[1] != measured(epoch=1, seed=1)[1]
+
+
+def test_measuring_changes_nothing() -> None:
+    ac = small_ac(critic_norm="batch", critic_dropout=0.1)
+    found, _ = measured(ac, sampler="per")
+    agent = found.agent
+    before = [t.clone() for t in agent.state_tensors()], torch.get_rng_state(), agent.rng.bit_generator.state
+    sampler = found.replay.sampler.state_dict()
+    found.of_epoch(2)
+    assert all(map(torch.equal, before[0], agent.state_tensors()))
+    assert torch.equal(before[1], torch.get_rng_state())
+    assert before[2] == agent.rng.bit_generator.state
+    assert str(found.replay.sampler.state_dict()) == str(sampler)
+    assert all(p.grad is None for p in ac.parameters())
+    assert not any(m._forward_hooks for m in ac.modules())
+
+
+def bias_of(episode: list[float], q: list[float], *, terminated: bool, gamma: float = 0.5) -> float:
+    """The bias over one episode with these rewards; q has a value more, of the observation after it."""
+    numbers = np.array(q)
+    bias = TestBias(gamma, lambda obs, a: numbers[obs[:, 0].astype(int)], lambda r: r, lambda obs: obs)
+    for t, reward in enumerate(episode):
+        last = t + 1 == len(episode)
+        rows = {
+            "obs": np.array([[t]], np.float32), "next_obs": np.array([[t + 1]], np.float32),
+            "action": np.zeros((1, 1), np.float32), "reward": np.array([reward]), "env": np.array([0]),
+            "terminated": np.array([last and terminated]),
+        }  # fmt: skip
+        bias.add(rows, [0] if last else [])
+    return bias.result()["QBias"]
+
+
+def test_bias_by_hand() -> None:
+    """Rewards 1, 2 at gamma 0.5 give the returns 2 and 2."""
+    assert bias_of([1.0, 2.0], [5.0, 3.0, 99.0], terminated=True) == pytest.approx((3.0 + 1.0) / 2)
+    # Cut: e_1 = 3 - (2 + 4/2), e_0 = 5 - (1 + (2 + 4/2) / 2); weights 1/2 and 3/4.
+    assert bias_of([1.0, 2.0], [5.0, 3.0, 4.0], terminated=False) == pytest.approx((-1.0 + 2.0) / 1.25)
+
+
+@pytest.mark.parametrize("terminated", [False, True])
+@pytest.mark.parametrize("by", [-3.0, 0.0, 7.0])
+def test_a_constant_error_is_found_with_and_without_an_end(terminated: bool, by: float) -> None:
+    """Reward 1 forever has the value 10 at gamma 0.9."""
+    left = [sum(0.9**i for i in range(20 - t)) if terminated else 10.0 for t in range(21)]
+    assert bias_of([1.0] * 20, [v + by for v in left], terminated=terminated, gamma=0.9) == pytest.approx(by)
+
+
+def test_bias_is_nan_without_discounting_and_without_an_end() -> None:
+    assert math.isnan(bias_of([1.0] * 5, [1.0] * 6, terminated=False, gamma=1.0))
+
+
+class Off:
+    """No diagnostics."""
+
+    def __init__(self, *args: Any) -> None:
+        self.columns: tuple[str, ...] = ()
+
+    def begin_test(self) -> None:
+        """Nothing."""
+
+    def add_test_rows(self, *args: Any) -> None:
+        """Nothing."""
+
+    def of_test(self) -> dict[str, float]:
+        return {}
+
+    def of_epoch(self, epoch: int) -> dict[str, float]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"engine": "eager"}, {"engine": "native"}, {"recipe": "crossq", "engine": "eager", "ac_kwargs": NARROW}, {"sampler": "per"},
+     {"actor_critic": SharedByAll}],
+    ids=["eager", "native", "crossq", "per", "global generator"],
+)  # fmt: skip
+def test_a_run_has_the_same_numbers_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    ac, rows = train(tmp_path / "with", **settings)
+    monkeypatch.setattr("spinup.pytorch.sac.Diagnostics", Off)
+    other, plain = train(tmp_path / "without", **settings)
+    assert torch.equal(parameters(ac), parameters(other))
+    assert without_timing([{k: row[k] for k in plain[0]} for row in rows]) == without_timing(plain)
+
+
+class Named(gym.Env[Any, Any]):
+    """Point with a Dict observation."""
+
+    def __init__(self) -> None:
+        self.point = Point(ends=True)
+        self.action_space = self.point.action_space
+        self.observation_space = Dict({"seen": Box(-9, 9, (1,)), "hidden": Box(-9, 9, (1,))})
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        obs, info = self.point.reset(seed=seed)
+        return {"seen": obs[:1], "hidden": obs[1:]}, info
+
+    def step(self, action: Any) -> Any:
+        obs, *rest = self.point.step(action)
+        return {"seen": obs[:1], "hidden": obs[1:]}, *rest
+
+
+V1 = {"variant": "sac_v1"}
+KINDS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
+    "eager": (Point, {"engine": "eager"}, BASE),
+    "native, learned alpha": (Point, {"engine": "native", "alpha": "auto"}, (*BASE, "EntropyGap")),
+    "sac_v1": (Point, V1, (*BASE[:4], "DeadUnitsV", *BASE[4:])),
+    "normalized": (Point, {"normalize_observations": True, "normalize_rewards": True}, BASE),
+    "critic_keys": (Named, {"critic_keys": ("hidden",)}, BASE),
+    "discrete": ("CartPole-v1", {}, BASE[1:]),
+    "tqc": (Point, {"recipe": "tqc"}, (*BASE, "EntropyGap")),
+    "no tests": (Point, {"num_test_episodes": 0}, (*BASE[:4], *BASE[6:])),
+    "one critic": (Point, {"critics": 1, "target_critics": 1}, (*BASE[:3], *BASE[4:6], *BASE[7:])),
+    "tests of their own": (Point, {"test_every": 70}, BASE),
+    "vector": (Point, {"num_envs": 4}, BASE),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_follow_the_documented_ones(tmp_path: Path, kind: str) -> None:
+    env_fn, settings, wanted = KINDS[kind]
+    _, rows = train(tmp_path, env_fn, **settings)
+    names = list(rows[0])
+    assert tuple(names[names.index("StepsPerSecond") + 1 :]) == (*wanted, "UpdatesPerStep")
+    assert all(math.isfinite(float(row[name])) for row in rows for name in (*wanted, "UpdatesPerStep"))
+    assert float(rows[-1]["UpdatesPerStep"]) == 1.0
+
+
+@pytest.mark.parametrize("recipe", ["redq", "simba", "flash", "droq"])
+def test_recipes_have_their_columns(tmp_path: Path, recipe: str) -> None:
+    changes: dict[str, Any] = {"steps_per_epoch": 60, "epochs": 1}
+    if recipe == "redq":
+        changes["critics"] = 3
+    _, rows = train(tmp_path, recipe=recipe, ac_kwargs=NARROW, **changes)
+    assert math.isfinite(float(rows[0]["QBias"]))
+    assert math.isfinite(float(rows[0]["GradNormQ"]))
+
+
+def test_within_an_epoch_they_are_nan(tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+    train(tmp_path, callback=lambda row, ac: seen.append(row), callback_every=50, epochs=1)
+    assert math.isnan(seen[0]["GradNormQ"])
+    assert math.isfinite(seen[1]["GradNormQ"])
+    assert list(seen[0]) == list(seen[1])
+
+
+def test_a_resumed_run_keeps_the_columns_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that an earlier version began has none of the columns."""
+    with monkeypatch.context() as patch:
+        patch.setattr("spinup.pytorch.sac.Diagnostics", Off)
+        patch.setattr("spinup.training.Trainer._set_diagnostics", lambda *args: None)
+        train(tmp_path, callback=lambda row, ac: False)
+    _, rows = train(tmp_path, resume="again")
+    assert len(rows) == 2
+    assert not {"QBias", "UpdatesPerStep"} & set(rows[1])
+
+
+def test_a_resumed_run_has_the_same_diagnostics(tmp_path: Path) -> None:
+    _, whole = train(tmp_path / "whole")
+    train(tmp_path / "cut", callback=lambda row, ac: False)
+    _, rows = train(tmp_path / "cut", resume="again")
+    assert without_timing(rows) == without_timing(whole)

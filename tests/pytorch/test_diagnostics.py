@@ -184,7 +184,7 @@ class Off:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"engine": "eager"}, {"engine": "native"}, {"recipe": "crossq", "engine": "eager", "ac_kwargs": NARROW}, {"sampler": "per"},
+    [{"engine": "eager"}, {"engine": "native"}, {"recipe": "crossq", "ac_kwargs": NARROW}, {"sampler": "per"},
      {"actor_critic": SharedByAll}],
     ids=["eager", "native", "crossq", "per", "global generator"],
 )  # fmt: skip

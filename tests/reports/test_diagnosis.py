@@ -40,7 +40,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "dead": ({"DeadUnitsQ1": 0.7}, "DeadUnitsQ1 is 70%", "critic_norm layer"),
     "entropy above": ({"Entropy": 0.7}, "The entropy is above its target", "auto_0.1"),
     "entropy below": ({"Entropy": -3.0}, "The entropy is below its target", "auto_1"),
-    "flat": ({"AverageTestEpRet": -1000.0}, "-1000 in epochs 1 to 3 and -1000 in epochs 7 to 9", "spinup tune"),
+    "flat": ({"AverageTestEpRet": -1000.0}, "-1000 in epochs 7 to 9", "spinup tune"),
     "no update": ({"LossQ": np.nan}, "LossQ has no value in epochs 1 to 9", "--update_after"),
 }  # fmt: skip
 

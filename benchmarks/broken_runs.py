@@ -2,8 +2,8 @@
 
     python benchmarks/broken_runs.py [NAME...] [--folder FOLDER]
 
-Pendulum-v1, 6,000 steps, one thread, seed 0. Prints the page of each run, and at the end what diagnostics cost: the
-share of the healthy run's time that the calls of its diagnostics took.
+Pendulum-v1, 6,000 steps, one thread, seed 0. Prints the page of each run, and at the end what diagnostics cost:
+the share of the healthy run's time that the calls of its diagnostics took.
 """
 
 from __future__ import annotations
@@ -61,17 +61,15 @@ def timed(seconds: list[float]) -> Callable[[], None]:
 def main() -> None:
     """Run those that are named, all by default."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(RUNS), choices=list(RUNS), metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RUNS))
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
     root = args.folder or Path(tempfile.mkdtemp())
     cost = ""
-    for name in args.names:
+    for name in args.names or RUNS:
         seconds: list[float] = []
         undo, start = timed(seconds), time.perf_counter()
-        logger_kwargs = {
-            "output_dir": root / name, "exp_name": name, "quiet": True, "tensorboard": False, "overwrite": True,
-        }  # fmt: skip
+        logger_kwargs = {"output_dir": root / name, "exp_name": name, "quiet": True, "overwrite": True}
         try:
             sac_pytorch("Pendulum-v1", logger_kwargs=logger_kwargs, **{**COMMON, **RUNS[name]})
         except TrainingDiverged as error:

@@ -58,7 +58,7 @@ class Diagnostics:
         self.columns: tuple[str, ...] = (
             *(["SaturatedActions"] if objective.draws_actions else []),
             *(f"DeadUnits{name}" for name in self._relus),
-            *(["TestQVals", "QBias"] if config.num_test_episodes else []),
+            *(["TestQVals", "TestQBias"] if config.num_test_episodes else []),
             *(["CriticSpread"] if len(critics) > 1 else []),
             "GradNormPi",
             "GradNormQ",
@@ -74,7 +74,7 @@ class Diagnostics:
         self._bias.add(transitions, ended)
 
     def of_test(self) -> dict[str, float]:
-        """TestQVals and QBias of the test whose rows were added."""
+        """TestQVals and TestQBias of the test whose rows were added."""
         return self._bias.result()
 
     def of_epoch(self, epoch: int) -> dict[str, float]:
@@ -207,7 +207,7 @@ class TestBias:
         """The mean of Q over the steps and its bias; nan where too little return is known."""
         self._flush()
         bias = self._error / self._weight if self._weight >= LEAST_WEIGHT else math.nan
-        return {"TestQVals": self._q / self._steps if self._steps else math.nan, "QBias": bias}
+        return {"TestQVals": self._q / self._steps if self._steps else math.nan, "TestQBias": bias}
 
     def _flush(self) -> None:
         if not self._waiting:

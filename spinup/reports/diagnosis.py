@@ -76,7 +76,7 @@ def diagnose(folder: str | Path) -> str:
     return "\n".join(lines)
 
 
-NEEDED = ("QBias", "SaturatedActions", "DeadUnitsPi", "UpdatesPerStep")
+NEEDED = ("TestQBias", "SaturatedActions", "DeadUnitsPi", "UpdatesPerStep")
 
 
 def findings(run: RunSummary) -> list[Finding]:
@@ -136,7 +136,7 @@ def _alpha_climbs(run: RunSummary) -> Finding | None:
 
 
 def _q_overestimates(run: RunSummary) -> Finding | None:
-    bias, q = run.column("QBias"), run.column("TestQVals")
+    bias, q = run.column("TestQBias"), run.column("TestQVals")
     if not (np.isfinite(bias).any() and np.isfinite(q).any()):
         return None
     by, value = _late(bias), _late(q)
@@ -146,7 +146,7 @@ def _q_overestimates(run: RunSummary) -> Finding | None:
         return None
     return Finding(
         "The critics overestimate",
-        f"QBias is {by:.3g} in {_window(run, bias)}: TestQVals is {value:.3g}, the discounted returns "
+        f"TestQBias is {by:.3g} in {_window(run, bias)}: TestQVals is {value:.3g}, the discounted returns "
         f"{value - by:.3g}",
         "take the minimum of more critics (--critics 5 --target_critics 2), normalize them (--recipe droq), "
         "or lower --lr or --updates_per_step",

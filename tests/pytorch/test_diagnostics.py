@@ -20,7 +20,7 @@ from spinup.pytorch.diagnostics import Diagnostics, TestBias, gradient_norm
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 NARROW = {"hidden_sizes": (8, 8), "critic_hidden_sizes": (8, 8)}
 BASE = (
-    "SaturatedActions", "DeadUnitsPi", "DeadUnitsQ1", "DeadUnitsQ2", "TestQVals", "QBias", "CriticSpread",
+    "SaturatedActions", "DeadUnitsPi", "DeadUnitsQ1", "DeadUnitsQ2", "TestQVals", "TestQBias", "CriticSpread",
     "GradNormPi", "GradNormQ",
 )  # fmt: skip
 
@@ -141,7 +141,7 @@ def bias_of(episode: list[float], q: list[float], *, terminated: bool, gamma: fl
             "terminated": np.array([last and terminated]),
         }  # fmt: skip
         bias.add(rows, [0] if last else [])
-    return bias.result()["QBias"]
+    return bias.result()["TestQBias"]
 
 
 def test_bias_by_hand() -> None:
@@ -247,7 +247,7 @@ def test_recipes_have_their_columns(tmp_path: Path, recipe: str) -> None:
     if recipe == "redq":
         changes["critics"] = 3
     _, rows = train(tmp_path, recipe=recipe, ac_kwargs=NARROW, **changes)
-    assert math.isfinite(float(rows[0]["QBias"]))
+    assert math.isfinite(float(rows[0]["TestQBias"]))
     assert math.isfinite(float(rows[0]["GradNormQ"]))
 
 
@@ -267,7 +267,7 @@ def test_a_resumed_run_keeps_the_columns_of_its_file(tmp_path: Path, monkeypatch
         train(tmp_path, callback=lambda row, ac: False)
     _, rows = train(tmp_path, resume="again")
     assert len(rows) == 2
-    assert not {"QBias", "UpdatesPerStep"} & set(rows[1])
+    assert not {"TestQBias", "UpdatesPerStep"} & set(rows[1])
 
 
 def test_a_resumed_run_has_the_same_diagnostics(tmp_path: Path) -> None:

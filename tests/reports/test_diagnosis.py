@@ -21,7 +21,7 @@ HEALTHY: dict[str, Any] = {
     "AverageQ1Vals": -50.0, "StdQ1Vals": 20.0, "LossQ": np.linspace(1, 4, ROWS),
     "Alpha": np.linspace(0.5, 0.1, ROWS),
     "Entropy": -0.9, "TargetEntropy": -1.0, "SaturatedActions": 0.2, "DeadUnitsPi": 0.1, "DeadUnitsQ1": 0.1,
-    "TestQVals": -40.0, "QBias": 3.0, "UpdatesPerStep": 1.0,
+    "TestQVals": -40.0, "TestQBias": 3.0, "UpdatesPerStep": 1.0,
 }  # fmt: skip
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "diverging": ({"LossQ": np.geomspace(1, 1e8, ROWS)}, "The critics diverge", "--lr"),
@@ -30,8 +30,8 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "--target_entropy",
     ),
     "overestimates": (
-        {"TestQVals": 60.0, "QBias": 100.0},
-        "QBias is 100 in epochs 7 to 9: TestQVals is 60, the discounted returns -40",
+        {"TestQVals": 60.0, "TestQBias": 100.0},
+        "TestQBias is 100 in epochs 7 to 9: TestQVals is 60, the discounted returns -40",
         "--target_critics",
     ),
     "few updates": ({"UpdatesPerStep": 0.02}, "UpdatesPerStep is 0.02", "--updates_per_step 1"),
@@ -75,7 +75,7 @@ def test_an_older_log_is_judged_by_what_it_has(tmp_path: Path) -> None:
     old = {name: HEALTHY[name] for name in ("Epoch", "AverageTestEpRet", "TotalEnvInteracts", "LossQ")}
     page = diagnose(write(tmp_path, old))
     assert "Nothing looks wrong." in page
-    assert "no values of: QBias, SaturatedActions, DeadUnitsPi, UpdatesPerStep" in page
+    assert "no values of: TestQBias, SaturatedActions, DeadUnitsPi, UpdatesPerStep" in page
     page = diagnose(write(tmp_path, old, updates_per_step=0.1))
     assert "config.json: updates_per_step is 0.1" in page
 

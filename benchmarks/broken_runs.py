@@ -2,8 +2,8 @@
 
     python benchmarks/broken_runs.py [NAME...] [--folder FOLDER]
 
-Pendulum-v1, 6,000 steps, one thread, seed 0. Prints the page of each run, and at the end what diagnostics cost:
-the share of the healthy run's time that the calls of its diagnostics took.
+Pendulum-v1, 6,000 steps, one thread, seed 0. Prints the page of each run, and at the end what diagnostics
+cost: the share of the healthy run's time that the calls of its diagnostics took.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ NEEDED = ("TestQBias", "SaturatedActions", "DeadUnitsPi", "UpdatesPerStep")
 def findings(run: RunSummary) -> list[Finding]:
     """What looks wrong, causes before consequences."""
     checks = (
-        _no_updates, _critics_diverge, _alpha_climbs, _q_overestimates, _too_few_updates, _saturated,
+        _no_updates, _too_few_updates, _alpha_climbs, _critics_diverge, _q_overestimates, _saturated,
         _dead_units, _entropy_off, _no_improvement,
     )  # fmt: skip
     return [finding for check in checks if (finding := check(run)) is not None]

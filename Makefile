@@ -1,6 +1,6 @@
 # make train   trains SAC and draws its learning curve      make test       every test
 # make bench   compares speed with other libraries          make test-long  the tests that take long
-# make wheel   builds the package and tries it
+# make wheel   builds the package and tries it              make docs       builds the site of docs/
 ENV ?= HalfCheetah-v5
 SEED ?= 0
 EPOCHS ?= 10
@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 RUN := $(ENV)_$(shell date +%Y-%m-%d_%H-%M-%S)
 FOLDER := data/$(RUN)/$(RUN)_s$(SEED)
 
-.PHONY: train test test-long lint check install bench bench-gpu wheel clean
+.PHONY: train test test-long lint check install bench bench-gpu wheel docs clean
 
 train: $(VENV)/.train
 	$(BIN)/spinup sac --env $(ENV) --exp_name $(RUN) --seed $(SEED) --epochs $(EPOCHS) $(ARGS)
@@ -47,7 +47,7 @@ $(VENV)/.train: pyproject.toml constraints.txt
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e ".[test,tf,video,minari,ray,tune,onnx,hub,wandb,trackio,mlflow,yaml,dev]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[test,tf,video,minari,ray,tune,onnx,hub,wandb,trackio,mlflow,yaml,docs,dev]"
 	touch $@ $(VENV)/.train
 
 bench: $(VENV)/.train
@@ -60,6 +60,10 @@ bench-gpu: $(VENV)/.train
 
 wheel:
 	$(PYTHON) tools/check_wheel.py --constraint constraints.txt
+
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open build/site/index.html; for the search: python3 -m http.server -d build/site"
 
 clean:
 	rm -rf $(VENV) .bench-venv .bench-venv-tf build *.egg-info

@@ -12,6 +12,7 @@ from spinup.pytorch.networks.actor_critic import (
     MLPValueActorCritic,
 )
 from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
+from spinup.pytorch.networks.encoded import EncodedActorCritic
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.version import __version__ as __version__
 
@@ -32,6 +33,7 @@ _LAZY = {
 
 for _class in (
     MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic, NormalizedActorCritic, AsymmetricActorCritic,
+    EncodedActorCritic,
 ):  # fmt: skip
     register_actor_critic(_class, _class.__name__)
 

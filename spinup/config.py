@@ -82,6 +82,7 @@ class SACConfig:
     hold_noise: int = 1  # longest time in steps that exploration noise is held, at random (16 in FlashSAC)
     recipe: str | None = None  # a named set of settings; see `spinup recipes`
     critic_keys: tuple[str, ...] = ()  # keys of a Dict observation that only the critics see
+    random_shift: int = 4  # most pixels by which images of a batch are shifted at random (DrQ); 0 is off
     normalize_observations: bool = False  # scale observations by their running mean and variance
     normalize_rewards: bool = False  # divide rewards by the running std of the discounted return
     sampler: str = "uniform"  # "uniform", "per" (by TD error) or "her" (hindsight goals)
@@ -357,6 +358,7 @@ _SWITCHES = (
 )  # fmt: skip
 _COUNTS = (
     "start_steps", "update_after", "num_test_episodes", "drop_quantiles", "callback_every", "video_every",
+    "random_shift",
 )  # fmt: skip
 
 
@@ -374,6 +376,15 @@ def count_or_auto(name: str, value: Any, below: int | None = None) -> int | str:
         ConfigError: if the value is neither.
     """
     return "auto" if _is_word(value, "auto") else _whole(name, value, 1, "'auto' or ", below)
+
+
+def check_count(name: str, value: Any) -> int:
+    """A whole number >= 1 as Python's own int.
+
+    Raises:
+        ConfigError: if the value is none.
+    """
+    return _whole(name, value, 1)
 
 
 # Parameters of Stable-Baselines3 and of Spinning Up's scripts, in terms of ours.

@@ -99,7 +99,11 @@ class Collector(Protocol):
         ...
 
     def metrics(self) -> dict[str, float]:
-        """Further columns of the epoch's row, the same in every epoch; their statistics start anew."""
+        """Further columns of the row of the epoch so far, the same in every epoch."""
+        ...
+
+    def new_epoch(self) -> None:
+        """Start the statistics of `metrics` anew."""
         ...
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spinup.cli.resume import resume_call
 from spinup.config import SACConfig, field_defaults
 from spinup.envs.make import env_function
-from spinup.envs.spaces import action_spec
+from spinup.envs.spaces import action_spec, flatten_observation, image_layout
 from spinup.envs.validation import flatten_batch
 from spinup.errors import ConfigError, RunError
 from spinup.files import existing_dir
@@ -146,13 +146,15 @@ class SAC:
         observation_space, action_space = self._spaces or self._look()
         try:
             count = _batch_size(observation_space, obs)
+            layout = image_layout(observation_space)
             if count is None:
-                rows = np.asarray(gym.spaces.utils.flatten(observation_space, obs))[None]
+                rows = flatten_observation(observation_space, layout, obs)[None]
             else:
                 batch = np.asarray(obs) if isinstance(obs, list) else obs
-                rows = flatten_batch(observation_space, batch, count)
+                rows = flatten_batch(observation_space, batch, count, layout)
             like = next(self.ac.parameters())
-            x = torch.as_tensor(np.asarray(rows), dtype=like.dtype, device=like.device)
+            dtype = like.dtype if layout is None else None
+            x = torch.as_tensor(np.asarray(rows), dtype=dtype, device=like.device)
             actions = self.ac.act(x, deterministic=deterministic)
         except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
             raise ConfigError(

@@ -189,6 +189,7 @@ class Trainer:
             self.logger.store(**self.diagnostics.of_epoch(epoch))
         self._set_columns(epoch)
         row = self.logger.dump_tabular()
+        self.collector.new_epoch()
         self.epoch = self.details.epoch = epoch
         self._call_back(row, saved)
 

@@ -8,10 +8,12 @@ import os
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 import torch
 from helpers import ENGINES, train
@@ -39,6 +41,17 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(root / "compiled"))
     monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
     torch._dynamo.reset()  # else a graph of an earlier test is reused, and the cache stays empty
+
+
+@pytest.fixture
+def new_environments() -> Iterator[None]:
+    """Forgets the environments that a test registers, and their modules, so that others may register them."""
+    ids, modules = set(gym.registry), set(sys.modules)
+    yield
+    for name in set(gym.registry) - ids:
+        module = getattr(gym.registry.pop(name).entry_point, "__module__", "")
+        if module not in modules:
+            sys.modules.pop(module, None)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Every file in examples/ runs and does what it says. Needs the extra `onnx`, and g++ for C++."""
 
+import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +18,53 @@ from spinup.playback.episodes import load_policy_and_env
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TESTED = {"onnx_policy.py", "torchscript_policy.cpp", "model_object.py"}
 TESTED |= {"ray_tune.py", "robot.py"}  # in tests/examples/
+# Scripts that take a number of epochs: the number here, what they print, and the folder of a run they leave.
+SCRIPTS = {
+    "train.py": (1, r"^return -\d+$", "data/pendulum/pendulum_s0"),
+    "own_environment.py": (1, "AverageTestEpRet", "data/cart"),
+    "own_network.py": (1, r"^action \[", "data/own_network"),
+    "resume.py": (2, r"^interrupted in epoch 1\n(.*\n)*the parameters are equal", "data/interrupted"),
+    "discrete_actions.py": (1, r"^balanced for \d+ steps$", "data/cartpole"),
+    "goals.py": (1, "AverageTestEpRet", "data/reach"),
+    "prior_data.py": (
+        2,
+        r"^1 epochs: -\d+ alone, -\d+ with .*\nwithout environment steps: -\d+",
+        "data/offline",
+    ),
+    "early_stop.py": (1, r"^step 1000: test return -\d+, best -\d+$", "data/early_stop"),
+}
+NOTEBOOK = "first_run.ipynb"
 
 
 def test_all_examples_are_tested():
-    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == TESTED
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == {*TESTED, *SCRIPTS, NOTEBOOK}
+
+
+@pytest.mark.usefixtures("new_environments")
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts(name, tmp_path, monkeypatch, capsys):
+    epochs, printed, folder = SCRIPTS[name]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name, str(epochs)])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    assert re.search(printed, capsys.readouterr().out, re.MULTILINE)
+    assert (tmp_path / folder / "pyt_save/model.pt").exists()
+
+
+def test_the_notebook(tmp_path, monkeypatch):
+    notebook = json.loads((EXAMPLES / NOTEBOOK).read_text())
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] for cell in cells)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names = {}
+    for cell in cells:
+        exec("".join(cell["source"]).replace("EPOCHS = 10", "EPOCHS = 2"), names)
+    assert names["steps"] == [1000, 2000]
+    assert names["model"].steps == 3000
+    assert len(names["heights"]) == 200
+    names["plt"].close("all")
 
 
 @pytest.fixture(scope="module")

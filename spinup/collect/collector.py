@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spinup.collect import crash_recovery
 from spinup.collect.episodes import EpisodeState, episode_seed
-from spinup.envs.spaces import ActionSpec, action_spec, flat_observation_space
+from spinup.envs.spaces import ActionSpec, action_spec, flat_observation_space, image_layout
 from spinup.envs.validation import checked_observations, checked_rewards
 from spinup.envs.vector import Bools, EnvVector, StepResult
 from spinup.envs.workers import EnvCrash
@@ -25,7 +25,8 @@ Float = NDArray[np.float32]
 class EnvCollector:
     """Steps N environments, resets those whose episode ended, and counts steps.
 
-    `obs` holds the observations (N, obs_dim) float32 to act on. An episode ends where the MDP
+    `obs` holds the observations to act on, (N, obs_dim) float32, or with images, whose `layout` is not None
+    then, (N, bytes) uint8. An episode ends where the MDP
     terminates, or is cut by the environment's own limit or at `max_ep_len`; only the first is `terminated`,
     so the other two bootstrap.
 
@@ -47,10 +48,12 @@ class EnvCollector:
         self.vector, self.seed, self.stream, self.max_ep_len = vector, seed, stream, max_ep_len
         self.first_env = first_env
         self.num_envs = vector.num_envs
-        self.observation_space = flat_observation_space(vector.observation_space)
+        self.observation_space = flat_observation_space(vector.original_space)
+        self.layout = image_layout(vector.original_space)
         self.actions: ActionSpec = action_spec(vector.action_space)
-        self.fields = transition_fields(self.observation_space.shape[0], self.actions.dim)
-        self.obs: Float = np.zeros((self.num_envs, self.observation_space.shape[0]), np.float32)
+        (obs_dim,), dtype = self.observation_space.shape, self.observation_space.dtype
+        self.fields = transition_fields(obs_dim, self.actions.dim, dtype)
+        self.obs: NDArray[Any] = np.zeros((self.num_envs, obs_dim), dtype)
         self.episodes = [EpisodeState(-1) for _ in range(self.num_envs)]
         self.started = False
         self.env_steps = 0
@@ -130,6 +133,10 @@ class EnvCollector:
         """Columns of the epoch's row, if environments are stepped elsewhere."""
         return self.vector.metrics()
 
+    def new_epoch(self) -> None:
+        """Start the statistics of `metrics` anew."""
+        self.vector.new_epoch()
+
     def close(self) -> None:
         """Close the environments."""
         self.vector.close()
@@ -140,7 +147,7 @@ class EnvCollector:
 
     def observe(self, observations: Any) -> Float:
         """Observations as the vector returned them, flat and checked, (N, obs_dim) float32."""
-        return checked_observations(self.vector, observations, self.obs.shape, self._where)
+        return checked_observations(self.vector, observations, self.obs.shape, self._where, self.layout)
 
     def begin(self, mask: Bools) -> None:
         """Begin the next episode where mask is set."""

@@ -46,7 +46,7 @@ def restore_collector(collector: EnvCollector, state: dict[str, Any]) -> str:
     """
     saved = [state["episodes"][str(i)] for i in range(collector.num_envs)]
     collector.episodes = [EpisodeState(**{**e, "actions": list(e["actions"])}) for e in saved]
-    collector.obs = np.array(state["obs"], np.float32).reshape(collector.obs.shape)
+    collector.obs = np.array(state["obs"], collector.obs.dtype).reshape(collector.obs.shape)
     collector.started = bool(state["started"])
     now = [state["statistics"][str(i)] for i in range(len(state["statistics"]))]
     if not collector.started:

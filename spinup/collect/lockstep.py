@@ -124,7 +124,7 @@ class RemoteVector(EnvVector):
         self.config, self.transport = config, transport
         self.num_envs = config.total_envs
         self.observation_space, self.action_space = like.observation_space, like.action_space
-        self.spec = like.spec
+        self.spec, self.original_space = like.spec, like.original_space
         self._epoch = self._number = -1
         self._restarts = self._refused = 0
         self._learner_wait = self._collector_wait = 0.0
@@ -176,13 +176,14 @@ class RemoteVector(EnvVector):
         self._start()
 
     def metrics(self) -> dict[str, float]:
-        row = {
+        return {
             "Staleness": 0.0, "MaxStaleness": 0.0, "LearnerWait": self._learner_wait,
             "CollectorWait": self._collector_wait / len(self._parts), "BlocksRefused": self._refused,
             "CollectorRestarts": self._restarts,
         }  # fmt: skip
+
+    def new_epoch(self) -> None:
         self._learner_wait = self._collector_wait = 0.0
-        return row
 
     def close(self) -> None:
         self.transport.close()

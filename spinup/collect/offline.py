@@ -27,6 +27,9 @@ class OfflineCollector:
         """Nothing to log."""
         return {}
 
+    def new_epoch(self) -> None:
+        """Nothing to do."""
+
     def state_dict(self) -> dict[str, Any]:
         """The count of steps."""
         return {"env_steps": self.env_steps, "episodes": {}}

@@ -102,7 +102,7 @@ class RemoteCollector:
         self._next_ticket = self._random = self._faults = 0
         self._notes: list[str] = []
         self._clock, self._last_turn, self._alone_since = 0.0, time.monotonic(), 0.0
-        self._epoch_statistics()
+        self.new_epoch()
 
     def act_by(self, policy: PolicySource) -> None:
         """Send this policy to the collectors; to be called before `start`.
@@ -162,7 +162,7 @@ class RemoteCollector:
         CollectorRestarts: since the run or its resumption began.
         """
         ages = np.array(self._ages, np.float64) if self._ages else np.array([[np.nan, 1.0]])
-        row: dict[str, float] = {
+        return {
             "Staleness": float(np.average(ages[:, 0], weights=ages[:, 1])),
             "MaxStaleness": float(ages[:, 0].max()),
             "LearnerWait": self._learner_wait,
@@ -170,8 +170,11 @@ class RemoteCollector:
             "BlocksRefused": self.refused,
             "CollectorRestarts": self.restarts,
         }
-        self._epoch_statistics()
-        return row
+
+    def new_epoch(self) -> None:
+        """Start the statistics of `metrics` anew."""
+        self._ages: list[tuple[int, int]] = []  # staleness of each admission, and its number of rows
+        self._learner_wait = self._collector_wait = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Counts: of admitted steps, from which the ledger's follow, of tickets, and of starts by collector.
@@ -395,7 +398,3 @@ class RemoteCollector:
         self._collector_wait += block["idle"]
         del collector.blocks[collector.sequence], collector.tickets[block["ticket"]]
         collector.sequence += 1
-
-    def _epoch_statistics(self) -> None:
-        self._ages: list[tuple[int, int]] = []  # staleness of each admission, and its number of rows
-        self._learner_wait = self._collector_wait = 0.0

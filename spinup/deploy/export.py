@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
 import logging
 import os
@@ -27,7 +28,8 @@ from spinup.files import MAX_JSON_BYTES, atomic_write, read_regular, to_json
 from spinup.playback.episodes import check_fit, folder_with_model, load_env
 from spinup.playback.policies import load_actor_critic
 
-Run = Callable[[NDArray[np.float32]], NDArray[Any]]
+Inputs = dict[str, NDArray[Any]]  # by name, in the order of the policy's arguments
+Run = Callable[[Inputs], NDArray[Any]]
 FORMATS = {"onnx": "policy.onnx", "torchscript": "policy.torchscript"}
 CHECKED = 1000  # observations
 TOLERANCE = 1e-4  # see `largest_difference`
@@ -47,9 +49,11 @@ def export_policy(
     """Write the deterministic policy of a PyTorch run as one file that needs no spinup.
 
     The file maps `obs`, float32 (batch, obs_dim) of any batch, to `action`: float32 (batch, act_dim) in the
-    environment's units, or int64 (batch,) in its numbering. Its metadata are `env` (id, keyword arguments,
-    step limit), `observation_space`, `action_space`, `versions`, `config_sha256` and `itr`, each as JSON. It
-    is compared with the actor-critic's `act` on 1,000 random observations before it is written.
+    environment's units, or int64 (batch,) in its numbering. An image is `obs`, uint8 (batch, *shape) as the
+    environment gives it; a Dict with images has an input for each key, its vectors flat float32. Its metadata
+    are `env` (id, keyword arguments, step limit), `observation_space`, `action_space`, `versions`,
+    `config_sha256` and `itr`, each as JSON. It is compared with the actor-critic's `act` on 1,000 random
+    observations before it is written.
 
     Args:
         fpath: the folder of the run.
@@ -110,14 +114,21 @@ def export(
         metadata: what JSON can represent, by name.
     """
     module = DeployedPolicy(ac, action_space)
-    observations = random_observations(observation_space, CHECKED)
+    layout = module.encoder.layout if module.encoder is not None else None
+    observations = random_observations(observation_space, CHECKED, layout=layout)
+    inputs = {"obs": observations}
+    if layout is not None:
+        arrays = layout.unpack(observations)
+        inputs = {part.key or "obs": array for part, array in zip(layout.parts, arrays, strict=True)}
     write, load = _WRITERS[to]
     strings = {name: json.dumps(value) for name, value in metadata.items()}
     try:
-        data = write(module, torch.from_numpy(observations[:2]), strings)
+        data = write(module, {name: torch.from_numpy(a[:2].copy()) for name, a in inputs.items()}, strings)
         run = load(data)
         # Several batch sizes, since a graph may hold the one that it was made with.
-        actions = np.concatenate([run(part) for part in np.split(observations, [1, 3, 20])])
+        ends = [0, 1, 3, 20, *range(118, CHECKED + 1, 98)]
+        parts = [{name: a[i:j] for name, a in inputs.items()} for i, j in itertools.pairwise(ends)]
+        actions = np.concatenate([run(part) for part in parts])
     except MissingExtraError:
         raise
     except Exception as error:  # a user's module may contain what the exporter cannot express
@@ -136,16 +147,17 @@ def export(
     return data, difference
 
 
-def _write_onnx(module: DeployedPolicy, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+def _write_onnx(module: DeployedPolicy, example: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
     _import_onnx()
+    batch = torch.export.Dim("batch")
     with warnings.catch_warnings(), _quiet("torch.onnx._internal.exporter._registration"):
         warnings.simplefilter("ignore")  # of the exporter's own internals
         program = torch.onnx.export(
             module,
-            (example,),
-            input_names=["obs"],
+            tuple(example.values()),
+            input_names=list(example),
             output_names=["action"],
-            dynamic_shapes={"obs": {0: torch.export.Dim("batch")}},
+            dynamic_shapes={"obs": tuple({0: batch} for _ in example)},
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -173,7 +185,7 @@ def _quiet(name: str) -> Iterator[None]:
 
 def _load_onnx(data: bytes) -> Run:
     session = _import_onnx().InferenceSession(data, providers=["CPUExecutionProvider"])
-    return lambda observations: np.asarray(session.run(["action"], {"obs": observations})[0])
+    return lambda inputs: np.asarray(session.run(["action"], inputs)[0])
 
 
 def _import_onnx() -> Any:
@@ -189,11 +201,13 @@ def _import_onnx() -> Any:
     return onnxruntime
 
 
-def _write_torchscript(module: DeployedPolicy, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+def _write_torchscript(
+    module: DeployedPolicy, example: dict[str, torch.Tensor], metadata: dict[str, str]
+) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch calls TorchScript deprecated; LibTorch still loads it
-        traced = torch.jit.trace(module, example)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, tuple(example.values()))  # type: ignore[no-untyped-call]
         torch.jit.save(traced, buffer, _extra_files=metadata)
     return buffer.getvalue()
 
@@ -203,9 +217,9 @@ def _load_torchscript(data: bytes) -> Run:
         warnings.simplefilter("ignore")
         loaded = torch.jit.load(io.BytesIO(data))  # type: ignore[no-untyped-call]
 
-    def run(observations: NDArray[np.float32]) -> NDArray[Any]:
+    def run(inputs: Inputs) -> NDArray[Any]:
         with torch.no_grad():
-            return np.asarray(loaded(torch.from_numpy(observations)))
+            return np.asarray(loaded(*(torch.from_numpy(array.copy()) for array in inputs.values())))
 
     return run
 

@@ -1,4 +1,4 @@
-"""The deterministic policy of an actor-critic as one module, from flat observations to actions."""
+"""The deterministic policy of an actor-critic as one module, from observations to actions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spinup.errors import ConfigError
+from spinup.replay.image_layout import ImageLayout
 
 
 class DeployedPolicy(nn.Module):
-    """normalizer, then the most likely action, then the environment's units and numbering.
+    """normalizer or encoder, then the most likely action, then the environment's units and numbering.
 
     Args:
         ac: an actor-critic; continuous ones need `pi.mean_action(obs)`, see `SquashedGaussianActor`.
@@ -37,14 +38,21 @@ class DeployedPolicy(nn.Module):
         if normalizer is None:
             normalizer = getattr(ac, "normalizer", None)
         self.normalizer = nn.Identity() if normalizer is None else normalizer
-        self.pi = ac.pi
+        # Of `EncodedActorCritic`; an actor-critic of your own may have an encoder of another kind.
+        encoder: Any = getattr(ac, "encoder", None)
+        self.encoder = encoder if isinstance(getattr(encoder, "layout", None), ImageLayout) else None
+        self.pi = ac.pi if self.encoder is None else ac.ac.pi
         self.start = int(action_space.start) if isinstance(action_space, Discrete) else 0
         self.dtype = next((p.dtype for p in ac.pi.parameters()), torch.float32)
         self.eval()
 
-    def forward(self, obs: Tensor) -> Tensor:
-        """Actions for observations (B, obs_dim) float32: float32 (B, act_dim), or int64 (B,) if discrete."""
-        x = self.normalizer(obs.to(self.dtype))
+    def forward(self, *obs: Tensor) -> Tensor:
+        """Actions for observations: float32 (B, act_dim), or int64 (B,) if discrete.
+
+        Args:
+            obs: (B, obs_dim) float32; or the parts of observations with images, uint8 and float32.
+        """
+        x = self.normalizer(obs[0].to(self.dtype)) if self.encoder is None else self.encoder.encode(obs)
         if self.discrete:
             best: Tensor = self.pi(x)[0].argmax(-1) + self.start
             return best
@@ -52,9 +60,23 @@ class DeployedPolicy(nn.Module):
         return action
 
 
-def random_observations(space: Box, count: int, seed: int = 0) -> NDArray[np.float32]:
-    """Random observations (count, obs_dim): uniform between bounds, standard normal where they are wide."""
+def random_observations(
+    space: Box, count: int, seed: int = 0, layout: ImageLayout | None = None
+) -> NDArray[Any]:
+    """Random observations (count, obs_dim): uniform between bounds, standard normal where they are wide.
+
+    Those with images are rows of their `layout`, of uniform pixels and standard normal vectors.
+    """
     rng = np.random.default_rng(seed)
+    if layout is not None:
+        return layout.pack(
+            [
+                rng.integers(256, size=(count, *part.shape), dtype=np.uint8)
+                if part.is_image
+                else rng.standard_normal((count, *part.shape), dtype=np.float32)
+                for part in layout.parts
+            ]
+        )
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     bounded = (np.abs(low) <= 100.0) & (np.abs(high) <= 100.0)
     low, high = np.where(bounded, low, 0.0), np.where(bounded, high, 1.0)
@@ -63,14 +85,14 @@ def random_observations(space: Box, count: int, seed: int = 0) -> NDArray[np.flo
 
 
 def largest_difference(
-    ac: Any, action_space: Box | Discrete, observations: NDArray[np.float32], actions: NDArray[Any]
+    ac: Any, action_space: Box | Discrete, observations: NDArray[Any], actions: NDArray[Any]
 ) -> float:
     """How far actions of an exported policy are from `ac.act(observations, deterministic=True)`.
 
     Args:
         ac: the actor-critic.
         action_space: of the environment.
-        observations: (count, obs_dim).
+        observations: (count, obs_dim), or rows of images.
         actions: of the exported policy, in the environment's units and numbering.
 
     Returns:
@@ -89,6 +111,7 @@ def largest_difference(
         return float("inf")
     with torch.no_grad():
         like = next(ac.pi.parameters())
-        probs = ac.pi(torch.as_tensor(observations, dtype=like.dtype))[0].numpy()
+        dtype = None if observations.dtype == np.uint8 else like.dtype
+        probs = ac.pi(torch.as_tensor(observations, dtype=dtype))[0].numpy()
     rows = np.arange(len(index))
     return float(np.max(np.abs(probs[rows, wanted] - probs[rows, index])))

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
-from spinup.envs.spaces import key_columns
+from spinup.envs.spaces import image_layout, key_columns
 from spinup.envs.vector import call_checked
 from spinup.errors import EnvError
 from spinup.replay.hindsight import Goal, Goals
@@ -35,6 +35,11 @@ def goals_of(env: gym.Env[Any, Any]) -> Goals:
         raise EnvError(
             f"sampler='her' needs observations that are a Dict with the keys {', '.join(KEYS)}, and the "
             f"observation space {has}: add what is missing, or leave sampler out"
+        )
+    if image_layout(space) is not None:
+        raise EnvError(
+            f"sampler='her' needs observations without images, and the observation space is {space}: leave "
+            "sampler out"
         )
     achieved, desired = space["achieved_goal"], space["desired_goal"]
     if not isinstance(achieved, Box) or not isinstance(desired, Box) or achieved.shape != desired.shape:

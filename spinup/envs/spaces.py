@@ -14,22 +14,24 @@ from numpy.typing import NDArray
 
 from spinup.config import nearest
 from spinup.errors import EnvError
+from spinup.replay.image_layout import ImageLayout, Part, channel_axis
 
 Float = NDArray[np.float32]
 
 
+MIN_PIXELS = 15  # height and width of an image that the convolutions need
+
+
 def flat_observation_space(space: Space[Any]) -> Box:
-    """The float32 Box of shape (obs_dim,) that holds flattened observations of `space`.
+    """The Box of flattened observations of `space`: float32 (obs_dim,), or with images uint8 (bytes,).
 
     Raises:
-        EnvError: for images, empty spaces, and spaces that cannot be flattened to a fixed size.
+        EnvError: for images of another form than `image_layout` takes, empty spaces, and spaces that cannot
+            be flattened to a fixed size.
     """
-    _reject_images(space)
-    if not space.is_np_flattenable:
-        raise EnvError(
-            f"observation space {space} cannot be flattened to a vector: wrap the environment so that it "
-            "returns a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple of these"
-        )
+    if (layout := image_layout(space)) is not None:
+        return Box(0, 255, (layout.nbytes,), np.uint8)
+    _check_flattenable(space)
     flat = gym.spaces.utils.flatten_space(space)
     if not isinstance(flat, Box):
         raise EnvError(f"observation space {space} flattens to {flat}, not to a Box: wrap the environment")
@@ -37,6 +39,64 @@ def flat_observation_space(space: Space[Any]) -> Box:
         raise EnvError(f"observation space {space} is empty: it needs at least one element")
     with np.errstate(over="ignore"):
         return Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
+
+
+def _check_flattenable(space: Space[Any]) -> None:
+    if not space.is_np_flattenable:
+        raise EnvError(
+            f"observation space {space} cannot be flattened to a vector: wrap the environment so that it "
+            "returns a Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple of these"
+        )
+
+
+def image_layout(space: Space[Any]) -> ImageLayout | None:
+    """Where the parts of an observation with images lie in a row of bytes; None if it has no image.
+
+    An image is a Box of uint8 with the axes (H, W), (H, W, C) or (C, H, W), or a stack of frames as
+    `gymnasium.wrappers.FrameStackObservation` makes it, (frames, H, W, C) or (frames, C, H, W). The
+    observation is one, or a Dict of images and of spaces that can be flattened.
+
+    Raises:
+        EnvError: for images elsewhere, images of floats, and images whose channels cannot be recognized, or
+            that are too small for convolutions.
+    """
+    if _is_image(space):
+        return ImageLayout((_image_part("", space),))
+    if not isinstance(space, Dict) or not any(map(_is_image, space.spaces.values())):
+        _reject_images(space)
+        return None
+    parts = []
+    for key, part in space.spaces.items():
+        if _is_image(part):
+            parts.append(_image_part(key, part))
+        else:
+            _reject_images(part)
+            _check_flattenable(part)
+            parts.append(Part(key, (gym.spaces.utils.flatdim(part),), False))
+    return ImageLayout(tuple(parts))
+
+
+def flatten_observation(space: Space[Any], layout: ImageLayout | None, observation: Any) -> NDArray[Any]:
+    """One observation of `space` as a row: see `flat_observation_space`; numbers keep their own dtype.
+
+    Raises:
+        ValueError, TypeError, KeyError, IndexError: for an observation that does not fit the space.
+    """
+    if layout is None:
+        flat: NDArray[Any] = gym.spaces.utils.flatten(space, observation)  # type: ignore[assignment]
+        return flat
+    if not isinstance(space, Dict):
+        return layout.pack([np.asarray(observation)])
+    return layout.pack(
+        [
+            np.asarray(
+                observation[part.key]
+                if part.is_image
+                else gym.spaces.utils.flatten(space[part.key], observation[part.key])
+            )
+            for part in layout.parts
+        ]
+    )
 
 
 def key_columns(space: Dict) -> dict[str, slice]:
@@ -73,17 +133,44 @@ def policy_columns(space: Space[Any], critic_keys: tuple[str, ...]) -> list[int]
     return seen
 
 
-def _reject_images(space: Space[Any]) -> None:
-    if isinstance(space, Dict):
-        for part in space.spaces.values():
-            _reject_images(part)
-    elif isinstance(space, Tuple):
-        for part in space.spaces:
-            _reject_images(part)
-    elif isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) >= 2:
+def _is_image(space: Space[Any]) -> bool:
+    return isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) >= 2
+
+
+def _image_part(key: str, space: Space[Any]) -> Part:
+    shape = space.shape or ()
+    where = f"observation space {space}" + (f", at the key {key!r}," if key else "")
+    image = shape[1:] if len(shape) == 4 else shape
+    axis = channel_axis(image) if len(image) == 3 else 0
+    if axis is None or len(shape) > 4:
         raise EnvError(
-            f"observation space {space} is an image, which no network here supports: wrap the environment "
-            "so that it returns features, or flatten the image in a wrapper if it is small"
+            f"{where} is an image whose channels cannot be told from its height and width: give it the shape "
+            "(H, W, C) or (C, H, W) with fewer channels than either, or (frames, H, W, C)"
+        )
+    pixels = image if len(image) == 2 else image[:2] if axis == 2 else image[1:]
+    if min(pixels) < MIN_PIXELS:
+        raise EnvError(
+            f"{where} is an image of {pixels[0]} x {pixels[1]} pixels, too small for convolutions: flatten "
+            f"it with gymnasium.wrappers.FlattenObservation, or give at least {MIN_PIXELS} x {MIN_PIXELS}"
+        )
+    return Part(key, tuple(shape), True)
+
+
+def _reject_images(space: Space[Any]) -> None:
+    """Refuse what looks like an image and is none that `image_layout` takes."""
+    if isinstance(space, (Dict, Tuple)):
+        for part in space.spaces.values() if isinstance(space, Dict) else space.spaces:
+            _reject_images(part)
+    elif _is_image(space):
+        raise EnvError(
+            f"observation space {space} is an image inside another space: wrap the environment so that it is "
+            "the observation itself, or a key of its Dict"
+        )
+    elif isinstance(space, Box) and len(space.shape) >= 3:
+        raise EnvError(
+            f"observation space {space} looks like an image of another dtype than uint8: convert it to "
+            "pixels from 0 to 255 with gymnasium.wrappers.TransformObservation, or flatten what is none with "
+            "FlattenObservation"
         )
 
 

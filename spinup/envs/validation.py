@@ -12,9 +12,10 @@ import numpy as np
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
-from spinup.envs.spaces import flat_observation_space
+from spinup.envs.spaces import flat_observation_space, flatten_observation, image_layout
 from spinup.envs.vector import EnvVector
 from spinup.errors import EnvError
+from spinup.replay.image_layout import ImageLayout
 
 Float = NDArray[np.float32]
 Where = Callable[[int], str]  # environment index to "in step 3 of episode 0"
@@ -33,8 +34,10 @@ class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
         self._space = env.observation_space
-        flat_observation_space(self._space)
-        self.observation_space = gym.spaces.utils.flatten_space(self._space)
+        flat = flat_observation_space(self._space)
+        self._layout = image_layout(self._space)
+        # The space's own dtype, which may be wider than float32.
+        self.observation_space = flat if self._layout else gym.spaces.utils.flatten_space(self._space)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         observation, info = reset_env(self.env, seed=seed, options=options)
@@ -50,7 +53,7 @@ class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     def _flatten(self, observation: Any) -> NDArray[Any]:
         try:
-            flat: NDArray[Any] = gym.spaces.utils.flatten(self._space, observation)  # type: ignore[assignment]
+            flat = flatten_observation(self._space, self._layout, observation)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise _misfit(self._space, f" ({type(error).__name__}: {error})") from None
         if flat.shape != self.observation_space.shape:
@@ -104,14 +107,24 @@ def step_env(env: Any, action: Any) -> tuple[Any, Any, Any, Any, Any]:
     return observation, reward, terminated, truncated, info
 
 
-def flatten_batch(space: gym.Space[Any], observations: Any, num_envs: int) -> Float:
-    """Observations of N environments as (N, obs_dim) float32.
+def flatten_batch(
+    space: gym.Space[Any], observations: Any, num_envs: int, layout: ImageLayout | None = None
+) -> NDArray[Any]:
+    """Observations of N environments as (N, obs_dim) float32, or as rows of `layout` (N, bytes) uint8.
 
     Args:
         space: of a single environment.
         observations: batched as Gymnasium does for `space`, or a list of N single observations.
         num_envs: N.
+        layout: see `image_layout`; the space may be that of its rows.
     """
+    if layout is not None:
+        if isinstance(space, gym.spaces.Box) and space.shape == (layout.nbytes,):
+            return np.array(observations)
+        single = observations
+        if not isinstance(observations, list):
+            single = iterate(batch_space(space, num_envs), observations)
+        return np.stack([flatten_observation(space, layout, observation) for observation in single])
     if isinstance(observations, np.ndarray):
         if observations.dtype == object or isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
             return _flatten_each(space, observations)
@@ -122,28 +135,39 @@ def flatten_batch(space: gym.Space[Any], observations: Any, num_envs: int) -> Fl
     return _flatten_each(space, iterate(batch_space(space, num_envs), observations))
 
 
-def checked_observations(vector: EnvVector, observations: Any, shape: tuple[int, ...], where: Where) -> Float:
-    """Flatten the observations of `vector` to (N, obs_dim) float32.
+def checked_observations(
+    vector: EnvVector,
+    observations: Any,
+    shape: tuple[int, ...],
+    where: Where,
+    layout: ImageLayout | None = None,
+) -> NDArray[Any]:
+    """Flatten the observations of `vector` to (N, obs_dim) float32, or to rows of `layout`, uint8.
 
     Args:
         vector: the environments.
         observations: as `vector` returned them.
         shape: (N, obs_dim).
         where: describes the current step of an environment, for messages.
+        layout: see `image_layout`.
 
     Raises:
         EnvError: if an observation does not fit the declared space or is not finite.
     """
     space = vector.observation_space
     try:
-        flat = flatten_batch(space, observations, vector.num_envs)
+        flat = flatten_batch(space, observations, vector.num_envs, layout)
     except (ValueError, TypeError, KeyError) as error:
         raise _misfit(space, f": {error}") from None
     if flat.shape != shape:
         raise _wrong_size(space, "observations", flat.shape[-1], shape[-1])
-    if not np.isfinite(flat).all():
-        i, j = map(int, np.argwhere(~np.isfinite(flat))[0])
-        raise _not_finite(i, f"observation value {flat[i, j]} at index {j}", where)
+    numbers = [flat]
+    if layout is not None:
+        numbers = [a for a, part in zip(layout.unpack(flat), layout.parts, strict=True) if not part.is_image]
+    for values in numbers:
+        if not np.isfinite(values).all():
+            i, j = map(int, np.argwhere(~np.isfinite(values))[0])
+            raise _not_finite(i, f"observation value {values[i, j]} at index {j}", where)
     return flat
 
 

@@ -102,6 +102,9 @@ class EnvVector(abc.ABC):
         """Columns of the epoch's row; empty where environments are stepped on this machine."""
         return {}
 
+    def new_epoch(self) -> None:
+        """Start the statistics of `metrics` anew."""
+
     @abc.abstractmethod
     def close(self) -> None:
         """Close all environments."""

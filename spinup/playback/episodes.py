@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.envs.saved_spec import env_of_run, read_saved_env
-from spinup.envs.spaces import action_spec, flat_observation_space
+from spinup.envs.spaces import action_spec, flat_observation_space, flatten_observation, image_layout
 from spinup.errors import EnvError, RunError, option
 from spinup.files import existing_dir
 from spinup.loggers.display import plain_table
@@ -62,9 +62,13 @@ def load_policy_and_env(
     actions = action_spec(environment.action_space)
     check_fit(act, environment, actions.dim)
 
+    space = environment.observation_space
+    layout = image_layout(space)
+
     def get_action(observation: Any) -> Any:
-        flat = gym.spaces.utils.flatten(environment.observation_space, observation)
-        return actions.to_env(act(_flat_row(flat)).reshape(1, actions.dim))[0]
+        flat = flatten_observation(space, layout, observation)
+        row = _flat_row(flat) if layout is None else flat[None]
+        return actions.to_env(act(row).reshape(1, actions.dim))[0]
 
     return environment, get_action
 
@@ -144,9 +148,12 @@ def load_env(fpath: str | Path, given: Any = None) -> Any:
         raise EnvError(f"{error}{remedy}") from None
 
 
-def _flat_row(observation: Any) -> NDArray[np.float32]:
+def _flat_row(observation: Any) -> NDArray[Any]:
+    array = np.asarray(observation)
+    if array.dtype == np.uint8 and array.ndim > 1:  # an image, of which the policy takes pixels
+        return array.reshape(1, -1)
     with np.errstate(over="ignore"):
-        return np.asarray(observation, dtype=np.float32).reshape(1, -1)
+        return array.astype(np.float32).reshape(1, -1)
 
 
 def _run_episode(
@@ -176,9 +183,10 @@ def check_fit(act: Act, env: Any, act_dim: int) -> None:
     Raises:
         EnvError: if not.
     """
-    (obs_dim,) = flat_observation_space(env.observation_space).shape
+    flat = flat_observation_space(env.observation_space)
+    (obs_dim,) = flat.shape
     try:
-        fits = act(np.zeros((1, obs_dim), dtype=np.float32)).size == act_dim
+        fits = act(np.zeros((1, obs_dim), dtype=flat.dtype)).size == act_dim
     except Exception:  # the frameworks raise several types for mismatched shapes, and a file's model any
         fits = False
     if not fits:

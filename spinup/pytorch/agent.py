@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spinup.pytorch.held_noise import HeldNoise
+from spinup.pytorch.networks.encoded import ensemble_of
 from spinup.pytorch.networks.layers import normalize_weights
-from spinup.pytorch.networks.mlp import Ensemble
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.policy import ACT_STREAM, MakePolicy, Policy
 from spinup.pytorch.state_arrays import adam_state, arrays, load_adam_state, load_arrays
@@ -132,7 +132,7 @@ class Agent:
         self.ac, self.options, self._save, self.normalizer = ac, options, save, normalizer
         moments = None if normalizer is None else normalizer.obs
         self.model = ac if moments is None else NormalizedActorCritic.around(ac, moments)
-        ensemble = Ensemble([getattr(ac, f"q{i}") for i in range(1, critics + 1)])
+        ensemble = ensemble_of(ac, critics)
         if options.normalize_weights:
             normalize_weights(ac)
         averaged = ac.v if has_value else ensemble
@@ -145,7 +145,7 @@ class Agent:
         self.networks = Networks(_actor_call(ac.pi), ensemble, target, value, modes)
         self.target_params = [p.data for p in self.target.parameters()]
         self.averaged_params = [p.data for p in averaged.parameters()] if target_networks else []
-        self.critic_params = unique_parameters(*ensemble, *([ac.v] if has_value else []))
+        self.critic_params = unique_parameters(ensemble, *([ac.v] if has_value else []))
         self.actor_params = unique_parameters(ac.pi, but_not=self.critic_params)
         self.like = self.critic_params[0]  # dtype and device of what the agent computes with
         self.temperature = Temperature(options, self.like)

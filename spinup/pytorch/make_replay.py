@@ -9,15 +9,17 @@ import gymnasium as gym
 import torch
 
 from spinup.collect.collector import EnvCollector
-from spinup.config import SACConfig
+from spinup.config import SACConfig, field_defaults
 from spinup.envs.goals import goals_of
 from spinup.envs.make import EnvFn, env_function
-from spinup.errors import EnvError
+from spinup.errors import ConfigError, EnvError
 from spinup.pytorch.device_storage import make_storage
 from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.frames import FrameStorage
 from spinup.replay.hindsight import Goals
 from spinup.replay.normalizer import Normalizer
 from spinup.replay.prior import MixedSampler
+from spinup.replay.random_shift import RandomShift
 from spinup.replay.samplers import Sampler, make_sampler
 from spinup.runs.prior_data import read_prior_data
 
@@ -31,9 +33,18 @@ class Replay(NamedTuple):
 
 
 def make_normalizer(config: SACConfig, collector: EnvCollector) -> Normalizer | None:
-    """The normalizer that the configuration asks for, or None."""
+    """The normalizer that the configuration asks for, or None.
+
+    Raises:
+        ConfigError: for normalized observations that have images.
+    """
     if not (config.normalize_observations or config.normalize_rewards):
         return None
+    if config.normalize_observations and collector.layout is not None:
+        raise ConfigError(
+            "normalize_observations=True applies to vectors, and the observations have images, whose pixels "
+            "are scaled already: leave it out"
+        )
     return Normalizer(
         collector.observation_space.shape[0],
         config.total_envs,
@@ -63,9 +74,15 @@ def make_replay(
         stack: closes that environment.
 
     Raises:
-        ConfigError: for prior data that cannot be used, or a buffer that does not fit in memory.
+        ConfigError: for prior data that cannot be used, a buffer that does not fit in memory, or shifts of
+            images that there are not.
         EnvError: for hindsight in an environment without goals.
     """
+    layout, shift = collector.layout, config.random_shift
+    if layout is None and shift != field_defaults()["random_shift"]:
+        raise ConfigError(
+            f"random_shift={shift} applies to images, and the observations have none: leave it out"
+        )
     goals = _goals(env_fn, stack) if config.sampler == "her" else None
     sampler = make_sampler(config, goals)
     fields = [collector.fields[name] for name in sampler.stored_fields]
@@ -83,8 +100,12 @@ def make_replay(
         mixed: Sampler = MixedSampler(sampler, data, fraction)
         sampler, choices, warnings = mixed, {"prior_data_checksum": prior.checksum}, prior.warnings
     capacity = 1 if config.offline else min(config.replay_size, config.total_steps)
-    storage = make_storage(fields, capacity, device)
-    return Replay(ReplayBuffer(storage, sampler, normalizer), choices, warnings)
+    if layout is None:
+        buffer = ReplayBuffer(make_storage(fields, capacity, device), sampler, normalizer)
+    else:
+        augmentation = RandomShift(layout, shift) if shift else None
+        buffer = ReplayBuffer(FrameStorage(fields, capacity, layout), sampler, normalizer, augmentation)
+    return Replay(buffer, choices, warnings)
 
 
 def _goals(env_fn: EnvFn | str, stack: ExitStack) -> Goals:

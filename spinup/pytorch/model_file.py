@@ -202,7 +202,8 @@ def _space_data(space: Box | Discrete) -> dict[str, Any]:
 def _space(data: dict[str, Any]) -> Box | Discrete:
     if "n" in data:
         return Discrete(data["n"])
-    return Box(data["low"].numpy(), data["high"].numpy(), dtype=np.float32)
+    low, high = data["low"].numpy(), data["high"].numpy()
+    return Box(low, high, dtype=np.uint8 if low.dtype == np.uint8 else np.float32)
 
 
 torch.serialization.add_safe_globals(

@@ -23,6 +23,7 @@ from spinup.pytorch.networks.actors import (
     FreeVector,
     SquashedGaussianActor,
 )
+from spinup.pytorch.networks.encoded import EncodedActorCritic
 
 Float = NDArray[np.float32]
 MakePolicy = Callable[[Any, Any], "Policy"]  # from the actor-critic and a source of noise
@@ -42,6 +43,8 @@ def gaussian_policy(ac: Any, rng: NoiseSource) -> Policy:
 
     The package's own actor takes its noise from `rng`; any other module is called through its `act`.
     """
+    if isinstance(ac, EncodedActorCritic):
+        return EncodedPolicy(ac, gaussian_policy(ac.ac, rng))
     if type(ac) not in (MLPActorCritic, MLPValueActorCritic) or type(ac.pi) is not SquashedGaussianActor:
         return ModulePolicy(ac)
     pi, parameter = ac.pi, next(ac.pi.parameters())
@@ -52,9 +55,35 @@ def gaussian_policy(ac: Any, rng: NoiseSource) -> Policy:
 
 def categorical_policy(ac: Any, rng: np.random.Generator) -> Policy:
     """The same for discrete actions."""
+    if isinstance(ac, EncodedActorCritic):
+        return EncodedPolicy(ac, categorical_policy(ac.ac, rng))
     if isinstance(ac.pi, CategoricalActor) and type(ac) is DiscreteMLPActorCritic:
         return CategoricalPolicy(ac.pi, rng)
     return ModulePolicy(ac, discrete=True)
+
+
+class EncodedPolicy:
+    """A policy of the features of images.
+
+    Args:
+        ac: whose encoder makes the features.
+        policy: acts on them.
+    """
+
+    def __init__(self, ac: EncodedActorCritic, policy: Policy) -> None:
+        self.encoder, self.policy = ac.encoder, policy
+        self._device = next(ac.encoder.parameters()).device
+
+    @torch.no_grad()
+    def act(self, obs: NDArray[Any], deterministic: bool) -> Float:
+        """Actions (N, act_dim) for rows of observations (N, nbytes) uint8."""
+        features = self.encoder(torch.as_tensor(obs, device=self._device))
+        return self.policy.act(features.float().cpu().numpy(), deterministic)
+
+
+def calls_act(policy: Policy) -> bool:
+    """Whether it is the `act` of a user's module that decides, also where it acts on features."""
+    return isinstance(policy.policy if isinstance(policy, EncodedPolicy) else policy, ModulePolicy)
 
 
 class ModulePolicy:

@@ -13,7 +13,7 @@ from torch import nn
 
 from spinup.collect.transport import PolicySource
 from spinup.pytorch.agent import Agent
-from spinup.pytorch.policy import MakePolicy, ModulePolicy, Policy
+from spinup.pytorch.policy import MakePolicy, Policy, calls_act
 from spinup.pytorch.state_arrays import arrays, load_arrays
 
 
@@ -80,5 +80,5 @@ class SnapshotPolicy:
 
 def _acting_module(ac: Any, policy: Policy) -> nn.Module:
     """The part of an actor-critic that acts; all of it where a user's `act` decides."""
-    part: nn.Module = ac if isinstance(policy, ModulePolicy) else ac.pi
+    part: nn.Module = ac if calls_act(policy) else ac.pi
     return part

@@ -14,6 +14,7 @@ from spinup.collect.transport import Transport
 from spinup.config import SACConfig, check_choice, field_defaults
 from spinup.envs.make import EnvFn
 from spinup.envs.spaces import policy_columns
+from spinup.errors import ConfigError
 from spinup.playback.recorder import Recorder
 from spinup.playback.viewer import use_offscreen_gl
 from spinup.pytorch.agent import Agent
@@ -107,6 +108,7 @@ def sac_pytorch(
     hold_noise: int = 1,
     recipe: str | None = None,
     critic_keys: tuple[str, ...] = (),
+    random_shift: int = 4,
     normalize_observations: bool = False,
     normalize_rewards: bool = False,
     sampler: str = "uniform",
@@ -212,6 +214,8 @@ def sac_pytorch(
             that are given beside it, also entries of `ac_kwargs`, replace its own.
         critic_keys: keys of a Dict observation that only the critics see; the saved policy does not need
             them.
+        random_shift: most pixels by which each image of a batch is shifted, at random (DrQ, Kostrikov et al.
+            2021); 0 switches it off. See docs/images.md.
         normalize_observations: scale observations to mean 0 and variance 1 by statistics of the run, which
             the returned and the saved actor-critic hold: they take raw observations. See docs/data.md.
         normalize_rewards: divide rewards by the running standard deviation of the discounted return. Returns
@@ -279,7 +283,13 @@ def sac_pytorch(
         spaces = collector.observation_space, collector.actions.space
         device = choose_device(config.device)
         variant = choose_variant(config, spaces[1])
-        ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config)
+        layout = collector.layout
+        if layout is not None and config.critic_keys:
+            raise ConfigError(
+                f"critic_keys={config.critic_keys} do not go with images, whose encoder the policy shares "
+                "with the critics: leave critic_keys out"
+            )
+        ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config, layout)
         if config.critic_keys:
             columns = policy_columns(collector.vector.original_space, config.critic_keys)
             kwargs = {"actor_critic": constructor, "ac_kwargs": kwargs, "columns": columns}

@@ -44,7 +44,8 @@ def check_actor_critic(
     dtype = next((p.dtype for p in ac.parameters() if p.is_floating_point()), torch.float32)
     device = next((p.device for p in ac.parameters()), torch.device("cpu"))
     for batch in (1, 3):
-        obs = torch.zeros(batch, observation_space.shape[0], dtype=dtype, device=device)
+        kind = torch.uint8 if observation_space.dtype == np.uint8 else dtype  # rows of images
+        obs = torch.zeros(batch, observation_space.shape[0], dtype=kind, device=device)
         if isinstance(action_space, Discrete):
             _check_discrete(ac, name, obs, int(action_space.n), critic_names)
         else:

@@ -7,6 +7,7 @@ from typing import final
 from numpy.random import Generator
 
 from spinup.replay.normalizer import Normalizer
+from spinup.replay.random_shift import RandomShift
 from spinup.replay.samplers import Sampler
 from spinup.replay.storage import Storage
 from spinup.replay.transition import Batches, Field, Transitions
@@ -20,10 +21,18 @@ class ReplayBuffer:
         storage: where rows are held, in host memory or on a device.
         sampler: which rows form a batch.
         normalizer: counts the rows that are added and scales the batches; rows are stored as they are.
+        augmentation: changes the images of the batches at random.
     """
 
-    def __init__(self, storage: Storage, sampler: Sampler, normalizer: Normalizer | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        sampler: Sampler,
+        normalizer: Normalizer | None = None,
+        augmentation: RandomShift | None = None,
+    ) -> None:
         self.storage, self.sampler, self.normalizer = storage, sampler, normalizer
+        self.augmentation = augmentation
         self.sampler.reset(storage.capacity)
 
     def __len__(self) -> int:
@@ -53,7 +62,8 @@ class ReplayBuffer:
 
     def sample(self, count: int, batch_size: int, rng: Generator) -> Batches:
         """`count` batches of `batch_size` transitions, arrays (count, batch_size, *shape) by field."""
-        return self._normalized(self.sampler.sample(self.storage, count, batch_size, rng))
+        batches = self.sampler.sample(self.storage, count, batch_size, rng)
+        return self._transformed(batches, rng)
 
     def peek(self, batch_size: int, rng: Generator) -> Batches:
         """One batch of uniform rows, (1, batch_size, *shape) by field, which later batches do not depend on.
@@ -61,7 +71,7 @@ class ReplayBuffer:
         Empty if there are no rows.
         """
         batches = self.sampler.peek(self.storage, batch_size, rng)
-        return self._normalized(batches) if batches else batches
+        return self._transformed(batches, rng) if batches else batches
 
     def read(self, start: int, stop: int) -> Transitions:
         """A copy of the rows numbered start to stop - 1, which must still be held."""
@@ -73,7 +83,9 @@ class ReplayBuffer:
         self.sampler.reset(self.storage.capacity)
         self.append(transitions)
 
-    def _normalized(self, batches: Batches) -> Batches:
+    def _transformed(self, batches: Batches, rng: Generator) -> Batches:
+        if self.augmentation is not None:
+            batches = self.augmentation.apply(batches, rng)
         if self.normalizer is None:
             return batches
         return self.normalizer.apply(batches, self.storage.to_batch)

@@ -28,7 +28,7 @@ class Field:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def transition_fields(obs_dim: int, act_dim: int) -> dict[str, Field]:
+def transition_fields(obs_dim: int, act_dim: int, obs_dtype: Any = np.float32) -> dict[str, Field]:
     """The fields of a transition as a collector makes it.
 
     =============  ==========  =======================================================================
@@ -42,13 +42,15 @@ def transition_fields(obs_dim: int, act_dim: int) -> dict[str, Field]:
     env            ()          index of the environment, int32
     episode_start  ()          whether this is the first transition of an episode, bool
     =============  ==========  =======================================================================
+
+    Observations with images are rows of bytes (see `ImageLayout`): `obs_dtype` is uint8 then.
     """
     shapes: dict[str, tuple[tuple[int, ...], Any]] = {
-        "obs": ((obs_dim,), np.float32),
+        "obs": ((obs_dim,), obs_dtype),
         "action": ((act_dim,), np.float32),
         "reward": ((), np.float32),
         "terminated": ((), np.bool_),
-        "next_obs": ((obs_dim,), np.float32),
+        "next_obs": ((obs_dim,), obs_dtype),
         "env": ((), np.int32),
         "episode_start": ((), np.bool_),
     }

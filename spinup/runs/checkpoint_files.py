@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from spinup.files import atomic_write, excess_of_json
 from spinup.replay.buffer import ReplayBuffer
-from spinup.replay.transition import Field, Transitions
+from spinup.replay.transition import Field, Transitions, bytes_per_row
 from spinup.runs.manifest import (
     FILE_NAME,
     FORMAT,
@@ -42,7 +42,7 @@ from spinup.runs.manifest import (
 )
 
 MERGE_COUNT = 8  # neighboring segments of similar size that are merged into one
-MAX_SEGMENT_ROWS = 32_768
+MAX_SEGMENT_ROWS, MAX_SEGMENT_BYTES = 32_768, 2**28
 
 
 class CheckpointFolder:
@@ -72,7 +72,8 @@ class CheckpointFolder:
         last = self._last
         number = 1 + max((checkpoint_number(path.name) for path in self._checkpoint_files()), default=0)
         oldest = replay.total - len(replay)
-        kept, new = plan_segments(last.segments if last else [], oldest, replay.total, number)
+        rows = max(min(MAX_SEGMENT_ROWS, MAX_SEGMENT_BYTES // bytes_per_row(replay.fields)), 1)
+        kept, new = plan_segments(last.segments if last else [], oldest, replay.total, number, rows)
         files = {s.file: last.files[s.file] for s in kept} if last else {}
         arrays: dict[str, Any] = {}
         tree = extract_arrays(state, "", arrays)
@@ -152,20 +153,21 @@ class CheckpointFolder:
 
 
 def plan_segments(
-    segments: list[Segment], oldest: int, total: int, number: int
+    segments: list[Segment], oldest: int, total: int, number: int, most: int = MAX_SEGMENT_ROWS
 ) -> tuple[list[Segment], list[Segment]]:
     """Segments to keep, and segments to write, that together hold the rows oldest to total - 1.
 
     Segments whose rows have all been overwritten are dropped. Once the last MERGE_COUNT segments are of
-    similar size they become one, so that files stay few and each row is rewritten only a few times.
+    similar size they become one, so that files stay few and each row is rewritten only a few times. None has
+    more than `most` rows.
     """
     current = [s for s in segments if s.stop > oldest]
     start = max(current[-1].stop if current else 0, oldest)
     spans = [(s.start, s.stop) for s in current]
-    spans += [(at, min(at + MAX_SEGMENT_ROWS, total)) for at in range(start, total, MAX_SEGMENT_ROWS)]
+    spans += [(at, min(at + most, total)) for at in range(start, total, most)]
     while len(tail := spans[-MERGE_COUNT:]) == MERGE_COUNT:
         first, sizes = max(tail[0][0], oldest), [b - a for a, b in tail]
-        if total - first > MAX_SEGMENT_ROWS or max(sizes) >= MERGE_COUNT * min(sizes):
+        if total - first > most or max(sizes) >= MERGE_COUNT * min(sizes):
             break
         spans[-MERGE_COUNT:] = [(first, total)]
     by_span = {(s.start, s.stop): s for s in current}

@@ -48,6 +48,10 @@ def read_prior_data(source: str, collector: EnvCollector) -> PriorData:
         ConfigError: naming the source, if it does not exist, is empty or damaged, or has other spaces.
         MissingExtraError: if it is a dataset and minari is not installed.
     """
+    if collector.layout is not None:
+        raise ConfigError(
+            f"prior_data={source!r} does not go with the images of this environment: leave prior_data out"
+        )
     folder = Path(source)
     read = _read_run if (folder / FOLDER).is_dir() else _read_minari
     try:

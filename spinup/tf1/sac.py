@@ -117,6 +117,10 @@ def sac_tf1(
 
         def build(collector: EnvCollector) -> Backend:
             spaces = collector.observation_space, collector.actions.space
+            if collector.layout is not None:
+                raise EnvError(
+                    "the observations have images, and sac_tf1 takes vectors: sac_pytorch takes both"
+                )
             if not isinstance(spaces[1], Box):
                 raise EnvError(
                     f"action space {spaces[1]} is discrete, and sac_tf1 acts on a Box: sac_pytorch takes both"

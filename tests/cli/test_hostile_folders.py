@@ -71,7 +71,8 @@ HAD_THE_DEFAULT = """actor_critic alpha callback_every checkpoint_every checkpoi
     threads updates_per_step variant video_every critic atoms value_bound quantiles drop_quantiles
     target_networks reward_scale policy_delay actor_first betas weight_decay lr_schedule lr_end
     normalize_weights hold_noise recipe critic_keys normalize_observations normalize_rewards sampler
-    priority_exponent priority_beta priority_beta_updates her_k prior_data prior_fraction offline"""
+    priority_exponent priority_beta priority_beta_updates her_k prior_data prior_fraction offline
+    random_shift"""
 IGNORED = {
     "a missing setting has its default, which the run had too or which may change; others are not read": [
         *(f"resume: config.json {name} missing" for name in HAD_THE_DEFAULT.split()),

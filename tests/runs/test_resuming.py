@@ -59,7 +59,8 @@ def test_n_step_and_more_critics(tmp_path: Path, settings: dict[str, Any]) -> No
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")  # of the compiler's own modules
-@pytest.mark.parametrize("module", [None, pytest.param(FourCalls, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [None, FourCalls])
 @pytest.mark.usefixtures("compiled_once")
 def test_two_compiled_halves_equal_one_run(tmp_path: Path, module: Any) -> None:
     settings: dict[str, Any] = {"engine": "compile", "alpha": "auto", "num_envs": 3, "steps_per_epoch": 99}

@@ -13,8 +13,10 @@ from gymnasium.spaces import Box, Space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spinup.pytorch.networks.policy_input import NoisyPolicyInput, PolicyInput
 
-class ActorInput(nn.Module):
+
+class ActorInput(PolicyInput):
     """A policy that takes whole observations and looks at some of their numbers.
 
     Observations of those numbers alone are taken as they are.
@@ -23,31 +25,17 @@ class ActorInput(nn.Module):
     columns: Tensor
 
     def __init__(self, module: nn.Module, columns: Sequence[int], size: int) -> None:
-        super().__init__()
-        self.module, self.size = module, size
+        super().__init__(module)
+        self.size = size
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
 
     def select(self, obs: Tensor) -> Tensor:
         """The numbers that the policy sees, (..., len(columns))."""
         return obs[..., self.columns] if obs.shape[-1] == self.size else obs
 
-    def forward(self, obs: Tensor) -> Any:
-        """What the policy returns."""
-        return self.module(self.select(obs))
 
-    def mean_action(self, obs: Tensor) -> Tensor:
-        """The deterministic action of a squashed Gaussian policy."""
-        module: Any = self.module
-        action: Tensor = module.mean_action(self.select(obs))
-        return action
-
-
-class NoisyActorInput(ActorInput):
+class NoisyActorInput(NoisyPolicyInput, ActorInput):
     """The same for a policy that takes `noise`."""
-
-    def forward(self, obs: Tensor, noise: Tensor | None = None) -> Any:
-        """What the policy returns."""
-        return self.module(self.select(obs), noise=noise)
 
 
 class AsymmetricActorCritic(nn.Module):

@@ -19,13 +19,15 @@ from spinup.pytorch.networks.actor_critic import (
     MLPActorCritic,
     MLPValueActorCritic,
 )
+from spinup.pytorch.networks.encoded import EncodedActorCritic, encoder_options, features_space
 from spinup.pytorch.networks.layers import NORMS
-from spinup.pytorch.policy import MakePolicy, ModulePolicy, categorical_policy, gaussian_policy
+from spinup.pytorch.policy import MakePolicy, calls_act, categorical_policy, gaussian_policy
 from spinup.pytorch.variants.discrete import DiscreteSACObjective, default_target_entropy
 from spinup.pytorch.variants.distributional import CategoricalSACObjective, QuantileSACObjective
 from spinup.pytorch.variants.objective import Objective
 from spinup.pytorch.variants.sac import SACObjective
 from spinup.pytorch.variants.sac_v1 import SACv1Objective
+from spinup.replay.image_layout import ImageLayout
 
 Constructor = Callable[..., Any]
 Spaces = tuple[Box, Box | Discrete]
@@ -151,7 +153,7 @@ def held_noise(
     """
     if config.hold_noise == 1:
         return None
-    if isinstance(variant.make_policy(ac, None), ModulePolicy):
+    if calls_act(variant.make_policy(ac, None)):
         raise ConfigError(
             f"hold_noise={config.hold_noise}: {type(ac).__name__}.act draws its own noise; leave it out"
         )
@@ -159,12 +161,19 @@ def held_noise(
 
 
 def build_actor_critic(
-    variant: Variant, constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any], config: SACConfig
+    variant: Variant,
+    constructor: Constructor,
+    spaces: Spaces,
+    ac_kwargs: dict[str, Any],
+    config: SACConfig,
+    layout: ImageLayout | None = None,
 ) -> tuple[Any, Constructor, dict[str, Any]]:
     """The actor-critic, with the constructor and keyword arguments that made it.
 
     MLPActorCritic is replaced by the variant's default networks. The number and kind of critics are passed on
-    as the keywords `critics` and `critic`, and those of its kind, where they are not 2 and "scalar".
+    as the keywords `critics` and `critic`, and those of its kind, where they are not 2 and "scalar". With the
+    `layout` of observations that have images, the constructor makes an actor-critic of their features; the
+    entry `encoder` of `ac_kwargs` is for what makes these.
 
     Raises:
         ConfigError: for an entry of `ac_kwargs` that the constructor does not take, or that the default
@@ -177,6 +186,14 @@ def build_actor_critic(
         )
     if not isinstance(ac_kwargs, dict):
         check_ac_kwargs(ac_kwargs)
+    if layout is not None:
+        encoder = encoder_options(ac_kwargs.get("encoder", {}))
+        given = {key: value for key, value in ac_kwargs.items() if key != "encoder"}
+        features = features_space(layout.features(encoder["features"])), spaces[1]
+        _, constructor, kwargs = build_actor_critic(variant, constructor, features, given, config)
+        made_by = {"actor_critic": constructor, "ac_kwargs": kwargs}
+        kwargs = {**made_by, "layout": layout.to_json(), "encoder": encoder}
+        return EncodedActorCritic(*spaces, **kwargs), EncodedActorCritic, kwargs
     if constructor is MLPActorCritic:
         constructor = variant.actor_critic
     _check_arguments(constructor, spaces, ac_kwargs)

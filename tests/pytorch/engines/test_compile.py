@@ -116,6 +116,7 @@ def test_a_random_subset_of_many_critics(critics: int) -> None:
     compare(eager.state_dict(), compiled.state_dict(), 1e-6, "state")
 
 
+@pytest.mark.slow
 def test_it_computes_the_eager_update_with_ingredients(compiled_once: None) -> None:
     networks = {"actor_norm": "layer", "critic_norm": "layer", "residual": True}
     ac = small_ac(**BOUNDS, **networks, hidden_sizes=(6, 6)).double()

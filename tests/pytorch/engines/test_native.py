@@ -522,7 +522,7 @@ def test_a_damaged_library_in_the_cache_is_compiled_again(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a"))
     build("update.cpp", FLOAT)
-    (whole,) = (tmp_path / "a" / "spinup").iterdir()
+    (whole,) = (tmp_path / "a" / "spinup").glob("*.so")
     damaged = tmp_path / "b" / "spinup" / whole.name  # elsewhere, since this process has loaded the other
     damaged.parent.mkdir(parents=True, mode=0o700)
     damaged.write_bytes(b"no library")

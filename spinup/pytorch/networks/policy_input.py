@@ -1,0 +1,38 @@
+"""Policies that read something made from an observation, in place of the observation."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class PolicyInput(nn.Module, abc.ABC):
+    """A policy behind `select`, a function of observations."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    @abc.abstractmethod
+    def select(self, obs: Tensor) -> Tensor:
+        """What the policy reads of observations (..., obs_dim)."""
+
+    def forward(self, obs: Tensor) -> Any:
+        """What the policy returns."""
+        return self.module(self.select(obs))
+
+    def mean_action(self, obs: Tensor) -> Tensor:
+        """The deterministic action of a squashed Gaussian policy."""
+        module: Any = self.module
+        action: Tensor = module.mean_action(self.select(obs))
+        return action
+
+
+class NoisyPolicyInput(PolicyInput):
+    """The same for a policy that takes `noise`."""
+
+    def forward(self, obs: Tensor, noise: Tensor | None = None) -> Any:
+        """What the policy returns."""
+        return self.module(self.select(obs), noise=noise)

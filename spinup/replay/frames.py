@@ -1,0 +1,210 @@
+"""Storage of observations with images: each frame is held once, in however many stacks and rows it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinup.replay.image_layout import ImageLayout, Part
+from spinup.replay.storage import Storage, check_memory, machine_memory, ring_slices
+from spinup.replay.transition import Batches, Field, Transitions
+
+Bytes = NDArray[np.uint8]
+CHUNK = 4096  # frames in one array; arrays are added when needed
+MAX_RECENT = 65_536  # frames among which the frames of new rows are looked for
+
+
+class FramePool:
+    """The frames of one image of the observations of a ring of rows.
+
+    A frame of a new row that has the same bytes as a recent one is a reference to it. So what is read does
+    not depend on who stacked the frames, on how an episode's first stack was padded, or on how the rows of
+    several environments lie in the ring.
+
+    Args:
+        part: the image.
+        capacity: rows of the ring.
+    """
+
+    def __init__(self, part: Part, capacity: int) -> None:
+        self.frames, self._size = part.frames, part.nbytes // part.frames
+        self._chunk = min(CHUNK, capacity + 2 * self.frames)
+        self._refs = np.full((capacity, 2, self.frames), -1, np.int32)  # of obs and of next_obs
+        self.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of frames and references."""
+        return self._refs.nbytes + self._uses.nbytes + sum(chunk.nbytes for chunk in self._chunks)
+
+    @property
+    def held(self) -> int:
+        """Frames that rows refer to."""
+        return self._used - len(self._free)
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._refs.fill(-1)
+        self._chunks: list[Bytes] = []
+        self._uses: NDArray[np.int32] = np.zeros(0, np.int32)  # by slot, the position of a frame
+        self._free: list[int] = []
+        self._used = 0  # slots that were in use once
+        self._recent: dict[int, int] = {}  # hash of a frame to its slot, the newest last
+        self._keep = 0
+
+    def add(self, start: int, obs: Bytes, next_obs: Bytes) -> None:
+        """Rows at positions `start` and after, in place of those that were there; both (N, bytes)."""
+        # Between two steps of an environment, every other one may bring the frames of two stacks.
+        self._keep = max(self._keep, min(4 * len(obs) * (self.frames + 1), MAX_RECENT))
+        stacks = np.stack([obs, next_obs], 1).reshape(len(obs), 2 * self.frames, self._size)
+        for at, row in enumerate(stacks, start):
+            before = self._refs[at].ravel().tolist()
+            slots = [self._slot(frame) for frame in row]
+            self._refs[at] = np.array(slots, np.int32).reshape(2, self.frames)
+            for slot in before:
+                self._release(slot)
+
+    def take(self, index: NDArray[np.int64], which: int) -> Bytes:
+        """The images of obs (`which` = 0) or next_obs (1) at positions `index`, (*index.shape, bytes)."""
+        slots = self._refs[index, which]
+        found: Bytes = np.empty((slots.size, self._size), np.uint8)
+        for i, slot in enumerate(slots.ravel().tolist()):
+            found[i] = self._pixels(slot)
+        return found.reshape(*index.shape, -1)
+
+    def _pixels(self, slot: int) -> Bytes:
+        pixels: Bytes = self._chunks[slot // self._chunk][slot % self._chunk]
+        return pixels
+
+    def _slot(self, frame: Bytes) -> int:
+        """The slot that holds these pixels, which gets one more use."""
+        content = frame.tobytes()
+        key = hash(content)
+        slot = self._recent.pop(key, -1)
+        if slot < 0 or self._pixels(slot).tobytes() != content:
+            slot = self._new_slot()
+            self._pixels(slot)[:] = frame
+        self._recent[key] = slot
+        if len(self._recent) > self._keep:
+            del self._recent[next(iter(self._recent))]
+        self._uses[slot] += 1
+        return slot
+
+    def _new_slot(self) -> int:
+        if self._free:
+            return self._free.pop()
+        if self._used == len(self._uses):
+            self._chunks.append(np.zeros((self._chunk, self._size), np.uint8))
+            self._uses = np.pad(self._uses, (0, self._chunk))
+        self._used += 1
+        return self._used - 1
+
+    def _release(self, slot: int) -> None:
+        if slot < 0:
+            return
+        self._uses[slot] -= 1
+        if self._uses[slot] == 0:
+            key = hash(self._pixels(slot).tobytes())
+            if self._recent.get(key) == slot:
+                del self._recent[key]
+            self._free.append(slot)
+
+
+@final
+class FrameStorage(Storage):
+    """Rows in this machine's memory whose observations are bytes with images, each frame held once.
+
+    Args:
+        fields: what is stored.
+        capacity: rows held.
+        layout: of obs and next_obs.
+
+    Raises:
+        ConfigError: if `capacity` rows do not fit.
+    """
+
+    def __init__(self, fields: Sequence[Field], capacity: int, layout: ImageLayout) -> None:
+        super().__init__(fields, capacity)
+        check_memory(stored_fields(fields, layout), capacity, machine_memory(), "this machine has")
+        self.layout = layout
+        self._columns: dict[str, NDArray[Any]] = {
+            field.name: np.zeros((capacity, *field.shape), field.dtype)
+            for field in fields
+            if field.name not in _OBSERVATIONS
+        }
+        self._pools = [FramePool(part, capacity) if part.is_image else None for part in layout.parts]
+        # The bytes of vectors, of obs and of next_obs.
+        self._vectors = [
+            None if part.is_image else np.zeros((2, capacity, part.nbytes), np.uint8) for part in layout.parts
+        ]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the rows take, unused capacity included."""
+        parts = [*self._columns.values(), *self._pools, *self._vectors]
+        return sum(part.nbytes for part in parts if part is not None)
+
+    def append(self, transitions: Transitions) -> None:
+        count = len(transitions[self.fields[0].name])
+        start, self.total = self.total, self.total + count
+        for part, at in ring_slices(start, count, self.capacity):
+            for name, column in self._columns.items():
+                column[at] = transitions[name][part]
+            for pool, vectors, piece in zip(self._pools, self._vectors, self.layout.slices, strict=True):
+                obs, next_obs = (transitions[name][part, piece] for name in _OBSERVATIONS)
+                if pool is not None:
+                    pool.add(at.start, obs, next_obs)
+                if vectors is not None:
+                    vectors[0, at], vectors[1, at] = obs, next_obs
+
+    def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
+        return {
+            name: self._observations(index, _OBSERVATIONS.index(name))
+            if name in _OBSERVATIONS
+            else self._columns[name].take(index, axis=0)
+            for name in names
+        }
+
+    def to_batch(self, array: NDArray[Any]) -> Any:
+        return array
+
+    def read(self, start: int, stop: int) -> Transitions:
+        return self.gather(np.arange(start, stop) % self.capacity, (field.name for field in self.fields))
+
+    def clear(self, total: int) -> None:
+        for pool in self._pools:
+            if pool is not None:
+                pool.clear()
+        super().clear(total)
+
+    def _observations(self, index: NDArray[np.int64], which: int) -> Bytes:
+        pieces = []
+        for pool, vectors in zip(self._pools, self._vectors, strict=True):
+            if pool is not None:
+                pieces.append(pool.take(index, which))
+            if vectors is not None:
+                pieces.append(vectors[which].take(index, axis=0))
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces, -1)
+
+
+_OBSERVATIONS = ("obs", "next_obs")
+
+
+def stored_fields(fields: Sequence[Field], layout: ImageLayout) -> list[Field]:
+    """What a row takes in a `FrameStorage`: what is new in an observation, references, the other fields.
+
+    New is one frame of a stack. Of an image whose channels come first these are up to three channels, since
+    it may be a stack of one or of three per frame.
+    """
+    found = [field for field in fields if field.name not in _OBSERVATIONS]
+    for part in layout.parts:
+        if part.is_image:
+            new = 1 if len(part.shape) == 4 else min(part.frames, 3)
+            found.append(Field(part.key, (new, part.nbytes // part.frames), np.dtype(np.uint8)))
+            found.append(Field(part.key, (2 * part.frames + new,), np.dtype(np.int32)))
+        else:
+            found.append(Field(part.key, (2, part.nbytes), np.dtype(np.uint8)))
+    return found

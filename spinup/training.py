@@ -198,8 +198,8 @@ class Trainer:
         start = time.perf_counter()
         with self.isolate_tests(), self.details.during("testing"):
             episodes = self.evaluator.evaluate(self._best_action, round_number)
-            if episodes and self.diagnostics is not None:
-                self.logger.store(**self.diagnostics.of_test())
+            if self.diagnostics is not None:
+                self.logger.store(**self.diagnostics.of_test(episodes, round_number))
         for episode in episodes:
             self.logger.store(TestEpRet=episode.ret, TestEpLen=episode.length)
         mean = float(np.mean([e.ret for e in episodes])) if episodes else -np.inf

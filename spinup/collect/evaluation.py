@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spinup.collect.collector import EnvCollector
 from spinup.collect.crash_recovery import rebuild
 from spinup.envs.workers import EnvCrash
-from spinup.interfaces import Act, Diagnostics, Episode
+from spinup.interfaces import Act, Episode, Trace
+from spinup.replay.transition import Transitions
+
+# Of an episode's steps at most so many are kept in its trace, and of all episodes of a test together.
+MAX_KEPT, MAX_KEPT_OF_TEST = 64, 640
 
 
 class EnvEvaluator:
@@ -24,7 +30,7 @@ class EnvEvaluator:
         collector: the environments.
         episodes: number of episodes of a test.
         log: receives a line when a crashed environment is restarted.
-        diagnostics: receive the rows of the episodes.
+        traces: whether episodes have a `Trace`.
     """
 
     def __init__(
@@ -32,10 +38,9 @@ class EnvEvaluator:
         collector: EnvCollector,
         episodes: int,
         log: Callable[[str], None] = lambda line: None,
-        diagnostics: Diagnostics | None = None,
+        traces: bool = False,
     ) -> None:
-        self.diagnostics = diagnostics
-        self.collector, self.episodes, self.log = collector, episodes, log
+        self.collector, self.episodes, self.log, self.traces = collector, episodes, log, traces
         self._statistics = collector.vector.statistics()
 
     def evaluate(self, act: Act, round_number: int) -> list[Episode]:
@@ -74,16 +79,61 @@ class EnvEvaluator:
         quota[: self.episodes % collector.num_envs] += 1
         collector.start_at(round_number * int(quota.max(initial=0)))
         finished: list[Episode] = []
-        if self.diagnostics is not None:
-            self.diagnostics.begin_test()
+        recorders = [_TraceRecorder(self.episodes) for _ in quota]
         while quota.any():
             transitions, ended = collector.step(act(collector.obs))
-            counted = [episode for episode in ended if quota[episode.env] > 0]
-            if self.diagnostics is not None:
-                kept = quota[transitions["env"]] > 0
-                rows = {name: column[kept] for name, column in transitions.items()}
-                self.diagnostics.add_test_rows(rows, [episode.env for episode in counted])
-            for episode in counted:
-                quota[episode.env] -= 1
-            finished += counted
+            if self.traces:
+                for row, env in enumerate(transitions["env"].tolist()):
+                    recorders[env].add(transitions, row)
+            for episode in ended:
+                if quota[episode.env] > 0:
+                    quota[episode.env] -= 1
+                    trace = recorders[episode.env].finish() if self.traces else None
+                    finished.append(replace(episode, trace=trace))
         return finished
+
+
+class _TraceRecorder:
+    """Collects the trace of the running episode of an environment.
+
+    Each time that the steps kept are as many as may be, every second of them is dropped, so that those of an
+    episode are evenly spaced, whatever its length.
+
+    Args:
+        episodes: of the test.
+    """
+
+    def __init__(self, episodes: int) -> None:
+        self._limit = min(MAX_KEPT, max(MAX_KEPT_OF_TEST // max(episodes, 1), 2))
+        self._begin()
+
+    def add(self, transitions: Transitions, row: int) -> None:
+        """Add a step, a row of some transitions."""
+        rewards = self._rewards
+        if len(rewards) % self._stride == 0:
+            if len(self._kept) == self._limit:
+                self._kept, self._stride = self._kept[::2], 2 * self._stride
+            if len(rewards) % self._stride == 0:
+                self._kept.append((transitions["obs"][row].copy(), transitions["action"][row].copy()))
+        rewards.append(float(transitions["reward"][row]))
+        self._last = transitions, row
+
+    def finish(self) -> Trace:
+        """The trace of the episode that ended with the last step added; the next step begins another."""
+        obs, actions = (np.array(part) for part in zip(*self._kept, strict=True))
+        transitions, row = self._last
+        trace = Trace(
+            np.array(self._rewards),
+            obs,
+            actions,
+            self._stride,
+            transitions["next_obs"][row].copy(),
+            bool(transitions["terminated"][row]),
+        )
+        self._begin()
+        return trace
+
+    def _begin(self) -> None:
+        self._rewards: list[float] = []
+        self._kept: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        self._stride = 1

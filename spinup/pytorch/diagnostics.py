@@ -1,7 +1,9 @@
 """Diagnostics: quantities of an epoch that tell how learning goes, and why it fails.
 
-They are computed outside of the engine, by plain torch on the agent's networks, with random generators of
-their own: a run with them and one without have the same numbers. docs/diagnostics.md describes the columns.
+They are measured once per epoch on a batch from the replay buffer, and once per test on its episodes, by
+plain torch on the agent's networks, whatever the engine. Random numbers are those of generators of their own,
+derived from the seed and the epoch, and buffers of the networks are put back: a run with diagnostics and one
+without have the same numbers. docs/diagnostics.md describes the columns.
 """
 
 from __future__ import annotations
@@ -9,31 +11,36 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Discrete
+from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spinup.config import SACConfig
+from spinup.interfaces import Episode, Trace
+from spinup.pytorch import losses
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.eager import unstacked
 from spinup.pytorch.torch_settings import preserved_generators
 from spinup.pytorch.variants.objective import Batch, Objective
 from spinup.replay.buffer import ReplayBuffer
-from spinup.replay.transition import Transitions
 
-DIAGNOSTICS_STREAM = 6
-BATCH_SIZE = 1000  # rows; more than an update's, so that shares of it have steps of 0.1%
+OF_EPOCH_STREAM, OF_TEST_STREAM = 6, 7
+# Rows of the batch are as many as those of an update, so that the cost is that of a few updates per epoch, but
+# enough for shares of them, and not more than their error needs.
+LEAST_ROWS, MOST_ROWS = 100, 256
 SATURATED = 0.99  # of |tanh|: the slope of tanh is 2% there
-TEST_ROWS = 1000  # of test episodes whose values are computed together
-# A mean bias needs at least this many steps' worth of known return, see `TestBias`.
-LEAST_WEIGHT = 1.0
+LEAST_KNOWN = 0.05  # share of the return that the mean bias needs, see `QBias`
+
+Array = NDArray[np.float64]
 
 
 @final
-class Diagnostics:
+class NetworkDiagnostics:
     """The diagnostics of a run; implements `spinup.interfaces.Diagnostics`.
 
     Args:
@@ -44,68 +51,73 @@ class Diagnostics:
     """
 
     def __init__(
-        self, agent: Agent, objective: Objective, replay: ReplayBuffer, config: SACConfig, space: Any
+        self,
+        agent: Agent,
+        objective: Objective,
+        replay: ReplayBuffer,
+        config: SACConfig,
+        space: Box | Discrete,
     ) -> None:
         self.agent, self.objective, self.replay, self.config = agent, objective, replay, config
-        self._bounds: tuple[Tensor, Tensor] | None = None
-        if objective.draws_actions:
-            like = agent.like
-            low, high = (torch.as_tensor(b).flatten().to(like) for b in (space.low, space.high))
-            self._bounds = (low + high) / 2, (high - low) / 2
-        self._relus = {name: relus for name, net in _parts(agent) if (relus := _relus(net))}
-        self._bias = TestBias(config.gamma, self._values, self._scaled, self._best_action)
-        critics: Any = agent.networks.critics
+        self._center_and_half_range = _center_and_half_range(space, agent.like)
+        self._relus = {name: relus for name, net in _parts(agent, config.critics) if (relus := _relus(net))}
         self.columns: tuple[str, ...] = (
-            *(["SaturatedActions"] if objective.draws_actions else []),
+            *(["SaturatedActions"] if self._center_and_half_range else []),
             *(f"DeadUnits{name}" for name in self._relus),
             *(["TestQVals", "TestQBias"] if config.num_test_episodes else []),
-            *(["CriticSpread"] if len(critics) > 1 else []),
+            *(["CriticSpread"] if config.critics > 1 else []),
             "GradNormPi",
             "GradNormQ",
-            *(["EntropyGap"] if agent.options.target_entropy is not None else []),
         )
-
-    def begin_test(self) -> None:
-        """Forget the rows of a test that was not finished."""
-        self._bias.begin()
-
-    def add_test_rows(self, transitions: Transitions, ended: Sequence[int]) -> None:
-        """Receive one step of a test: its rows, and the environments whose episode ended with it."""
-        self._bias.add(transitions, ended)
-
-    def of_test(self) -> dict[str, float]:
-        """TestQVals and TestQBias of the test whose rows were added."""
-        return self._bias.result()
 
     def of_epoch(self, epoch: int) -> dict[str, float]:
         """The columns that a batch of the replay buffer gives; none before there is a row."""
-        entropy = [self.config.seed, DIAGNOSTICS_STREAM, epoch]
-        rng = np.random.default_rng(np.random.SeedSequence(entropy))
-        batches = self.replay.peek(BATCH_SIZE, rng)
+        rng = self._generator(OF_EPOCH_STREAM, epoch)
+        count = min(max(self.config.batch_size, LEAST_ROWS), MOST_ROWS)
+        batches = self.replay.peek(count, rng)
         if not batches:
             return {}
         batches = {**batches, **self.objective.draw_noise(batches, rng)}
-        with preserved_generators(), _preserved_buffers(self.agent):
-            torch.manual_seed(int(rng.integers(2**63)))
+        with self._leaving_no_trace(rng):
             batch = unstacked(self.agent.to_tensors(batches))[0]
-            return {**self._of_networks(batch), **self._of_losses(batch)}
+            return {**self._of_outputs(batch), **self._of_losses(batch)}
 
     @torch.no_grad()
-    def _of_networks(self, batch: Batch) -> dict[str, float]:
+    def of_test(self, episodes: Sequence[Episode], round_number: int) -> dict[str, float]:
+        """TestQVals and TestQBias, over the kept steps of the traced episodes."""
+        rng, found = self._generator(OF_TEST_STREAM, round_number), QBias(self.config.gamma)
+        with self._leaving_no_trace(rng):
+            for episode in episodes:
+                if episode.trace is not None:
+                    found.add(episode.trace, self._reward_scale(), self._estimates(episode.trace, rng))
+        return {"TestQVals": found.mean_q(), "TestQBias": found.bias()} if found.steps else {}
+
+    def _generator(self, stream: int, number: int) -> Generator:
+        return np.random.default_rng(np.random.SeedSequence([self.config.seed, stream, number]))
+
+    @contextmanager
+    def _leaving_no_trace(self, rng: Generator) -> Iterator[None]:
+        """Torch's generators, seeded from `rng` within the block, and the networks' buffers are put back."""
+        with preserved_generators(), _preserved_buffers(self.agent):
+            torch.manual_seed(int(rng.integers(2**63)))
+            yield
+
+    @torch.no_grad()
+    def _of_outputs(self, batch: Batch) -> dict[str, float]:
+        """What follows from the networks' outputs alone, without dropout and batch statistics."""
         networks, obs, found = self.agent.networks, batch["obs"], {}
         with _outputs(self._relus) as outputs:
-            if self._bounds is not None:
-                action, _ = networks.actor(obs, batch["noise"][1])
-                center, half_range = self._bounds
-                squashed = (action - center) / half_range
-                found["SaturatedActions"] = (squashed.abs() > SATURATED).double().mean().item()
-            else:
-                networks.actor(obs)
+            noise = (batch["noise"][1],) if self.objective.draws_actions else ()
+            action, _ = networks.actor(obs, *noise)
             q = self._taken(obs, batch["action"])
             if networks.value is not None:
                 networks.value(obs)
+        if self._center_and_half_range is not None:
+            center, half_range = self._center_and_half_range
+            squashed = (action - center) / half_range
+            found["SaturatedActions"] = (squashed.abs() > SATURATED).double().mean().item()
         for name, layers in outputs.items():
-            if layers:
+            if layers:  # a user's module may have a ReLU that it does not call
                 found[f"DeadUnits{name}"] = torch.cat([_dead(x) for x in layers]).double().mean().item()
         if len(q) > 1:
             found["CriticSpread"] = q.std(0, correction=0).mean().item()
@@ -116,15 +128,14 @@ class Diagnostics:
         agent, objective = self.agent, self.objective
         alpha = agent.temperature.value()
         critic_loss, _ = objective.critic_loss(agent.networks, batch, alpha)
-        found = {"GradNormQ": gradient_norm(critic_loss, agent.critic_params)}
-        actor_loss, log_prob = objective.actor_loss(agent.networks, batch, alpha)
-        found["GradNormPi"] = gradient_norm(actor_loss, agent.actor_params)
-        if agent.options.target_entropy is not None:
-            found["EntropyGap"] = -log_prob.mean().item() - agent.options.target_entropy
-        return found
+        actor_loss, _ = objective.actor_loss(agent.networks, batch, alpha)
+        return {
+            "GradNormQ": gradient_norm(critic_loss, agent.critic_params),
+            "GradNormPi": gradient_norm(actor_loss, agent.actor_params),
+        }
 
     def _taken(self, obs: Tensor, action: Tensor) -> Tensor:
-        """The critics' values of actions, (N, B)."""
+        """The critics' values of actions, of distributions their means, (N, B)."""
         critics = self.agent.networks.critics
         if self.objective.draws_actions:
             found: Tensor = critics(obs, action)
@@ -132,130 +143,121 @@ class Diagnostics:
         q = critics(obs)
         return q.gather(-1, action.long().expand(len(q), -1, -1)).squeeze(-1)  # type: ignore[no-any-return]
 
-    @torch.no_grad()
-    def _values(self, obs: NDArray[Any], action: NDArray[Any]) -> NDArray[np.float64]:
-        """The mean of the critics' values for raw observations, (B,)."""
-        normalizer = self.replay.normalizer
-        if normalizer is not None:
-            obs = normalizer.observations(obs)
-        tensors = self.agent.to_tensors({"obs": obs, "action": action})
-        values: NDArray[np.float64] = (
-            self._taken(tensors["obs"], tensors["action"]).mean(0).double().cpu().numpy()
-        )
-        return values
+    def _estimates(self, trace: Trace, rng: Generator) -> Estimates:
+        """What the networks say along a test episode; values are means over all critics."""
+        agent, kept = self.agent, len(trace.obs)
+        obs = np.concatenate([trace.obs, trace.last_obs[None]])
+        if agent.normalizer is not None:
+            obs = agent.normalizer.observations(obs)
+        x = agent.to_tensors({"obs": obs, "action": trace.actions})
+        alpha, last = agent.temperature.value(), x["obs"][kept:]
+        q = self._taken(x["obs"][:kept], x["action"]).mean(0)
+        if self.objective.draws_actions:
+            noise = rng.standard_normal((kept + 1, trace.actions.shape[1]), dtype=np.float32)
+            action, log_prob = agent.networks.actor(x["obs"], agent.to_tensors({"noise": noise})["noise"])
+            last_q = agent.networks.critics(last, action[kept:]).mean(0)
+            value = losses.soft_value(last_q, log_prob[kept:], alpha)
+        else:
+            probs, logp = agent.networks.actor(x["obs"])
+            log_prob = losses.expected_log_prob(probs, logp)
+            last_q = agent.networks.critics(last).mean(0)
+            value = losses.expected_soft_value(last_q, probs[kept:], logp[kept:], alpha)
+        bonus = -alpha * log_prob[:kept]
+        return Estimates(_on_host(q), _on_host(bonus), float(value))
 
-    def _scaled(self, reward: NDArray[Any]) -> NDArray[Any]:
-        """Rewards in the unit of the critics, (B,)."""
-        if self.replay.normalizer is not None:
-            reward = self.replay.normalizer.rewards(reward)
-        return self.config.reward_scale * reward
-
-    def _best_action(self, obs: NDArray[Any]) -> NDArray[Any]:
-        return self.agent.act(obs, True)
+    def _reward_scale(self) -> float:
+        """What the critics learn for a reward of 1."""
+        unit = 1.0 if self.agent.normalizer is None else self.agent.normalizer.reward_unit()
+        return self.objective.reward_scale / unit
 
 
-Values = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float64]]
-Map = Callable[[NDArray[Any]], NDArray[Any]]
+class Estimates(NamedTuple):
+    """Of the k kept steps of a test episode: Q(s, a) and alpha times the policy's entropy at s, (k,) each;
+    and the soft value of the observation after the last step.
+    """
+
+    q: Array
+    bonus: Array
+    last_value: float
 
 
 @final
-class TestBias:
-    """The mean of Q(s, a) minus the discounted return that followed, over the steps of test episodes.
+class QBias:
+    """The mean of Q(s, a) minus the soft return that followed, over kept steps of test episodes.
 
-    At step t of an episode of T steps, with G_t = sum_{t <= i < T} gamma^(i-t) r_i:
+    Along an episode of T steps, with alpha times the policy's entropy, b_t, as bonus (equations 2 and 3):
 
-        e_t = Q(s_t, a_t) - G_t - w_t Q(s_T, a_T),    w_t = gamma^(T-t), or 0 if the episode terminated
+        W_t = r_t + gamma (b_{t+1} + W_{t+1}),    W_{T-1} = r_{T-1} + gamma V_T
 
-    What followed a truncated episode is unknown, and the critics' own value stands in for it. If Q is too
-    large by b everywhere, then e_t = b (1 - w_t); so the bias is estimated as sum e_t / sum (1 - w_t),
-    where steps near a truncated end count little. Without truncation it is the plain mean of Q - G.
+    What followed a truncated episode is unknown, and the networks' own soft value V_T stands in for it; V_T is
+    0 where the MDP terminated. If Q is too large by c everywhere, so is V_T, and Q - W is c (1 - w_t) with
+    w_t = gamma^(T-t), or w_t = 0 in an episode that terminated. So the bias is estimated as the sum of
+    Q - W divided by that of 1 - w_t, in which steps near a truncated end count little. Without truncation it
+    is the plain mean of Q - W. The bonus of a step that is not kept is that of the last kept one before it.
 
     Args:
         gamma: discount factor.
-        values: Q of observations and actions.
-        scale: rewards in the unit of Q.
-        best_action: the deterministic action at observations.
     """
 
-    __test__ = False  # no class of tests
+    def __init__(self, gamma: float) -> None:
+        self.gamma, self.steps = gamma, 0
+        self._q = self._error = self._known = 0.0
 
-    def __init__(self, gamma: float, values: Values, scale: Map, best_action: Map) -> None:
-        self.gamma, self.values, self.scale, self.best_action = gamma, values, scale, best_action
-        self.begin()
+    def add(self, trace: Trace, reward_scale: float, estimates: Estimates) -> None:
+        """Count the kept steps of an episode; rewards times `reward_scale` have the unit of Q."""
+        rewards = (reward_scale * trace.rewards).tolist()
+        q, bonus = estimates.q.tolist(), estimates.bonus.tolist()
+        following, unknown = (0.0, 0.0) if trace.terminated else (estimates.last_value, 1.0)
+        for t in range(len(rewards) - 1, -1, -1):
+            following, unknown = rewards[t] + self.gamma * following, self.gamma * unknown
+            kept, between = divmod(t, trace.stride)
+            if not between:
+                self._error += q[kept] - following
+                self._known += 1.0 - unknown
+            following += bonus[kept]
+        self.steps += len(q)
+        self._q += sum(q)
 
-    def begin(self) -> None:
-        """Forget all rows."""
-        self._rows: list[Transitions] = []
-        self._ended: list[tuple[int, ...]] = []
-        self._open: dict[int, list[tuple[float, float]]] = {}  # (Q, reward) of episodes that run, by env
-        self._waiting, self._steps = 0, 0
-        self._q = self._error = self._weight = 0.0
+    def mean_q(self) -> float:
+        """The mean of Q."""
+        return self._q / self.steps if self.steps else math.nan
 
-    def add(self, transitions: Transitions, ended: Sequence[int]) -> None:
-        """One row for each environment, and the environments whose episode ended."""
-        names = ("obs", "action", "reward", "terminated", "env")
-        rows = {name: transitions[name].copy() for name in names}
-        last = np.isin(rows["env"], ended) & ~rows["terminated"]
-        rows["next_obs"] = transitions["next_obs"][last]
-        self._rows.append(rows)
-        self._ended.append(tuple(ended))
-        self._waiting += len(rows["env"])
-        if self._waiting >= TEST_ROWS:
-            self._flush()
-
-    def result(self) -> dict[str, float]:
-        """The mean of Q over the steps and its bias; nan where too little return is known."""
-        self._flush()
-        bias = self._error / self._weight if self._weight >= LEAST_WEIGHT else math.nan
-        return {"TestQVals": self._q / self._steps if self._steps else math.nan, "TestQBias": bias}
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        joined = {name: np.concatenate([rows[name] for rows in self._rows]) for name in self._rows[0]}
-        q, reward = (
-            self.values(joined["obs"], joined["action"]).tolist(),
-            self.scale(joined["reward"]).tolist(),
-        )
-        cut = joined["next_obs"]
-        tails = iter(self.values(cut, self.best_action(cut)).tolist() if len(cut) else [])
-        at = 0
-        for rows, ended in zip(self._rows, self._ended, strict=True):
-            for env, terminated in zip(rows["env"].tolist(), rows["terminated"].tolist(), strict=True):
-                self._open.setdefault(env, []).append((q[at], reward[at]))
-                at += 1
-                if env in ended:
-                    tail, weight = (0.0, 0.0) if terminated else (next(tails), 1.0)
-                    self._episode(self._open.pop(env), tail, weight)
-        self._rows, self._ended, self._waiting = [], [], 0
-
-    def _episode(self, steps: list[tuple[float, float]], following: float, weight: float) -> None:
-        """Count an episode; `following` is the value after it, and `weight` is 0 if it terminated."""
-        for q, reward in reversed(steps):
-            following, weight = reward + self.gamma * following, self.gamma * weight
-            self._q += q
-            self._error += q - following
-            self._weight += 1.0 - weight
-        self._steps += len(steps)
+    def bias(self) -> float:
+        """The mean bias; nan where too little of the returns is known."""
+        return self._error / self._known if self._known > LEAST_KNOWN * self.steps else math.nan
 
 
-def gradient_norm(loss: Tensor, params: list[nn.Parameter]) -> float:
+def gradient_norm(loss: Tensor, params: Sequence[nn.Parameter]) -> float:
     """The Euclidean norm of the gradient of a 0-dim loss; `.grad` of the parameters is not touched."""
     gradients = torch.autograd.grad(loss, params, allow_unused=True)
     squares = [g.double().square().sum() for g in gradients if g is not None]
     return math.sqrt(torch.stack(squares).sum().item()) if squares else 0.0
 
 
-def _parts(agent: Agent) -> list[tuple[str, nn.Module]]:
-    """The networks whose dead units are counted, by name; of the critics the first two, as in the log."""
+def _center_and_half_range(space: Box | Discrete, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Of continuous actions, (act_dim,) each."""
+    if isinstance(space, Discrete):
+        return None
+    low, high = (torch.as_tensor(bound).flatten().to(like) for bound in (space.low, space.high))
+    return (low + high) / 2, (high - low) / 2
+
+
+def _parts(agent: Agent, count: int) -> list[tuple[str, list[nn.Module]]]:
+    """The modules in which dead units are counted, by network: of the `count` critics the first two, as in
+    the log; an encoder of images is a network of its own.
+    """
     critics: Any = agent.networks.critics
+    encoder = getattr(critics, "encoder", None)
+    shared = set() if encoder is None else set(encoder.modules())
     parts: list[tuple[str, nn.Module]] = [("Pi", agent.ac.pi)]
-    parts += [(f"Q{i}", critic) for i, critic in enumerate(critics[:2], 1)]
-    return parts if agent.networks.value is None else [*parts, ("V", agent.networks.value)]
+    parts += [(f"Q{i}", critics[i - 1]) for i in range(1, min(count, 2) + 1)]
+    parts += [] if agent.networks.value is None else [("V", agent.networks.value)]
+    found = [(name, [m for m in network.modules() if m not in shared]) for name, network in parts]
+    return found if encoder is None else [("Encoder", list(encoder.modules())), *found]
 
 
-def _relus(network: nn.Module) -> list[nn.Module]:
-    return [module for module in network.modules() if isinstance(module, nn.ReLU)]
+def _relus(modules: list[nn.Module]) -> list[nn.Module]:
+    return [module for module in modules if isinstance(module, nn.ReLU)]
 
 
 @contextmanager
@@ -275,8 +277,9 @@ def _outputs(layers: dict[str, list[nn.Module]]) -> Iterator[dict[str, list[Tens
 
 
 def _dead(output: Tensor) -> Tensor:
-    """Which units of (B, n, ...) are zero for the whole batch, (n,) bool."""
-    return (output == 0).transpose(0, 1).flatten(1).all(1)
+    """Which of n units are zero for the whole batch, (n,) bool, from (B, ..., n), or (B, n, H, W) of images."""
+    units = output.movedim(1, -1) if output.dim() > 3 else output
+    return (units == 0).flatten(0, -2).all(0)
 
 
 @contextmanager
@@ -289,3 +292,8 @@ def _preserved_buffers(agent: Agent) -> Iterator[None]:
         with torch.no_grad():
             for buffer, before in kept:
                 buffer.copy_(before)
+
+
+def _on_host(values: Tensor) -> Array:
+    found: Array = values.double().cpu().numpy()
+    return found

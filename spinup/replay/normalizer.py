@@ -104,12 +104,9 @@ class Normalizer:
         scaled: Float = self._scale(obs, lambda array: array)
         return scaled
 
-    def rewards(self, reward: NDArray[Any]) -> NDArray[Any]:
-        """Normalized rewards, of any shape."""
-        if self.returns is None:
-            return reward
-        scaled: NDArray[Any] = reward / self._reward_unit(self.returns)
-        return scaled
+    def reward_unit(self) -> float:
+        """What rewards are divided by now; 1 where they are not normalized."""
+        return 1.0 if self.returns is None else float(self._reward_unit(self.returns))
 
     def apply(self, batches: Batches, to_batch: Callable[[NDArray[Any]], Any]) -> Batches:
         """Batches with normalized obs, next_obs and reward.

@@ -160,7 +160,7 @@ def launch(
                 test_collector,
                 config.num_test_episodes,
                 lambda line: logger.log(line, color="yellow"),
-                backend.diagnostics,
+                traces=backend.diagnostics is not None,
             ),
             actions=test_collector.actions,
             logger=logger,

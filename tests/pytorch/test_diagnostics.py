@@ -15,7 +15,8 @@ from helpers import Point, SharedByAll, make_agent, parameters, replay_buffer, s
 from torch import nn
 
 from spinup.config import SACConfig
-from spinup.pytorch.diagnostics import Diagnostics, TestBias, gradient_norm
+from spinup.interfaces import Episode, Trace
+from spinup.pytorch.diagnostics import Estimates, NetworkDiagnostics, QBias, gradient_norm
 
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 NARROW = {"hidden_sizes": (8, 8), "critic_hidden_sizes": (8, 8)}
@@ -39,7 +40,7 @@ def measured(ac: Any = None, epoch: int = 1, rows: int = 50, **settings: Any) ->
     kept = {name: values.astype(np.float32) for name, values in columns.items()}
     if rows:
         replay.add({**kept, "terminated": np.zeros(rows, np.bool_)})
-    found = Diagnostics(agent, objective, replay, config, SPACE)
+    found = NetworkDiagnostics(agent, objective, replay, config, SPACE)
     return found, found.of_epoch(epoch)
 
 
@@ -61,7 +62,7 @@ def test_bounds_of_the_action_space_are_divided_out() -> None:
     config = SACConfig(batch_size=5)
     agent, objective, _ = make_agent(ac, config, space)
     found, _ = measured()
-    shifted = Diagnostics(agent, objective, found.replay, config, space)
+    shifted = NetworkDiagnostics(agent, objective, found.replay, config, space)
     assert shifted.of_epoch(1)["SaturatedActions"] < 0.2  # it is 1 where the bounds are taken for -1 and 1
 
 
@@ -97,13 +98,6 @@ def test_gradient_norm_by_hand_leaves_grad_alone() -> None:
     assert w.grad is None
 
 
-def test_entropy_gap_where_alpha_is_learned() -> None:
-    fixed, learned = measured()[1], measured(alpha="auto", target_entropy=-2.0)[1]
-    assert "EntropyGap" not in fixed
-    further = measured(alpha="auto", target_entropy=-3.0)[1]
-    assert further["EntropyGap"] == pytest.approx(learned["EntropyGap"] + 1.0, abs=1e-5)
-
-
 def test_no_rows_no_values() -> None:
     assert measured(rows=0)[1] == {}
 
@@ -129,38 +123,83 @@ def test_measuring_changes_nothing() -> None:
     assert not any(m._forward_hooks for m in ac.modules())
 
 
-def bias_of(episode: list[float], q: list[float], *, terminated: bool, gamma: float = 0.5) -> float:
-    """The bias over one episode with these rewards; q has a value more, of the observation after it."""
-    numbers = np.array(q)
-    bias = TestBias(gamma, lambda obs, a: numbers[obs[:, 0].astype(int)], lambda r: r, lambda obs: obs)
-    for t, reward in enumerate(episode):
-        last = t + 1 == len(episode)
-        rows = {
-            "obs": np.array([[t]], np.float32), "next_obs": np.array([[t + 1]], np.float32),
-            "action": np.zeros((1, 1), np.float32), "reward": np.array([reward]), "env": np.array([0]),
-            "terminated": np.array([last and terminated]),
-        }  # fmt: skip
-        bias.add(rows, [0] if last else [])
-    return bias.result()["TestQBias"]
+def bias_of(
+    rewards: list[float], q: list[float], last_value: float, *, gamma: float = 0.5, **changes: Any
+) -> float:
+    """The bias over one episode, with all steps kept and no bonus unless changed."""
+    stride, terminated, scale = (
+        changes.get(k, d) for k, d in [("stride", 1), ("terminated", False), ("scale", 1.0)]
+    )
+    nothing = np.zeros((len(q), 1), np.float32)
+    trace = Trace(np.array(rewards), nothing, nothing, stride, nothing[0], terminated)
+    bias = QBias(gamma)
+    bias.add(trace, scale, Estimates(np.array(q), np.array(changes.get("bonus", [0.0] * len(q))), last_value))
+    return bias.bias()
 
 
 def test_bias_by_hand() -> None:
     """Rewards 1, 2 at gamma 0.5 give the returns 2 and 2."""
-    assert bias_of([1.0, 2.0], [5.0, 3.0, 99.0], terminated=True) == pytest.approx((3.0 + 1.0) / 2)
+    assert bias_of([1.0, 2.0], [5.0, 3.0], 99.0, terminated=True) == pytest.approx((3.0 + 1.0) / 2)
     # Cut: e_1 = 3 - (2 + 4/2), e_0 = 5 - (1 + (2 + 4/2) / 2); weights 1/2 and 3/4.
-    assert bias_of([1.0, 2.0], [5.0, 3.0, 4.0], terminated=False) == pytest.approx((-1.0 + 2.0) / 1.25)
+    assert bias_of([1.0, 2.0], [5.0, 3.0], 4.0) == pytest.approx((-1.0 + 2.0) / 1.25)
+
+
+def test_soft_returns_contain_the_bonus_of_later_steps_by_hand() -> None:
+    """W_2 = 3; W_1 = 2 + (30 + 3) / 2 = 18.5; W_0 = 1 + (20 + 18.5) / 2 = 20.25."""
+    given = {"bonus": [10.0, 20.0, 30.0], "terminated": True}
+    assert bias_of([1.0, 2.0, 3.0], [20.25, 18.5, 3.0], 0.0, **given) == pytest.approx(0.0)
+    assert bias_of([0.1, 0.2, 0.3], [20.25, 18.5, 3.0], 0.0, scale=10.0, **given) == pytest.approx(0.0)
+
+
+def test_steps_that_are_not_kept_have_the_bonus_of_the_last_kept_one_by_hand() -> None:
+    """Steps 0 and 2 of 4 are kept: W_3 = 4, W_2 = 3 + (8 + 4) / 2 = 9, W_1 = 2 + (8 + 9) / 2 = 10.5,
+    W_0 = 1 + (6 + 10.5) / 2 = 9.25."""
+    given = {"bonus": [6.0, 8.0], "stride": 2, "terminated": True}
+    assert bias_of([1.0, 2.0, 3.0, 4.0], [9.25, 9.0], 0.0, **given) == pytest.approx(0.0)
+    assert bias_of([1.0, 2.0, 3.0, 4.0], [10.25, 12.0], 0.0, **given) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("terminated", [False, True])
 @pytest.mark.parametrize("by", [-3.0, 0.0, 7.0])
 def test_a_constant_error_is_found_with_and_without_an_end(terminated: bool, by: float) -> None:
-    """Reward 1 forever has the value 10 at gamma 0.9."""
-    left = [sum(0.9**i for i in range(20 - t)) if terminated else 10.0 for t in range(21)]
-    assert bias_of([1.0] * 20, [v + by for v in left], terminated=terminated, gamma=0.9) == pytest.approx(by)
+    """Reward 1 and bonus 2 forever have the value (1 + 0.9 * 2) / (1 - 0.9) = 28 at gamma 0.9."""
+    if terminated:
+        left = [sum(0.9**i for i in range(20 - t)) for t in range(20)]
+        assert bias_of([1.0] * 20, [v + by for v in left], 0.0, terminated=True, gamma=0.9) == pytest.approx(
+            by
+        )
+    else:
+        found = bias_of([1.0] * 20, [28.0 + by] * 20, 30.0 + by, bonus=[2.0] * 20, gamma=0.9)
+        assert found == pytest.approx(by)
 
 
 def test_bias_is_nan_without_discounting_and_without_an_end() -> None:
-    assert math.isnan(bias_of([1.0] * 5, [1.0] * 6, terminated=False, gamma=1.0))
+    assert math.isnan(bias_of([1.0] * 5, [1.0] * 5, 1.0, gamma=1.0))
+
+
+def test_the_bias_of_a_test_by_the_networks() -> None:
+    """Constant networks: Q = 5 for rewards of 1 and the entropy of a policy whose standard deviation is
+    exp(-3); without tanh's correction at 0 it is 0.5 log(2 pi e) - 3 = -1.58 for each of the two actions."""
+    ac = small_ac()
+    with torch.no_grad():
+        for layer, bias in (
+            (ac.q1.q[-1], 4.0),
+            (ac.q2.q[-1], 6.0),
+            (ac.pi.mu_layer, 0.0),
+            (ac.pi.log_std_layer, -3.0),
+        ):
+            layer.weight.zero_()
+            layer.bias.fill_(bias)
+    found, _ = measured(ac, alpha=0.5, gamma=0.5)
+    steps = 40
+    obs, actions = np.zeros((steps, 3), np.float32), np.zeros((steps, 2), np.float32)
+    episode = Episode(0, 40.0, steps, Trace(np.ones(steps), obs, actions, 1, obs[0], True))
+    columns = found.of_test([episode] * 50, 0)
+    bonus = 0.5 * 2 * (0.5 * math.log(2 * math.pi * math.e) - 3.0)
+    ends = [sum(0.5**i * (1.0 + (i > 0) * bonus) for i in range(steps - t)) for t in range(steps)]
+    assert columns["TestQVals"] == pytest.approx(5.0)
+    assert columns["TestQBias"] == pytest.approx(5.0 - np.mean(ends), abs=0.05)  # of 2,000 draws
+    assert found.of_test([Episode(0, 1.0, 1)], 0) == {}
 
 
 class Off:
@@ -169,13 +208,7 @@ class Off:
     def __init__(self, *args: Any) -> None:
         self.columns: tuple[str, ...] = ()
 
-    def begin_test(self) -> None:
-        """Nothing."""
-
-    def add_test_rows(self, *args: Any) -> None:
-        """Nothing."""
-
-    def of_test(self) -> dict[str, float]:
+    def of_test(self, *args: Any) -> dict[str, float]:
         return {}
 
     def of_epoch(self, epoch: int) -> dict[str, float]:
@@ -192,7 +225,7 @@ def test_a_run_has_the_same_numbers_without_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
     ac, rows = train(tmp_path / "with", **settings)
-    monkeypatch.setattr("spinup.pytorch.sac.Diagnostics", Off)
+    monkeypatch.setattr("spinup.pytorch.sac.NetworkDiagnostics", Off)
     other, plain = train(tmp_path / "without", **settings)
     assert torch.equal(parameters(ac), parameters(other))
     assert without_timing([{k: row[k] for k in plain[0]} for row in rows]) == without_timing(plain)
@@ -218,12 +251,12 @@ class Named(gym.Env[Any, Any]):
 V1 = {"variant": "sac_v1"}
 KINDS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "eager": (Point, {"engine": "eager"}, BASE),
-    "native, learned alpha": (Point, {"engine": "native", "alpha": "auto"}, (*BASE, "EntropyGap")),
+    "native, learned alpha": (Point, {"engine": "native", "alpha": "auto"}, BASE),
     "sac_v1": (Point, V1, (*BASE[:4], "DeadUnitsV", *BASE[4:])),
     "normalized": (Point, {"normalize_observations": True, "normalize_rewards": True}, BASE),
     "critic_keys": (Named, {"critic_keys": ("hidden",)}, BASE),
     "discrete": ("CartPole-v1", {}, BASE[1:]),
-    "tqc": (Point, {"recipe": "tqc"}, (*BASE, "EntropyGap")),
+    "tqc": (Point, {"recipe": "tqc"}, BASE),
     "no tests": (Point, {"num_test_episodes": 0}, (*BASE[:4], *BASE[6:])),
     "one critic": (Point, {"critics": 1, "target_critics": 1}, (*BASE[:3], *BASE[4:6], *BASE[7:])),
     "tests of their own": (Point, {"test_every": 70}, BASE),
@@ -262,7 +295,7 @@ def test_within_an_epoch_they_are_nan(tmp_path: Path) -> None:
 def test_a_resumed_run_keeps_the_columns_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that an earlier version began has none of the columns."""
     with monkeypatch.context() as patch:
-        patch.setattr("spinup.pytorch.sac.Diagnostics", Off)
+        patch.setattr("spinup.pytorch.sac.NetworkDiagnostics", Off)
         patch.setattr("spinup.training.Trainer._set_diagnostics", lambda *args: None)
         train(tmp_path, callback=lambda row, ac: False)
     _, rows = train(tmp_path, resume="again")

@@ -16,7 +16,7 @@ from spinup.interfaces import Act, Episode, Trace
 from spinup.replay.transition import Transitions
 
 # Of an episode's steps at most so many are kept in its trace, and of all episodes of a test together.
-MAX_KEPT, MAX_KEPT_OF_TEST = 64, 640
+MAX_KEPT, MAX_KEPT_OF_TEST = 64, 320
 
 
 class EnvEvaluator:
@@ -88,13 +88,15 @@ class EnvEvaluator:
             for episode in ended:
                 if quota[episode.env] > 0:
                     quota[episode.env] -= 1
-                    trace = recorders[episode.env].finish() if self.traces else None
-                    finished.append(replace(episode, trace=trace))
+                    if self.traces:
+                        episode = replace(episode, trace=recorders[episode.env].finish())
+                        recorders[episode.env] = _TraceRecorder(self.episodes)
+                    finished.append(episode)
         return finished
 
 
 class _TraceRecorder:
-    """Collects the trace of the running episode of an environment.
+    """Collects the trace of one running episode.
 
     Each time that the steps kept are as many as may be, every second of them is dropped, so that those of an
     episode are evenly spaced, whatever its length.
@@ -105,7 +107,9 @@ class _TraceRecorder:
 
     def __init__(self, episodes: int) -> None:
         self._limit = min(MAX_KEPT, max(MAX_KEPT_OF_TEST // max(episodes, 1), 2))
-        self._begin()
+        self._rewards: list[float] = []
+        self._kept: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        self._stride = 1
 
     def add(self, transitions: Transitions, row: int) -> None:
         """Add a step, a row of some transitions."""
@@ -119,10 +123,10 @@ class _TraceRecorder:
         self._last = transitions, row
 
     def finish(self) -> Trace:
-        """The trace of the episode that ended with the last step added; the next step begins another."""
+        """The trace of the episode, which ended with the last step added."""
         obs, actions = (np.array(part) for part in zip(*self._kept, strict=True))
         transitions, row = self._last
-        trace = Trace(
+        return Trace(
             np.array(self._rewards),
             obs,
             actions,
@@ -130,10 +134,3 @@ class _TraceRecorder:
             transitions["next_obs"][row].copy(),
             bool(transitions["terminated"][row]),
         )
-        self._begin()
-        return trace
-
-    def _begin(self) -> None:
-        self._rewards: list[float] = []
-        self._kept: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        self._stride = 1

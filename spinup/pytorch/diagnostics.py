@@ -30,8 +30,7 @@ from spinup.pytorch.variants.objective import Batch, Objective
 from spinup.replay.buffer import ReplayBuffer
 
 OF_EPOCH_STREAM, OF_TEST_STREAM = 6, 7
-# Rows of the batch are as many as those of an update, so that the cost is that of a few updates per epoch, but
-# enough for shares of them, and not more than their error needs.
+# The batch is as large as an update's within these bounds, so that it costs about as much as a few updates.
 LEAST_ROWS, MOST_ROWS = 100, 256
 SATURATED = 0.99  # of |tanh|: the slope of tanh is 2% there
 LEAST_KNOWN = 0.05  # share of the return that the mean bias needs, see `QBias`
@@ -85,12 +84,14 @@ class NetworkDiagnostics:
     @torch.no_grad()
     def of_test(self, episodes: Sequence[Episode], round_number: int) -> dict[str, float]:
         """TestQVals and TestQBias, over the kept steps of the traced episodes."""
+        traces = [episode.trace for episode in episodes if episode.trace is not None]
+        if not traces:
+            return {}
         rng, found = self._generator(OF_TEST_STREAM, round_number), QBias(self.config.gamma)
         with self._leaving_no_trace(rng):
-            for episode in episodes:
-                if episode.trace is not None:
-                    found.add(episode.trace, self._reward_scale(), self._estimates(episode.trace, rng))
-        return {"TestQVals": found.mean_q(), "TestQBias": found.bias()} if found.steps else {}
+            for trace, estimates in zip(traces, self._estimates(traces, rng), strict=True):
+                found.add(trace, self._reward_scale(), estimates)
+        return {"TestQVals": found.mean_q(), "TestQBias": found.bias()}
 
     def _generator(self, stream: int, number: int) -> Generator:
         return np.random.default_rng(np.random.SeedSequence([self.config.seed, stream, number]))
@@ -99,7 +100,11 @@ class NetworkDiagnostics:
     def _leaving_no_trace(self, rng: Generator) -> Iterator[None]:
         """Torch's generators, seeded from `rng` within the block, and the networks' buffers are put back."""
         with preserved_generators(), _preserved_buffers(self.agent):
-            torch.manual_seed(int(rng.integers(2**63)))
+            seed = int(rng.integers(2**63))
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                torch.manual_seed(seed)
+            else:  # torch.manual_seed would keep a traceback for CUDA, which takes as long as a gradient step
+                torch.default_generator.manual_seed(seed)
             yield
 
     @torch.no_grad()
@@ -143,27 +148,29 @@ class NetworkDiagnostics:
         q = critics(obs)
         return q.gather(-1, action.long().expand(len(q), -1, -1)).squeeze(-1)  # type: ignore[no-any-return]
 
-    def _estimates(self, trace: Trace, rng: Generator) -> Estimates:
-        """What the networks say along a test episode; values are means over all critics."""
-        agent, kept = self.agent, len(trace.obs)
-        obs = np.concatenate([trace.obs, trace.last_obs[None]])
+    def _estimates(self, traces: Sequence[Trace], rng: Generator) -> list[Estimates]:
+        """What the networks say along test episodes; values are means over all critics."""
+        agent, ends = self.agent, np.cumsum([len(trace.obs) for trace in traces])
+        kept = int(ends[-1])
+        obs = np.concatenate([*(trace.obs for trace in traces), [trace.last_obs for trace in traces]])
+        actions = np.concatenate([trace.actions for trace in traces])
         if agent.normalizer is not None:
             obs = agent.normalizer.observations(obs)
-        x = agent.to_tensors({"obs": obs, "action": trace.actions})
+        x = agent.to_tensors({"obs": obs, "action": actions})
         alpha, last = agent.temperature.value(), x["obs"][kept:]
         q = self._taken(x["obs"][:kept], x["action"]).mean(0)
         if self.objective.draws_actions:
-            noise = rng.standard_normal((kept + 1, trace.actions.shape[1]), dtype=np.float32)
-            action, log_prob = agent.networks.actor(x["obs"], agent.to_tensors({"noise": noise})["noise"])
-            last_q = agent.networks.critics(last, action[kept:]).mean(0)
+            noise = rng.standard_normal((len(obs), actions.shape[1]), dtype=np.float32)
+            drawn, log_prob = agent.networks.actor(x["obs"], agent.to_tensors({"noise": noise})["noise"])
+            last_q = agent.networks.critics(last, drawn[kept:]).mean(0)
             value = losses.soft_value(last_q, log_prob[kept:], alpha)
         else:
             probs, logp = agent.networks.actor(x["obs"])
             log_prob = losses.expected_log_prob(probs, logp)
             last_q = agent.networks.critics(last).mean(0)
             value = losses.expected_soft_value(last_q, probs[kept:], logp[kept:], alpha)
-        bonus = -alpha * log_prob[:kept]
-        return Estimates(_on_host(q), _on_host(bonus), float(value))
+        by_episode = (np.split(_on_host(values), ends[:-1]) for values in (q, -alpha * log_prob[:kept]))
+        return [Estimates(*found) for found in zip(*by_episode, value.tolist(), strict=True)]
 
     def _reward_scale(self) -> float:
         """What the critics learn for a reward of 1."""
@@ -189,8 +196,8 @@ class QBias:
 
         W_t = r_t + gamma (b_{t+1} + W_{t+1}),    W_{T-1} = r_{T-1} + gamma V_T
 
-    What followed a truncated episode is unknown, and the networks' own soft value V_T stands in for it; V_T is
-    0 where the MDP terminated. If Q is too large by c everywhere, so is V_T, and Q - W is c (1 - w_t) with
+    What followed a truncated episode is unknown, and the networks' own soft value V_T stands in for it; it
+    is 0 where the MDP terminated. If Q is too large by c everywhere, so is V_T, and Q - W is c (1 - w_t) with
     w_t = gamma^(T-t), or w_t = 0 in an episode that terminated. So the bias is estimated as the sum of
     Q - W divided by that of 1 - w_t, in which steps near a truncated end count little. Without truncation it
     is the plain mean of Q - W. The bonus of a step that is not kept is that of the last kept one before it.
@@ -220,7 +227,7 @@ class QBias:
 
     def mean_q(self) -> float:
         """The mean of Q."""
-        return self._q / self.steps if self.steps else math.nan
+        return self._q / self.steps
 
     def bias(self) -> float:
         """The mean bias; nan where too little of the returns is known."""
@@ -230,8 +237,8 @@ class QBias:
 def gradient_norm(loss: Tensor, params: Sequence[nn.Parameter]) -> float:
     """The Euclidean norm of the gradient of a 0-dim loss; `.grad` of the parameters is not touched."""
     gradients = torch.autograd.grad(loss, params, allow_unused=True)
-    squares = [g.double().square().sum() for g in gradients if g is not None]
-    return math.sqrt(torch.stack(squares).sum().item()) if squares else 0.0
+    norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients if g is not None]
+    return torch.linalg.vector_norm(torch.stack(norms)).item() if norms else 0.0
 
 
 def _center_and_half_range(space: Box | Discrete, like: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -277,7 +284,7 @@ def _outputs(layers: dict[str, list[nn.Module]]) -> Iterator[dict[str, list[Tens
 
 
 def _dead(output: Tensor) -> Tensor:
-    """Which of n units are zero for the whole batch, (n,) bool, from (B, ..., n), or (B, n, H, W) of images."""
+    """Which of n units are zero for the whole batch, (n,) bool, from (B, ..., n), of images (B, n, H, W)."""
     units = output.movedim(1, -1) if output.dim() > 3 else output
     return (units == 0).flatten(0, -2).all(0)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,13 @@ from spinup.reports.run_summary import RunSummary, read_run
 # A single row is noisy, and what a run does at its end is what it would go on with.
 WINDOW = 1 / 3  # of the rows, the last ones, are judged
 LEAST_ROWS = 6  # for a trend: two rows in each third
-ALPHA_GROWTH = (
-    10.0  # alpha falls or settles in runs that learn; a climb of one order of magnitude is not noise
-)
+ALPHA_GROWTH = 10.0  # alpha falls or settles in runs that learn; a tenfold climb is not noise
 ALPHA_LEAST = 1.0  # below, the entropy bonus is smaller than common rewards, and a climb does no harm
 BIAS = 0.5  # of the return: beyond, differences between actions are smaller than the error of their values
 SATURATED = 0.8  # of actions: some tasks are solved at the bounds, but tanh gives no gradient there
 UPDATES = 0.5  # per step: SAC's published results take 1
 SHORTFALL = 0.9  # of the updates that were asked for
-DEAD = 0.5  # of hidden units: ReLU networks that learn have up to a third, see Sokar et al. (2023)
+DEAD = 0.5  # of hidden units: half of the network does nothing
 ENTROPY_GAP = 0.5  # of |target|, and at least
 ENTROPY_GAP_LEAST = 1.0  # nats; a batch's mean entropy varies by some tenths
 LOSS_GROWTH = 100.0  # of LossQ over its median: it follows the square of the returns, which grow tenfold
@@ -36,15 +34,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Finding:
-    """What looks wrong: one line each of name, evidence (columns, epochs, values) and remedy."""
+    """What looks wrong: one line each of name, evidence (columns, epochs, values) and remedy.
+
+    consequences: what else was found, and probably follows from it; their remedies do not matter.
+    """
 
     name: str
     evidence: str
     remedy: str
+    consequences: tuple[Finding, ...] = ()
 
 
 def diagnose(folder: str | Path) -> str:
-    """The page about a run.
+    """What looks wrong in a run, as text.
 
     Raises:
         RunError: if the folder does not exist, or holds no run with a row.
@@ -57,35 +59,37 @@ def diagnose(folder: str | Path) -> str:
         why = f" ({run.problems[0]})" if run.problems else ""
         raise RunError(f"{folder} has no row yet{why}: wait for the end of its first epoch")
     rows, steps = len(next(iter(run.columns.values()))), run.last("TotalEnvInteracts")
-    lines = [
-        f"{run.name}{' on ' + run.env if run.env else ''}: {rows} epochs, {steps:,.0f} steps, {run.status}"
-    ]
+    where = f" on {run.env}" if run.env else ""
+    lines = [f"{run.name}{where}: {rows} epochs, {steps:,.0f} steps, {run.status}"]
     lines += [f"  {problem}" for problem in run.problems]
     found = findings(run)
     for i, finding in enumerate(found, 1):
-        lines += [
-            "",
-            f"{i}. {finding.name}",
-            f"   evidence: {finding.evidence}",
-            f"   remedy:   {finding.remedy}",
-        ]
+        lines += ["", f"{i}. {finding.name}", f"   evidence: {finding.evidence}"]
+        lines += [f"   remedy:   {finding.remedy}"]
+        lines += [f"   probably follows from it: {c.name} ({c.evidence})" for c in finding.consequences]
     if not found:
         lines += ["", "Nothing looks wrong."]
-    if unknown := [name for name in NEEDED if not np.isfinite(run.column(name)).any()]:
+    if unknown := unjudged(run):
         lines += ["", f"not judged, since the log has no values of: {', '.join(unknown)}"]
     return "\n".join(lines)
 
 
-NEEDED = ("TestQBias", "SaturatedActions", "DeadUnitsPi", "UpdatesPerStep")
+def unjudged(run: RunSummary) -> list[str]:
+    """The columns of diagnostics without which something is not judged, and that the run has no values of."""
+    needed = ("TestQBias", "SaturatedActions", "DeadUnitsPi", "UpdatesPerStep")
+    return [name for name in needed if not np.isfinite(run.column(name)).any()]
 
 
 def findings(run: RunSummary) -> list[Finding]:
-    """What looks wrong, causes before consequences."""
-    checks = (
-        _no_updates, _too_few_updates, _alpha_climbs, _critics_diverge, _q_overestimates, _saturated,
-        _dead_units, _entropy_off, _no_improvement,
-    )  # fmt: skip
-    return [finding for check in checks if (finding := check(run)) is not None]
+    """What looks wrong, causes first; what probably follows from one is listed with the first such cause."""
+    found = {check: finding for check in _CONSEQUENCES if (finding := check(run)) is not None}
+    explained: dict[Check, list[Finding]] = {check: [] for check in found}
+    for check, finding in list(found.items()):
+        cause = next((c for c in found if check in _CONSEQUENCES[c]), None)
+        if cause is not None:
+            explained[cause].append(finding)
+            del found[check]
+    return [replace(f, consequences=tuple(explained[check])) for check, f in found.items()]
 
 
 def _no_updates(run: RunSummary) -> Finding | None:
@@ -144,12 +148,14 @@ def _q_overestimates(run: RunSummary) -> Finding | None:
     scale = max(abs(value - by), spread if math.isfinite(spread) else 0.0)
     if not by > BIAS * scale:
         return None
+    alone = run.settings.get("critics") == "1"
+    more = "--critics 2 --target_critics 2" if alone else "--critics 5 --target_critics 2"
     return Finding(
         "The critics overestimate",
         f"TestQBias is {by:.3g} in {_window(run, bias)}: TestQVals is {value:.3g}, the discounted returns "
-        f"{value - by:.3g}",
-        "take the minimum of more critics (--critics 5 --target_critics 2), normalize them (--recipe droq), "
-        "or lower --lr or --updates_per_step",
+        f"with entropy bonus {value - by:.3g}",
+        f"take the minimum of more critics ({more}), normalize them (--recipe droq), or lower --lr or "
+        "--updates_per_step",
     )
 
 
@@ -181,10 +187,12 @@ def _saturated(run: RunSummary) -> Finding | None:
     share = run.column("SaturatedActions")
     if not _late(share) > SATURATED:
         return None
+    gradient = f"; GradNormPi is {_late(run.column('GradNormPi')):.3g}" if "GradNormPi" in run.columns else ""
     return Finding(
         "The policy is saturated: nearly all actions are at a bound",
-        f"SaturatedActions is {_late(share):.0%} in {_window(run, share)}",
-        "explore more (--alpha auto, or a larger --alpha), lower --lr, or scale rewards: --reward_scale 0.1",
+        f"SaturatedActions is {_late(share):.0%} in {_window(run, share)}{gradient}",
+        "if observations are large numbers, --normalize_observations True; else keep the entropy up "
+        "(--alpha auto), lower --lr, or scale the rewards: --reward_scale 0.1",
     )
 
 
@@ -208,13 +216,21 @@ def _entropy_off(run: RunSummary) -> Finding | None:
     now, wanted = _late(entropy), _late(target)
     if abs(now - wanted) <= max(ENTROPY_GAP * abs(wanted), ENTROPY_GAP_LEAST):
         return None
-    above = now > wanted
+    alpha = run.column("Alpha")[np.isfinite(run.column("Alpha"))]
+    by = f"; Alpha went from {alpha[0]:.3g} to {alpha[-1]:.3g}" if alpha.size else ""
+    if now > wanted:
+        side, remedy = "above", "train longer, or start with a smaller alpha: --alpha auto_0.1"
+    elif alpha.size and alpha[-1] > alpha[0]:  # a larger alpha would not reach it either, or not at once
+        side, remedy = (
+            "below",
+            f"train longer; if alpha goes on rising, lower --target_entropy ({wanted:.3g})",
+        )
+    else:
+        side, remedy = "below", "start with a larger alpha, such as --alpha auto_1, or raise --lr"
     return Finding(
-        f"The entropy is {'above' if above else 'below'} its target",
-        f"Entropy is {now:.3g} and TargetEntropy {wanted:.3g} in {_window(run, entropy)}",
-        "start with a smaller alpha, such as --alpha auto_0.1, or train longer"
-        if above
-        else "start with a larger alpha, such as --alpha auto_1, or raise --lr",
+        f"The entropy is {side} its target",
+        f"Entropy is {now:.3g} and TargetEntropy {wanted:.3g} in {_window(run, entropy)}{by}",
+        remedy,
     )
 
 
@@ -232,9 +248,29 @@ def _no_improvement(run: RunSummary) -> Finding | None:
         "The return does not improve",
         f"{column} is {first.mean():.4g} in {_epochs(run, finite[:third])} and {last.mean():.4g} in "
         f"{_epochs(run, finite[-third:])}",
-        "first what is named above; else train longer, tune (spinup tune), or try --recipe simba; a task "
-        "that was solved in the first epochs needs nothing",
+        "train longer, tune (spinup tune), or try --recipe simba; a task that was solved in the first epochs "
+        "needs nothing",
     )
+
+
+Check = Callable[[RunSummary], Finding | None]
+# In the order in which they are shown: what each, if it is found, probably causes.
+_CONSEQUENCES: dict[Check, tuple[Check, ...]] = {
+    _no_updates: (
+        _too_few_updates, _alpha_climbs, _critics_diverge, _q_overestimates, _saturated, _dead_units,
+        _entropy_off, _no_improvement,
+    ),
+    _too_few_updates: (_q_overestimates, _entropy_off, _no_improvement),
+    _alpha_climbs: (
+        _critics_diverge, _q_overestimates, _saturated, _dead_units, _entropy_off, _no_improvement,
+    ),
+    _critics_diverge: (_q_overestimates, _saturated, _dead_units, _entropy_off, _no_improvement),
+    _saturated: (_q_overestimates, _dead_units, _entropy_off, _no_improvement),
+    _q_overestimates: (_no_improvement,),
+    _dead_units: (_no_improvement,),
+    _entropy_off: (_no_improvement,),
+    _no_improvement: (),
+}  # fmt: skip
 
 
 def _late(values: Array) -> float:

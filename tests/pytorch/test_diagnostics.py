@@ -10,8 +10,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict
+from fake_transport import FakeTransport
+from goals import PointReach
+from gymnasium.spaces import Box, Dict, MultiDiscrete
 from helpers import Point, SharedByAll, make_agent, parameters, replay_buffer, small_ac, train, without_timing
+from images import Noise
 from torch import nn
 
 from spinup.config import SACConfig
@@ -215,20 +218,42 @@ class Off:
         return {}
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"engine": "eager"}, {"engine": "native"}, {"recipe": "crossq", "ac_kwargs": NARROW}, {"sampler": "per"},
-     {"actor_critic": SharedByAll}],
-    ids=["eager", "native", "crossq", "per", "global generator"],
-)  # fmt: skip
+IMAGES = {"ac_kwargs": {"hidden_sizes": (8,), "encoder": {"filters": 4, "layers": 2, "features": 6}}}
+SMALL_EPOCHS = {"steps_per_epoch": 60}
+SAME: dict[str, tuple[Any, dict[str, Any]]] = {
+    "eager": (Point, {"engine": "eager"}),
+    "native": (Point, {"engine": "native", "test_every": 70}),
+    "crossq": (Point, {"recipe": "crossq", "ac_kwargs": NARROW, "update_after": 40}),
+    "droq": (Point, {"recipe": "droq", "ac_kwargs": NARROW, "update_after": 40, "updates_per_step": 1.0}),
+    "per": (Point, {"sampler": "per", "normalize_observations": True, "normalize_rewards": True}),
+    "her": (PointReach, {"sampler": "her"}),
+    "global generator": (Point, {"actor_critic": SharedByAll}),
+    "images": (Noise, {**IMAGES, **SMALL_EPOCHS}),
+    "discrete": ("CartPole-v1", {"num_envs": 2}),
+    "lockstep": (Point, {"collectors": 2, "collect": "lockstep", "transport": FakeTransport}),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
 def test_a_run_has_the_same_numbers_without_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    ac, rows = train(tmp_path / "with", **settings)
+    env_fn, given = SAME[kind]
+
+    def run(folder: Path) -> Any:
+        settings = dict(given)
+        if "transport" in settings:
+            settings["transport"] = settings["transport"]()
+        return train(folder, env_fn, **settings)
+
+    ac, rows = run(tmp_path / "with")
     monkeypatch.setattr("spinup.pytorch.sac.NetworkDiagnostics", Off)
-    other, plain = train(tmp_path / "without", **settings)
+    other, plain = run(tmp_path / "without")
+    assert len(rows[0]) > len(plain[0])
     assert torch.equal(parameters(ac), parameters(other))
-    assert without_timing([{k: row[k] for k in plain[0]} for row in rows]) == without_timing(plain)
+    documented = list(plain[0])[: list(plain[0]).index("StepsPerSecond")]
+    first, second = ([{name: row[name] for name in documented} for row in part] for part in (rows, plain))
+    assert without_timing(first) == without_timing(second)
 
 
 class Named(gym.Env[Any, Any]):
@@ -248,6 +273,17 @@ class Named(gym.Env[Any, Any]):
         return {"seen": obs[:1], "hidden": obs[1:]}, *rest
 
 
+class FlatActions(gym.ActionWrapper[Any, Any, Any]):
+    """Point with two switches as action."""
+
+    def __init__(self) -> None:
+        super().__init__(Point(ends=True))
+        self.action_space = MultiDiscrete([2, 3])
+
+    def action(self, action: Any) -> Any:
+        return np.array([action.sum() / 3], np.float32)
+
+
 V1 = {"variant": "sac_v1"}
 KINDS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "eager": (Point, {"engine": "eager"}, BASE),
@@ -261,6 +297,15 @@ KINDS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "one critic": (Point, {"critics": 1, "target_critics": 1}, (*BASE[:3], *BASE[4:6], *BASE[7:])),
     "tests of their own": (Point, {"test_every": 70}, BASE),
     "vector": (Point, {"num_envs": 4}, BASE),
+    "her": (PointReach, {"sampler": "her"}, BASE),
+    "per, n-step": (Point, {"sampler": "per", "n_step": 3}, BASE),
+    "images": (Noise, {**IMAGES, **SMALL_EPOCHS}, (*BASE[:1], "DeadUnitsEncoder", *BASE[1:])),
+    "images of a discrete task": (
+        lambda: Noise("dict", discrete=True),
+        {**IMAGES, **SMALL_EPOCHS},
+        ("DeadUnitsEncoder", *BASE[1:]),
+    ),
+    "MultiDiscrete": (lambda: FlatActions(), {}, BASE[1:]),
 }
 
 
@@ -274,7 +319,7 @@ def test_columns_follow_the_documented_ones(tmp_path: Path, kind: str) -> None:
     assert float(rows[-1]["UpdatesPerStep"]) == 1.0
 
 
-@pytest.mark.parametrize("recipe", ["redq", "simba", "flash", "droq"])
+@pytest.mark.parametrize("recipe", ["redq", "simba", "flash"])
 def test_recipes_have_their_columns(tmp_path: Path, recipe: str) -> None:
     changes: dict[str, Any] = {"steps_per_epoch": 60, "epochs": 1}
     if recipe == "redq":
@@ -282,6 +327,15 @@ def test_recipes_have_their_columns(tmp_path: Path, recipe: str) -> None:
     _, rows = train(tmp_path, recipe=recipe, ac_kwargs=NARROW, **changes)
     assert math.isfinite(float(rows[0]["TestQBias"]))
     assert math.isfinite(float(rows[0]["GradNormQ"]))
+
+
+def test_an_offline_run_has_its_columns_from_the_prior_data(tmp_path: Path) -> None:
+    train(tmp_path / "made", checkpoint_every="epoch")
+    offline = {"prior_data": str(tmp_path / "made"), "offline": True}
+    _, rows = train(tmp_path / "offline", **offline)
+    assert all(math.isfinite(float(rows[0][name])) for name in BASE)
+    _, mixed = train(tmp_path / "mixed", prior_data=str(tmp_path / "made"))
+    assert all(math.isfinite(float(mixed[0][name])) for name in BASE)
 
 
 def test_within_an_epoch_they_are_nan(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from gymnasium.wrappers import TransformObservation
 from spinup import sac_pytorch
 from spinup.collect import evaluation
 from spinup.pytorch.diagnostics import NetworkDiagnostics
-from spinup.reports.diagnosis import diagnose
+from spinup.reports.diagnosis import diagnose, findings
 from spinup.reports.run_summary import read_run
 from spinup.training import TrainingDiverged
 
@@ -130,7 +130,10 @@ def main() -> None:
         if remedy:
             train(root / f"{name}_with_remedy", **{**broken, **remedy})
             changes = ", ".join(f"{key}={value}" for key, value in remedy.items())
-            line += f"; with {changes}: {last_return(root / f'{name}_with_remedy'):.0f}"
+            remedied = read_run(root / f"{name}_with_remedy")
+            assert remedied is not None
+            found = "; ".join(finding.name for finding in findings(remedied)) or "nothing looks wrong"
+            line += f"; with {changes}: {last_return(remedied.path):.0f}, {found}"
         print(line, flush=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spinup.cli.parser import Parser
+from spinup.loggers.display import printable
 from spinup.reports.diagnosis import diagnose
 
 
@@ -19,5 +20,5 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("folder", nargs="+", metavar="RUN", help="folders of runs")
     args = parser.parse(words)
-    print("\n\n".join(diagnose(folder) for folder in args.folder))
+    print(printable("\n\n".join(diagnose(folder) for folder in args.folder)))
     return 0

@@ -166,6 +166,14 @@ def test_folders_without_rows_are_refused(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_escapes_in_a_damaged_file_are_printed_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, {**HEALTHY, "DeadUnits\x1b[31mred": 0.9}, exp_name="\x1b[31mred")
+    assert main(["diagnose", str(tmp_path)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_the_command_prints_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", str(write(tmp_path, HEALTHY))]) == 0
     assert "Nothing looks wrong." in capsys.readouterr().out

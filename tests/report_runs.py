@@ -29,7 +29,7 @@ def write_run(
     columns: dict[str, float] | None = None,
     **settings: Any,
 ) -> Path:
-    """Write the folder of a run with these returns, further columns, and other settings; returns it."""
+    """Write the folder of a run with these returns, other columns, and other settings; returns it."""
     folder.mkdir(parents=True)
     config = {
         "exp_name": exp_name or folder.name.split("_s")[0],
@@ -43,8 +43,7 @@ def write_run(
     }
     (folder / "config.json").write_text(json.dumps(config))
     if len(values):
-        more = columns or {}
-        rows = [(*row(i, v), *more.values()) for i, v in enumerate(values)]
-        lines = ["\t".join([*COLUMNS, *more]), *("\t".join(map(str, cells)) for cells in rows)]
+        rows = [dict(zip(COLUMNS, row(i, v), strict=True)) | (columns or {}) for i, v in enumerate(values)]
+        lines = ["\t".join(rows[0]), *("\t".join(map(str, cells.values())) for cells in rows)]
         (folder / "progress.txt").write_text("\n".join([*lines, ""]))
     return folder

@@ -288,4 +288,4 @@ def _window(run: RunSummary, values: Array) -> str:
 def _epochs(run: RunSummary, rows: Sequence[int] | NDArray[np.int64]) -> str:
     numbers = run.column("Epoch")
     first, last = (numbers[r] if numbers.size else r + 1 for r in (rows[0], rows[-1]))
-    return f"epoch {first:g}" if len(rows) == 1 else f"epochs {first:g} to {last:g}"
+    return f"epoch {last:g}" if len(rows) == 1 else f"epochs {first:g} to {last:g}"

@@ -245,6 +245,7 @@ def test_python_messages_name_keywords(tmp_path):
 
 def test_the_report_says_what_looks_wrong_in_each_run(tmp_path, report):
     measured = {"SaturatedActions": 0.2, "DeadUnitsPi": 0.1, "TestQBias": 1.0, "UpdatesPerStep": 1.0}
+    measured["Entropy"] = -1.0
     rising = [-1000, -800, -600, -400]
     write_run(tmp_path / "data" / "healthy_s0", rising, columns=measured)
     few = {**measured, "UpdatesPerStep": 0.02, "TestQBias": 900.0, "TestQVals": 0.0}

@@ -32,9 +32,9 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 class Run:
     """The table of one run: `columns[name]` is float64 (rows,), nan where a cell is not a number.
 
-    `root` is the folder under which it was found; `name` that of its line in a legend of Matplotlib, and
-    `exp_name` the same as plain text; `env` the environment's id and `seed` the seed, empty where they are not
-    recorded.
+    `root` is the folder under which it was found; `name` that of its line in a legend of Matplotlib;
+    `exp_name` the same as plain text; `env` the environment's id and `seed` the seed, empty where they are
+    not recorded.
     """
 
     root: Path

@@ -11,7 +11,7 @@ from spinup.errors import RunError
 from spinup.plotting.curves import Curve, Series, interpolated
 
 Array = NDArray[np.float64]
-RESAMPLES = 2000  # as in the authors' library rliable
+RESAMPLES = 2000  # 50 of them lie beyond each end of a 95% interval
 CONFIDENCE = 0.95
 MAX_POINTS = 500  # of a curve: more cannot be told apart in a figure, and each takes RESAMPLES sorts
 _CHUNK = 2**22  # numbers that are resampled at once

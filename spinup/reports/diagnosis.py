@@ -56,8 +56,8 @@ def diagnose(folder: str | Path) -> str:
     if run is None:
         raise RunError(f"{folder} holds no run: give the folder with its progress.txt")
     if not run.columns:
-        why = f" ({run.problems[0]})" if run.problems else ""
-        raise RunError(f"{folder} has no row yet{why}: wait for the end of its first epoch")
+        why = run.problems[0] if run.problems else "wait for the end of its first epoch"
+        raise RunError(f"{folder} has no row yet: {why}")
     rows, steps = len(next(iter(run.columns.values()))), run.last("TotalEnvInteracts")
     where = f" on {run.env}" if run.env else ""
     lines = [f"{run.name}{where}: {rows} epochs, {steps:,.0f} steps, {run.status}"]

@@ -19,7 +19,14 @@ from torch import nn
 
 from spinup.config import SACConfig
 from spinup.interfaces import Episode, Trace
-from spinup.pytorch.diagnostics import Estimates, NetworkDiagnostics, QBias, gradient_norm
+from spinup.pytorch.diagnostics import (
+    LEAST_ROWS,
+    OF_EPOCH_STREAM,
+    Estimates,
+    NetworkDiagnostics,
+    QBias,
+    gradient_norm,
+)
 
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 NARROW = {"hidden_sizes": (8, 8), "critic_hidden_sizes": (8, 8)}
@@ -78,6 +85,21 @@ def test_dead_units_are_those_zero_for_every_row() -> None:
     found = measured(ac)[1]
     assert found["DeadUnitsQ1"] == pytest.approx((4 + 4) / 16)
     assert found["DeadUnitsQ2"] < 0.5
+
+
+def test_dead_units_are_dormant_ones_for_tau_0() -> None:
+    """By the score of Sokar et al. (2023): the mean of |h_i|, divided by its mean over the layer."""
+    ac = small_ac(hidden_sizes=(64,))
+    with torch.no_grad():
+        ac.q1.q[0].bias -= 1.0
+    found, values = measured(ac, rows=200)
+    rng = np.random.default_rng(np.random.SeedSequence([0, OF_EPOCH_STREAM, 1]))
+    batch = found.replay.peek(LEAST_ROWS, rng)
+    h = ac.q1.q[:2](torch.from_numpy(np.concatenate([batch["obs"][0], batch["action"][0]], -1)))
+    score = h.abs().mean(0) / h.abs().mean()
+    share = (score <= 0.0).double().mean().item()
+    assert 0.0 < share < 1.0
+    assert values["DeadUnitsQ1"] == share
 
 
 def test_dead_units_are_left_out_for_other_activations() -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import difflib
 import math
-import operator
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spinup.checks import (
+    as_whole,
+    check_betas,
+    check_choice,
+    check_count_or_auto,
+    check_real,
+    check_whole,
+    is_word,
+)
 from spinup.errors import ConfigError
 
 # Fields whose value is one of some words.
@@ -105,15 +111,17 @@ class SACConfig:
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
 
     def __post_init__(self) -> None:
-        numbers: dict[str, float] = {name: _whole(name, getattr(self, name), 1) for name in _POSITIVE_INTS}
-        numbers |= {name: _whole(name, getattr(self, name), 0) for name in _COUNTS}
-        numbers["seed"] = _whole("seed", self.seed, 0, below=63)
+        numbers: dict[str, float] = {
+            name: check_whole(name, getattr(self, name), 1) for name in _POSITIVE_INTS
+        }
+        numbers |= {name: check_whole(name, getattr(self, name), 0) for name in _COUNTS}
+        numbers["seed"] = check_whole("seed", self.seed, 0, below=63)
         for name in ("gamma", "polyak", "priority_exponent", "priority_beta", "prior_fraction"):
-            numbers[name] = _real(name, getattr(self, name), 0.0, 1.0)
+            numbers[name] = check_real(name, getattr(self, name), 0.0, 1.0)
         for name in ("lr", "updates_per_step", "env_timeout", "value_bound", "reward_scale"):
-            numbers[name] = _real(name, getattr(self, name), 0.0, math.inf, open_low=True)
+            numbers[name] = check_real(name, getattr(self, name), 0.0, math.inf, open_low=True)
         for name in ("checkpoint_minutes", "weight_decay", "lr_end"):
-            numbers[name] = _real(name, getattr(self, name), 0.0, math.inf)
+            numbers[name] = check_real(name, getattr(self, name), 0.0, math.inf)
         if self.recipe is not None and not isinstance(self.recipe, str):
             raise ConfigError(
                 f"recipe={self.recipe!r}: give the name of a recipe, as `spinup recipes` lists them"
@@ -123,7 +131,7 @@ class SACConfig:
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}={getattr(self, name)!r}: give True or False")
-        object.__setattr__(self, "betas", _betas(self.betas))
+        object.__setattr__(self, "betas", check_betas(self.betas))
         for name, value in {**numbers, **self._checked_alpha(), **self._checked_words()}.items():
             object.__setattr__(self, name, value)  # NumPy scalars become Python's
         self._check_counts()
@@ -215,7 +223,7 @@ class SACConfig:
             ):
                 raise ConfigError(f"alpha={self.alpha!r}: give a number >= 0, 'auto', or 'auto_0.1'")
         else:
-            numbers["alpha"] = _real("alpha", self.alpha, 0.0, math.inf)
+            numbers["alpha"] = check_real("alpha", self.alpha, 0.0, math.inf)
         if isinstance(self.target_entropy, str):
             if not re.fullmatch(r"auto(_\d+(\.\d*)?(e-?\d+)?)?", self.target_entropy):
                 raise ConfigError(
@@ -223,7 +231,7 @@ class SACConfig:
                     "half of the automatic one"
                 )
         else:
-            numbers["target_entropy"] = _real(
+            numbers["target_entropy"] = check_real(
                 "target_entropy", self.target_entropy, -math.inf, math.inf, words="'auto' or "
             )
         if self.target_entropy != "auto" and not self.learns_alpha:
@@ -235,17 +243,17 @@ class SACConfig:
 
     def _checked_words(self) -> dict[str, int | str]:
         # A bound, since the system ends a process that asks for too many threads.
-        numbers = {"threads": count_or_auto("threads", self.threads, below=10)}
+        numbers = {"threads": check_count_or_auto("threads", self.threads, below=10)}
         if self.collectors is not None:
-            numbers["collectors"] = _whole("collectors", self.collectors, 1, below=20)
+            numbers["collectors"] = check_whole("collectors", self.collectors, 1, below=20)
         if self.ray is not None and not (isinstance(self.ray, str) and self.ray.isprintable() and self.ray):
             raise ConfigError(f"ray={self.ray!r}: give the address of a Ray cluster, 'auto', or 'local'")
-        if not _is_word(self.checkpoint_every, "epoch"):
-            every = _whole("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
+        if not is_word(self.checkpoint_every, "epoch"):
+            every = check_whole("checkpoint_every", self.checkpoint_every, 0, words="'epoch' or ")
             numbers["checkpoint_every"] = every
         for name, word, low in (("test_every", "epoch", 1), ("keep_checkpoints", "all", 0)):
-            if not _is_word(getattr(self, name), word):
-                numbers[name] = _whole(name, getattr(self, name), low, words=f"{word!r} or ")
+            if not is_word(getattr(self, name), word):
+                numbers[name] = check_whole(name, getattr(self, name), low, words=f"{word!r} or ")
         if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ConfigError(f"device={self.device!r}: give 'auto', 'cpu', 'cuda' or 'cuda:<index>'")
         return numbers
@@ -362,60 +370,6 @@ _COUNTS = (
 )  # fmt: skip
 
 
-def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
-    """The hint ", did you mean 'x'?" for the known word closest to `word`, or an empty string."""
-    # Cut, since the time grows with the square of the length.
-    close = difflib.get_close_matches(word[:100], known, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def count_or_auto(name: str, value: Any, below: int | None = None) -> int | str:
-    """A whole number >= 1, and < 2**below if given, as Python's own int, or the word "auto".
-
-    Raises:
-        ConfigError: if the value is neither.
-    """
-    return "auto" if _is_word(value, "auto") else _whole(name, value, 1, "'auto' or ", below)
-
-
-def check_count(name: str, value: Any) -> int:
-    """A whole number >= 1 as Python's own int.
-
-    Raises:
-        ConfigError: if the value is none.
-    """
-    return _whole(name, value, 1)
-
-
-# Parameters of Stable-Baselines3 and of Spinning Up's scripts, in terms of ours.
-_OTHER_NAMES = {
-    "learning_rate": "lr", "buffer_size": "replay_size", "learning_starts": "start_steps and update_after",
-    "tau": "1 - polyak", "ent_coef": "alpha", "reward_scale": "1 / alpha", "train_freq": "update_every",
-    "gradient_steps": "updates_per_step * update_every", "total_timesteps": "epochs * steps_per_epoch",
-    "eval_freq": "steps_per_epoch", "n_eval_episodes": "num_test_episodes", "n_envs": "num_envs",
-    "max_episode_steps": "max_ep_len", "policy_kwargs": "ac_kwargs", "net_arch": "hidden_sizes in ac_kwargs",
-    "activation_fn": "activation in ac_kwargs", "n_critics": "critics", "policy": "actor_critic",
-    "env": "env_fn", "env_id": "env_fn", "tensorboard_log": "output_dir in logger_kwargs",
-    "verbose": "quiet in logger_kwargs", "l": "the number of sizes in hidden_sizes",
-}  # fmt: skip
-
-
-def other_name(name: str, value: Any = None) -> str:
-    """The hint ": tau is 1 - polyak here" for a name that other libraries use, or an empty string.
-
-    Args:
-        name: of the parameter.
-        value: a value given for it, also as text, which the hint converts where that takes arithmetic.
-    """
-    if name not in _OTHER_NAMES:
-        return ""
-    hint = f": {name} is {_OTHER_NAMES[name]} here"
-    if name == "tau":
-        with contextlib.suppress(TypeError, ValueError, OverflowError):
-            hint += f", tau={float(value):g} is polyak={1 - float(value):g}"
-    return hint
-
-
 def field_defaults() -> dict[str, Any]:
     """Each field of SACConfig with its default."""
     return {field.name: field.default for field in dataclasses.fields(SACConfig)}
@@ -434,71 +388,7 @@ def check_ac_kwargs(ac_kwargs: Any) -> None:
         if name == "critic_hidden_sizes" and sizes is None:
             continue
         is_list = isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes))
-        if not is_list or any(_index(size) is None or size < 1 for size in sizes):
+        if not is_list or any(as_whole(size) is None or size < 1 for size in sizes):
             raise ConfigError(
                 f"{name}={sizes!r}: give a list of whole numbers >= 1, one per layer, such as [64, 64]"
             )
-
-
-def _is_word(value: Any, word: str) -> bool:
-    return isinstance(value, str) and value == word
-
-
-def _index(value: Any) -> int | None:
-    """A whole number as Python's own int, None for anything else."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def _whole(name: str, value: Any, low: int, words: str = "", below: int | None = None) -> int:
-    number = _index(value)
-    if number is None or number < low or (below is not None and number >= 2**below):
-        bound = "" if below is None else f" and < 2**{below}"
-        raise ConfigError(f"{name}={value!r}: give {words}a whole number >= {low}{bound}")
-    return number
-
-
-def _real(
-    name: str, value: Any, low: float, high: float, *, open_low: bool = False, words: str = ""
-) -> float:
-    if _is_finite(value) and low <= value <= high and not (open_low and value == low):
-        return float(value)
-    if high < math.inf:
-        wanted = f"a number from {low:g} to {high:g}"
-    elif low == -math.inf:
-        wanted = "a number"
-    else:
-        wanted = f"a number {'>' if open_low else '>='} {low:g}"
-    raise ConfigError(f"{name}={value!r}: give {words}{wanted}")
-
-
-def _betas(value: Any) -> tuple[float, float]:
-    """Two numbers in [0, 1), as a tuple of Python's own floats."""
-    pair = isinstance(value, (tuple, list)) and len(value) == 2
-    if pair and all(_is_finite(beta) and 0.0 <= beta < 1.0 for beta in value):
-        return float(value[0]), float(value[1])
-    raise ConfigError(f"betas={value!r}: give two numbers >= 0 and < 1, such as (0.9, 0.999)")
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
-        return False
-    try:
-        return math.isfinite(value)
-    except (OverflowError, TypeError, ValueError):  # an int beyond float64's range, an array of several
-        return False
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Check a field whose value is one of some words.
-
-    Raises:
-        ConfigError: naming the field, the words and the nearest one.
-    """
-    if value not in choices:
-        hint = nearest(str(value), choices)
-        raise ConfigError(f"{name}={value!r}: give one of {', '.join(choices)}{hint}")

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from spinup.config import nearest
 from spinup.errors import RunError
+from spinup.hints import nearest
 
 # Far above what runs write; they bound the memory and time that a damaged or hostile file can cost.
 MAX_JSON_BYTES, MAX_JSON_CONTAINERS = 16 * 2**20, 100_000  # lists and objects, small ones cost the most

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spinup.config import check_choice
+from spinup.checks import check_choice
 
 
 @dataclass(frozen=True)

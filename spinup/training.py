@@ -30,8 +30,8 @@ from spinup.envs.spaces import ActionSpec
 from spinup.errors import EnvError, SpinupError
 from spinup.files import atomic_write
 from spinup.interfaces import Agent, Collector, Diagnostics, Engine, Evaluator, RunMonitor
-from spinup.loggers.display import Details
 from spinup.loggers.epoch_logger import EpochLogger
+from spinup.loggers.progress import Details
 from spinup.loggers.run_folder import VIDEO_FOLDER, prune_models
 from spinup.replay.buffer import ReplayBuffer
 

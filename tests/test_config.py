@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinup import sac_pytorch
-from spinup.config import SACConfig, field_defaults, nearest
+from spinup.config import SACConfig, field_defaults
 from spinup.errors import ConfigError, SpinupError
+from spinup.hints import nearest
 
 INTS = ["seed", "steps_per_epoch", "epochs", "replay_size", "batch_size", "start_steps", "update_after"]
 INTS += ["update_every", "num_test_episodes", "max_ep_len", "save_freq", "num_envs", "n_step", "critics"]

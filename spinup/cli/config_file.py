@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spinup.config import nearest
 from spinup.errors import ConfigError, MissingExtraError, RunError
 from spinup.files import read_regular
+from spinup.hints import nearest
 
 MAX_BYTES, MAX_CONTAINERS = 2**16, 500  # the time that YAML takes grows with the square of its nesting
 _FLAG = "--config"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spinup.cli.parser import Parser
-from spinup.loggers.display import printable
+from spinup.loggers.text import printable
 from spinup.reports.diagnosis import diagnose
 
 

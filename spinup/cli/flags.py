@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spinup.cli.values import activation, cast_like, read_value
-from spinup.config import SACConfig, nearest, other_name
+from spinup.config import SACConfig
 from spinup.errors import ConfigError
+from spinup.hints import nearest, other_name
 from spinup.loggers.trackers import check_trackers
 from spinup.runs.cores import run_count
 

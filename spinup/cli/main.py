@@ -22,9 +22,9 @@ from spinup.cli.train import ALGORITHMS
 from spinup.cli.train import main as train
 from spinup.cli.tune import main as tune
 from spinup.cli.watch import main as watch
-from spinup.config import nearest
 from spinup.errors import ConfigError, SpinupError, messages_name_flags
-from spinup.loggers.display import error_line
+from spinup.hints import nearest
+from spinup.loggers.text import error_line
 
 OVERVIEW = """\
 Soft Actor-Critic for environments with the Gymnasium interface.

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from spinup.config import nearest
 from spinup.errors import ConfigError
+from spinup.hints import nearest
 
 
 class Parser(argparse.ArgumentParser):

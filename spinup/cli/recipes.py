@@ -11,8 +11,9 @@ from gymnasium.spaces import Box
 from torch import nn
 
 import spinup
+from spinup.checks import check_choice
 from spinup.cli.parser import Parser
-from spinup.config import check_choice, field_defaults
+from spinup.config import field_defaults
 from spinup.recipes import RECIPES
 
 # The sizes of HalfCheetah.

@@ -20,7 +20,7 @@ import torch
 from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 
-from spinup.config import check_choice
+from spinup.checks import check_choice
 from spinup.deploy.policy_module import DeployedPolicy, largest_difference, random_observations
 from spinup.envs.spaces import action_spec, flat_observation_space
 from spinup.errors import ConfigError, MissingExtraError, RunError, option

@@ -13,7 +13,6 @@ import gymnasium as gym
 from gymnasium.envs.registration import get_env_id, parse_env_id
 from gymnasium.vector import VectorEnv
 
-from spinup.config import nearest
 from spinup.envs.episode_replay import ReplayableEnv
 from spinup.envs.local_vector import LocalVector
 from spinup.envs.mujoco_warnings import mujoco_warnings_once
@@ -22,6 +21,7 @@ from spinup.envs.user_vector import UserVector
 from spinup.envs.validation import FlatEnv
 from spinup.envs.vector import EnvVector
 from spinup.errors import ConfigError, EnvError, SpinupError
+from spinup.hints import nearest
 
 EnvFn = Callable[[], Any]  # returns a gymnasium.Env or a gymnasium.vector.VectorEnv
 

@@ -12,8 +12,8 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from spinup.config import nearest
 from spinup.errors import EnvError
+from spinup.hints import nearest
 from spinup.replay.image_layout import ImageLayout, Part, channel_axis
 
 Float = NDArray[np.float32]

@@ -13,7 +13,8 @@ import torch
 
 from spinup.errors import ConfigError
 from spinup.files import AppendedFile, atomic_write, jsonable_entries, write_json
-from spinup.loggers.display import Details, make_display
+from spinup.loggers.display import make_display
+from spinup.loggers.progress import Details
 from spinup.loggers.run_folder import prepare_folder, relative
 from spinup.loggers.statistics import RunningStats
 from spinup.loggers.tensorboard_events import EventFile

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from spinup.loggers.display import Progress, Row, format_duration, live_console, mean_return
+from spinup.loggers.display import live_console
+from spinup.loggers.progress import Progress, mean_return
+from spinup.loggers.text import Row, format_duration
 
 WAITING, STARTING, RUNNING, STOPPING = "waiting", "starting", "running", "stopping"
 DONE, STOPPED, FAILED = "done", "stopped", "failed"

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from spinup.config import nearest
 from spinup.errors import ConfigError, MissingExtraError, RunError
 from spinup.files import read_json, to_json, write_json
+from spinup.hints import nearest
 from spinup.loggers.run_folder import TRACKED
 
 PROJECT = "spinup"

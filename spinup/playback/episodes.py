@@ -16,8 +16,8 @@ from spinup.envs.saved_spec import env_of_run, read_saved_env
 from spinup.envs.spaces import action_spec, flat_observation_space, flatten_observation, image_layout
 from spinup.errors import EnvError, RunError, option
 from spinup.files import existing_dir
-from spinup.loggers.display import plain_table
 from spinup.loggers.statistics import RunningStats
+from spinup.loggers.text import plain_table
 from spinup.playback.policies import Act, has_model, load_policy
 from spinup.playback.viewer import GL_REMEDY, Viewer, open_viewer
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.config import nearest
 from spinup.errors import ConfigError, RunError, option
 from spinup.files import MAX_TABLE_BYTES, existing_dir, open_regular, read_json
-from spinup.loggers.display import printable
+from spinup.hints import nearest
+from spinup.loggers.text import printable
 
 Array = NDArray[np.float64]
 Series = list[tuple[Array, Array]]  # x and y of some runs, each (rows,)

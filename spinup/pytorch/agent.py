@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from spinup.pytorch.held_noise import HeldNoise
 from spinup.pytorch.networks.encoded import ensemble_of
 from spinup.pytorch.networks.layers import normalize_weights
+from spinup.pytorch.networks.modes import Modes
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.policy import ACT_STREAM, MakePolicy, Policy
 from spinup.pytorch.state_arrays import adam_state, arrays, load_adam_state, load_arrays
-from spinup.pytorch.variants.objective import Modes, Networks
+from spinup.pytorch.variants.objective import Networks
 from spinup.replay.normalizer import Normalizer
 from spinup.replay.transition import Batches
 

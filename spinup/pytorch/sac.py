@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from spinup.checks import check_choice
 from spinup.collect.collector import EnvCollector
 from spinup.collect.transport import Transport
-from spinup.config import SACConfig, check_choice, field_defaults
+from spinup.config import SACConfig, field_defaults
 from spinup.envs.make import EnvFn
 from spinup.envs.spaces import policy_columns
 from spinup.errors import ConfigError

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, final
+from collections.abc import Sequence
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spinup.replay.image_layout import ImageLayout, Part
-from spinup.replay.storage import Storage, check_memory, machine_memory, ring_slices
-from spinup.replay.transition import Batches, Field, Transitions
+from spinup.replay.storage import RowStorage
+from spinup.replay.transition import Field, Transitions
 
 Bytes = NDArray[np.uint8]
 CHUNK = 4096  # frames in one array; arrays are added when needed
@@ -114,7 +114,7 @@ class FramePool:
 
 
 @final
-class FrameStorage(Storage):
+class FrameStorage(RowStorage):
     """Rows in this machine's memory whose observations are bytes with images, each frame held once.
 
     Args:
@@ -127,14 +127,8 @@ class FrameStorage(Storage):
     """
 
     def __init__(self, fields: Sequence[Field], capacity: int, layout: ImageLayout) -> None:
-        super().__init__(fields, capacity)
-        check_memory(stored_fields(fields, layout), capacity, machine_memory(), "this machine has")
+        super().__init__(fields, capacity, _OBSERVATIONS, stored_fields(fields, layout))
         self.layout = layout
-        self._columns: dict[str, NDArray[Any]] = {
-            field.name: np.zeros((capacity, *field.shape), field.dtype)
-            for field in fields
-            if field.name not in _OBSERVATIONS
-        }
         self._pools = [FramePool(part, capacity) if part.is_image else None for part in layout.parts]
         # The bytes of vectors, of obs and of next_obs.
         self._vectors = [
@@ -143,36 +137,8 @@ class FrameStorage(Storage):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the rows take, unused capacity included."""
-        parts = [*self._columns.values(), *self._pools, *self._vectors]
-        return sum(part.nbytes for part in parts if part is not None)
-
-    def append(self, transitions: Transitions) -> None:
-        count = len(transitions[self.fields[0].name])
-        start, self.total = self.total, self.total + count
-        for part, at in ring_slices(start, count, self.capacity):
-            for name, column in self._columns.items():
-                column[at] = transitions[name][part]
-            for pool, vectors, piece in zip(self._pools, self._vectors, self.layout.slices, strict=True):
-                obs, next_obs = (transitions[name][part, piece] for name in _OBSERVATIONS)
-                if pool is not None:
-                    pool.add(at.start, obs, next_obs)
-                if vectors is not None:
-                    vectors[0, at], vectors[1, at] = obs, next_obs
-
-    def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
-        return {
-            name: self._observations(index, _OBSERVATIONS.index(name))
-            if name in _OBSERVATIONS
-            else self._columns[name].take(index, axis=0)
-            for name in names
-        }
-
-    def to_batch(self, array: NDArray[Any]) -> Any:
-        return array
-
-    def read(self, start: int, stop: int) -> Transitions:
-        return self.gather(np.arange(start, stop) % self.capacity, (field.name for field in self.fields))
+        parts = [*self._pools, *self._vectors]
+        return super().nbytes + sum(part.nbytes for part in parts if part is not None)
 
     def clear(self, total: int) -> None:
         for pool in self._pools:
@@ -180,8 +146,16 @@ class FrameStorage(Storage):
                 pool.clear()
         super().clear(total)
 
-    def _observations(self, index: NDArray[np.int64], which: int) -> Bytes:
-        pieces = []
+    def _put(self, at: int, rows: Transitions) -> None:
+        for pool, vectors, piece in zip(self._pools, self._vectors, self.layout.slices, strict=True):
+            both = [rows[name][:, piece] for name in _OBSERVATIONS]
+            if pool is not None:
+                pool.add(at, *both)
+            if vectors is not None:
+                vectors[:, at : at + len(both[0])] = both
+
+    def _take(self, index: NDArray[np.int64], name: str) -> Bytes:
+        which, pieces = _OBSERVATIONS.index(name), []
         for pool, vectors in zip(self._pools, self._vectors, strict=True):
             if pool is not None:
                 pieces.append(pool.take(index, which))

@@ -53,44 +53,60 @@ class Storage(abc.ABC):
         self.total = total
 
 
-@final
-class HostStorage(Storage):
-    """Rows in this machine's memory, an observation that two rows share once.
+class RowStorage(Storage):
+    """Rows in this machine's memory: an array per field, but for observations that subclasses hold otherwise.
+
+    Args:
+        fields: what is stored.
+        capacity: rows held.
+        elsewhere: names of the fields that the subclass holds.
+        needs: what a row takes; `fields` if None.
 
     Raises:
         ConfigError: if `capacity` rows do not fit.
     """
 
-    def __init__(self, fields: Sequence[Field], capacity: int) -> None:
+    def __init__(
+        self,
+        fields: Sequence[Field],
+        capacity: int,
+        elsewhere: tuple[str, ...],
+        needs: Sequence[Field] | None = None,
+    ) -> None:
         super().__init__(fields, capacity)
-        check_memory(fields, capacity, machine_memory(), "this machine has")
+        check_memory(needs or fields, capacity, machine_memory(), "this machine has")
         self._columns: dict[str, NDArray[Any]] = {
             field.name: np.zeros((capacity, *field.shape), field.dtype)
             for field in fields
-            if field.name != "next_obs"
+            if field.name not in elsewhere
         }
-        self._shares = any(field.name == "next_obs" for field in fields)
-        self._next_obs = NextObservations(self._columns.get("obs", np.zeros((0, 0), np.float32)))
+
+    @abc.abstractmethod
+    def _put(self, at: int, rows: Transitions) -> None:
+        """Add rows at positions `at` and after to what the subclass holds; their arrays are in `_columns`."""
+
+    @abc.abstractmethod
+    def _take(self, index: NDArray[np.int64], name: str) -> NDArray[Any]:
+        """A field that the subclass holds, see `gather`."""
 
     @property
     def nbytes(self) -> int:
         """Bytes that the rows take, unused capacity included."""
-        return sum(column.nbytes for column in self._columns.values()) + self._next_obs.nbytes
+        return sum(column.nbytes for column in self._columns.values())
 
     def append(self, transitions: Transitions) -> None:
         count = len(transitions[self.fields[0].name])
         start, self.total = self.total, self.total + count
         for part, at in ring_slices(start, count, self.capacity):
+            rows = {field.name: transitions[field.name][part] for field in self.fields}
             for name, column in self._columns.items():
-                column[at] = transitions[name][part]
-            if self._shares:
-                self._next_obs.add(at.start, transitions["obs"][part], transitions["next_obs"][part])
+                column[at] = rows[name]
+            self._put(at.start, rows)
 
     def gather(self, index: NDArray[np.int64], names: Iterable[str]) -> Batches:
+        columns = self._columns
         return {
-            name: self._next_obs.take(index)
-            if name == "next_obs"
-            else self._columns[name].take(index, axis=0)
+            name: columns[name].take(index, axis=0) if name in columns else self._take(index, name)
             for name in names
         }
 
@@ -100,9 +116,34 @@ class HostStorage(Storage):
     def read(self, start: int, stop: int) -> Transitions:
         return self.gather(np.arange(start, stop) % self.capacity, (field.name for field in self.fields))
 
+
+@final
+class HostStorage(RowStorage):
+    """Rows in this machine's memory, an observation that two rows share once.
+
+    Raises:
+        ConfigError: if `capacity` rows do not fit.
+    """
+
+    def __init__(self, fields: Sequence[Field], capacity: int) -> None:
+        super().__init__(fields, capacity, ("next_obs",))
+        self._shares = any(field.name == "next_obs" for field in fields)
+        self._next_obs = NextObservations(self._columns.get("obs", np.zeros((0, 0), np.float32)))
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + self._next_obs.nbytes
+
     def clear(self, total: int) -> None:
         self._next_obs.clear()
         super().clear(total)
+
+    def _put(self, at: int, rows: Transitions) -> None:
+        if self._shares:
+            self._next_obs.add(at, rows["obs"], rows["next_obs"])
+
+    def _take(self, index: NDArray[np.int64], name: str) -> NDArray[Any]:
+        return self._next_obs.take(index)
 
 
 def ring_slices(start: int, count: int, capacity: int) -> list[tuple[slice, slice]]:

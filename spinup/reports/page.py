@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spinup.loggers.display import format_duration, printable
+from spinup.loggers.text import format_duration, printable
 from spinup.plotting.curves import aggregate, moving_average
 from spinup.reports.charts import Line, draw_chart, format_number
 from spinup.reports.diagnosis import Finding, findings, unjudged

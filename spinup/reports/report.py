@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from spinup.config import nearest
 from spinup.errors import ConfigError, RunError, option
 from spinup.files import atomic_write
+from spinup.hints import nearest
 from spinup.reports.page import draw_page
 from spinup.reports.run_summary import RunSummary, find_folders, read_run, text_of
 

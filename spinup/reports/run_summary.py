@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spinup.config import field_defaults
 from spinup.errors import RunError
 from spinup.files import read_json
-from spinup.loggers.display import error_line, printable
+from spinup.loggers.text import error_line, printable
 from spinup.plotting.curves import env_name, experiment_name, labeled_roots, read_table, seed_of
 from spinup.runs.status import run_status
 

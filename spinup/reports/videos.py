@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from spinup.errors import RunError
 from spinup.files import read_regular
-from spinup.loggers.display import printable
+from spinup.loggers.text import printable
 from spinup.reports.run_summary import RunSummary
 
 TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}

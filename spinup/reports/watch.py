@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from spinup.errors import ConfigError, RunError, option
-from spinup.loggers.display import format_duration, live_console
+from spinup.loggers.display import live_console
 from spinup.loggers.runs_display import runs_table
+from spinup.loggers.text import format_duration
 from spinup.reports.run_summary import DAMAGED, Array, RunSummary, find_folders, read_run, text_of
 from spinup.runs.locks import is_locked
 from spinup.runs.status import COMPLETE, FAILED, RUNNING, UNFINISHED

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from spinup.config import SACConfig, count_or_auto
+from spinup.checks import check_count_or_auto
+from spinup.config import SACConfig
 
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -43,5 +44,5 @@ def run_count(name: str, value: Any) -> int:
     Raises:
         ConfigError: if it is neither.
     """
-    count = count_or_auto(name, value)
+    count = check_count_or_auto(name, value)
     return count if isinstance(count, int) else usable_cores()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from spinup.errors import RunError, SpinupError
-from spinup.loggers.display import Report, error_line
+from spinup.loggers.display import Report
 from spinup.loggers.runs_display import (
     DONE,
     FAILED,
@@ -25,6 +25,7 @@ from spinup.loggers.runs_display import (
     RunsDisplay,
     make_runs_display,
 )
+from spinup.loggers.text import error_line
 from spinup.runs.run_process import Job, RunProcess
 from spinup.runs.signals import EXIT_CODES, Interrupted, SignalHandler
 

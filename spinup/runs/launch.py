@@ -18,13 +18,14 @@ from spinup.collect.make import make_collectors
 from spinup.collect.offline import OfflineCollector
 from spinup.collect.remote import RemoteCollector
 from spinup.collect.transport import PolicySource, Transport
-from spinup.config import SACConfig, field_defaults, nearest, other_name
+from spinup.config import SACConfig, field_defaults
 from spinup.envs.episode_replay import normalizes
 from spinup.envs.make import EnvFn
 from spinup.envs.saved_spec import env_flag
 from spinup.envs.workers import EnvCrash
 from spinup.errors import ArgumentError, ConfigError, EnvError, RunError
 from spinup.files import to_json
+from spinup.hints import nearest, other_name
 from spinup.interfaces import Agent, Diagnostics, Engine
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.recipes import with_recipe

@@ -27,11 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinup.config import nearest
 from spinup.errors import ConfigError, MissingExtraError, RunError, SpinupError, option
-from spinup.loggers.display import Report, error_line
+from spinup.hints import nearest
+from spinup.loggers.display import Report
 from spinup.loggers.run_folder import LOG_FILE
 from spinup.loggers.runs_display import WAITING
+from spinup.loggers.text import error_line
 from spinup.runs.cores import usable_cores
 from spinup.runs.jobs import StartedRun
 from spinup.runs.locks import folder_lock

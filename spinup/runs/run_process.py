@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from spinup.errors import ConfigError, RunError, SpinupError
-from spinup.loggers.display import Report, error_line, report_to
+from spinup.loggers.display import Report, report_to
 from spinup.loggers.run_folder import LOG_FILE
 from spinup.loggers.runs_display import STARTING
+from spinup.loggers.text import error_line
 
 # Ctrl-C reaches every process of a terminal; only the one that started the runs acts on it. Its import path
 # comes before anything is imported, since it may be where spinup itself is found.

@@ -9,8 +9,8 @@ from typing import Any
 
 from spinup.errors import RunError
 from spinup.files import open_regular
-from spinup.loggers.display import error_line
 from spinup.loggers.run_folder import LOG_FILE
+from spinup.loggers.text import error_line
 from spinup.runs.locks import is_locked
 from spinup.runs.resuming import is_complete
 from spinup.training import DUMP

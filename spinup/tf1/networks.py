@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
-from spinup.config import nearest
 from spinup.errors import ConfigError
+from spinup.hints import nearest
 from spinup.loggers.tf_saver import import_tf
 
 Tensor = Any

@@ -21,8 +21,10 @@ from typing import Any
 from spinup.config import SACConfig, field_defaults
 from spinup.errors import ConfigError, MissingExtraError, RunError
 from spinup.files import to_json
-from spinup.loggers.display import Report, Row, error_line, mean_return
+from spinup.loggers.display import Report
+from spinup.loggers.progress import mean_return
 from spinup.loggers.run_folder import holds_run
+from spinup.loggers.text import Row, error_line
 from spinup.runs.cores import run_count
 from spinup.runs.grid import Call, ExperimentGrid, call_kwargs, make_run_job, setup_logger_kwargs
 from spinup.runs.jobs import RunsFailed, StartedRun, run_jobs

@@ -1,6 +1,6 @@
 """EpochLogger and restore_tf_graph, under the import path that Spinning Up documents."""
 
-from spinup.config import check_choice
+from spinup.checks import check_choice
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.loggers.tf_restore import restore_tf_graph
 

@@ -11,20 +11,11 @@ import pytest
 from rich.console import Console
 
 from spinup.loggers import display as display_module
-from spinup.loggers.display import (
-    Details,
-    LiveDisplay,
-    NotebookDisplay,
-    PlainDisplay,
-    Progress,
-    SilentDisplay,
-    format_duration,
-    make_display,
-    plain_table,
-    printable,
-    sparkline,
-)
+from spinup.loggers import progress as progress_module
+from spinup.loggers.display import LiveDisplay, NotebookDisplay, PlainDisplay, SilentDisplay, make_display
 from spinup.loggers.epoch_logger import EpochLogger
+from spinup.loggers.progress import Details, Progress
+from spinup.loggers.text import format_duration, plain_table, printable, sparkline
 
 
 def test_plain_table_is_aligned():
@@ -128,7 +119,8 @@ def test_format_duration(seconds, text):
 def clock(monkeypatch):
     """A clock that stands still unless `clock.now` is set."""
     state = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(display_module, "time", SimpleNamespace(monotonic=lambda: state.now))
+    for module in (display_module, progress_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: state.now))
     return state
 
 

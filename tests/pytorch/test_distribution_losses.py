@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from spinup.pytorch import losses
+from spinup.pytorch import distribution_losses as losses
+from spinup.pytorch.losses import q_target
 
 
 def t(*values: float) -> Tensor:
@@ -81,7 +82,7 @@ def test_categorical_target_keeps_the_mean_where_nothing_is_clipped() -> None:
     probs = torch.softmax(logits, -1)
     reward, discount, bonus = normal(5, seed=1), t(0.9, 0.9, 0.5, 0.0, 1.0), normal(5, seed=2)
     target = losses.categorical_target(probs, reward, discount, bonus, atoms)
-    wanted = losses.q_target(reward, discount, probs @ atoms + bonus)
+    wanted = q_target(reward, discount, probs @ atoms + bonus)
     assert torch.allclose(target @ atoms, wanted, atol=1e-8)
 
 

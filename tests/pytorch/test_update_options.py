@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from spinup.pytorch import losses
 from spinup.pytorch.agent import UpdateOptions
-from spinup.pytorch.networks.layers import BatchNorm, Dropout, switched_layers
+from spinup.pytorch.networks.layers import BatchNorm, Dropout
+from spinup.pytorch.networks.modes import switched_layers
 
 F64 = {"dtype": np.float64}
 

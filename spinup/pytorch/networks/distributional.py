@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from spinup.pytorch.losses import atom_values
+from spinup.pytorch.distribution_losses import atom_values
 from spinup.pytorch.networks.mlp import network
 
 CRITICS = ("scalar", "categorical", "quantile")

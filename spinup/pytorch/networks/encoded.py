@@ -18,8 +18,9 @@ from gymnasium.spaces import Box, Space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spinup.config import check_count, nearest
+from spinup.checks import check_whole
 from spinup.errors import ConfigError
+from spinup.hints import nearest
 from spinup.pytorch.networks.asymmetric import critic_names
 from spinup.pytorch.networks.mlp import Ensemble
 from spinup.pytorch.networks.policy_input import NoisyPolicyInput, PolicyInput
@@ -286,5 +287,5 @@ def encoder_options(given: Any) -> dict[str, int]:
             raise ConfigError(
                 f"encoder has no option {name!r}{nearest(str(name), known)}; it has {', '.join(known)}"
             )
-        check_count(f"encoder:{name}", value)
+        check_whole(f"encoder:{name}", value, 1)
     return {**ENCODER_DEFAULTS, **given}

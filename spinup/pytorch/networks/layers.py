@@ -1,14 +1,12 @@
 """Layers between the linear ones: batch normalization and renormalization, dropout, residual blocks.
 
 Batch statistics and dropout apply while `active` is set, which the losses do for a forward pass
-(`activated`); `train()` and `eval()` do not change it. So a network acts, is tested and is loaded with its
+(`modes`); `train()` and `eval()` do not change it. So a network acts, is tested and is loaded with its
 running statistics and without dropout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import final
 
 import torch
@@ -134,28 +132,6 @@ def normalization(kind: str, size: int) -> nn.Module:
     if kind == "layer":
         return nn.LayerNorm(size)
     return BatchNorm(size) if kind == "batch" else BatchRenorm(size)
-
-
-def switched_layers(*modules: nn.Module) -> list[Dropout | BatchNorm]:
-    """The layers in the modules that have the attribute `active`, each once."""
-    found = {id(m): m for module in modules for m in module.modules() if isinstance(m, (Dropout, BatchNorm))}
-    return list(found.values())
-
-
-def activated(layers: Sequence[Dropout | BatchNorm]) -> AbstractContextManager[None]:
-    """A context in which these layers are active."""
-    return _activated(layers) if layers else nullcontext()
-
-
-@contextmanager
-def _activated(layers: Sequence[Dropout | BatchNorm]) -> Iterator[None]:
-    for layer in layers:
-        layer.active = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.active = False
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ from gymnasium.spaces import Space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spinup.pytorch.networks.asymmetric import critic_names
 from spinup.replay.normalizer import EPSILON, RunningMoments
 
 
@@ -94,12 +94,9 @@ class NormalizedActorCritic(nn.Module):
     def _hold(self, ac: nn.Module, moments: RunningMoments) -> None:
         columns = getattr(getattr(ac, "pi", None), "columns", None)
         self.ac, self.normalize = ac, Normalization(moments, columns)
-        for name, module in ac.named_children():
-            if re.fullmatch(r"v|q\d+", name):
-                # Not registered as a child, or each parameter would be saved twice.
-                object.__setattr__(self, name, NormalizedPart(self.normalize, module))
-        pi: Any = ac.pi
-        object.__setattr__(self, "pi", NormalizedPart(self.normalize, pi))
+        for name in (*critic_names(ac), "pi"):
+            # Not registered as a child, or each parameter would be saved twice.
+            object.__setattr__(self, name, NormalizedPart(self.normalize, getattr(ac, name)))
 
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:
         """Actions for raw observations, as the `act` of the actor-critic returns them."""

@@ -13,6 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from spinup.pytorch import losses
+from spinup.pytorch.distribution_losses import (
+    atom_values,
+    categorical_loss,
+    categorical_target,
+    lowest_mean,
+    quantile_loss,
+    truncated_quantiles,
+)
 from spinup.pytorch.variants.objective import Batch, Networks, ReparameterizedObjective
 
 
@@ -56,10 +64,10 @@ class CategoricalSACObjective(DistributionalObjective):
         critics: Any = networks.critics
         atoms: Tensor = critics[0].atoms
         with torch.no_grad():
-            probs = losses.lowest_mean(next_outputs, atoms, batch.get("critic_subset"))
-            target = losses.categorical_target(probs, self.reward(batch), batch["discount"], bonus, atoms)
-            values = losses.atom_values(outputs, atoms)
-        loss = losses.categorical_loss(outputs, target, batch.get("weight"))
+            probs = lowest_mean(next_outputs, atoms, batch.get("critic_subset"))
+            target = categorical_target(probs, self.reward(batch), batch["discount"], bonus, atoms)
+            values = atom_values(outputs, atoms)
+        loss = categorical_loss(outputs, target, batch.get("weight"))
         return self.logged(loss, values, (target * atoms).sum(-1), batch)
 
 
@@ -80,10 +88,10 @@ class QuantileSACObjective(DistributionalObjective):
         self, networks: Networks, outputs: Tensor, next_outputs: Tensor, bonus: Tensor, batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad():
-            kept = losses.truncated_quantiles(next_outputs, self.drop_quantiles, batch.get("critic_subset"))
+            kept = truncated_quantiles(next_outputs, self.drop_quantiles, batch.get("critic_subset"))
             reward, discount = self.reward(batch).unsqueeze(-1), batch["discount"].unsqueeze(-1)
             target = losses.q_target(reward, discount, kept + bonus.unsqueeze(-1))
-        loss = losses.quantile_loss(outputs, target, batch.get("weight"))
+        loss = quantile_loss(outputs, target, batch.get("weight"))
         return self.logged(loss, outputs.mean(-1), target.mean(-1), batch)
 
     def actor_q(self, q: Tensor) -> Tensor:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,46 +13,12 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from spinup.pytorch import losses
-from spinup.pytorch.networks.encoded import Encoder
-from spinup.pytorch.networks.layers import BatchNorm, Dropout, activated, switched_layers
+from spinup.pytorch.networks.modes import Modes
 from spinup.replay.transition import Batches
 
 Batch = dict[
     str, Tensor
 ]  # by field, (B, *shape); noise (2, B, act_dim): for the draws at next_obs and at obs
-
-
-class Modes:
-    """Which layers with batch statistics or dropout are active in which forward pass of an update.
-
-    Those of a network are active in its own loss. In the policy's loss, dropout of the critics is active, and
-    their batch statistics are not; an encoder of images computes its features once, without gradient.
-    """
-
-    def __init__(self, actor: nn.Module, *critics: nn.Module) -> None:
-        self._actor, self._critics = switched_layers(actor), switched_layers(*critics)
-        self._dropout = [layer for layer in self._critics if isinstance(layer, Dropout)]
-        self.batch_statistics = any(isinstance(layer, BatchNorm) for layer in self._critics)
-        self._encoders = [m for net in critics for m in net.modules() if isinstance(m, Encoder)]
-        self.any = bool(self._actor or self._critics)
-
-    def critic_loss(self) -> AbstractContextManager[None]:
-        """The passes of critics, targets and value network in the critics' loss."""
-        return activated(self._critics)
-
-    def actor_loss(self) -> AbstractContextManager[None]:
-        """The passes of policy and critics in the policy's loss."""
-        active = activated([*self._actor, *self._dropout])
-        return _with_held(self._encoders, active) if self._encoders else active
-
-
-@contextmanager
-def _with_held(encoders: list[Encoder], active: AbstractContextManager[None]) -> Iterator[None]:
-    with ExitStack() as stack:
-        stack.enter_context(active)
-        for encoder in encoders:
-            stack.enter_context(encoder.held())
-        yield
 
 
 class Networks(NamedTuple):

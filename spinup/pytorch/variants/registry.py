@@ -11,8 +11,10 @@ from typing import Any
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from spinup.config import SACConfig, check_ac_kwargs, check_choice, nearest
+from spinup.checks import check_choice
+from spinup.config import SACConfig, check_ac_kwargs
 from spinup.errors import ConfigError, SpinupError
+from spinup.hints import nearest
 from spinup.pytorch.agent import UpdateOptions
 from spinup.pytorch.networks.actor_critic import (
     DiscreteMLPActorCritic,

@@ -16,11 +16,10 @@ from spinup.pytorch.networks.layers import (
     Dropout,
     Residual,
     RMSNorm,
-    activated,
     normalize_weights,
-    switched_layers,
 )
 from spinup.pytorch.networks.mlp import HiddenLayers, network
+from spinup.pytorch.networks.modes import activated, switched_layers
 
 SIZE = 4
 

@@ -1,0 +1,78 @@
+"""Checks of single settings: each returns the value as Python's own type, or raises a ConfigError."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+from spinup.errors import ConfigError
+from spinup.hints import nearest
+
+
+def is_word(value: Any, word: str) -> bool:
+    """Whether a value, which may also be an array, is this word."""
+    return isinstance(value, str) and value == word
+
+
+def as_whole(value: Any) -> int | None:
+    """A whole number as Python's own int, None for anything else, also for a bool."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def check_whole(name: str, value: Any, low: int, *, words: str = "", below: int | None = None) -> int:
+    """A whole number >= `low`, and < 2**`below` if given; `words` are what else the message offers."""
+    number = as_whole(value)
+    if number is None or number < low or (below is not None and number >= 2**below):
+        bound = "" if below is None else f" and < 2**{below}"
+        raise ConfigError(f"{name}={value!r}: give {words}a whole number >= {low}{bound}")
+    return number
+
+
+def check_count_or_auto(name: str, value: Any, below: int | None = None) -> int | str:
+    """A whole number >= 1, and < 2**`below` if given, or the word "auto"."""
+    return "auto" if is_word(value, "auto") else check_whole(name, value, 1, words="'auto' or ", below=below)
+
+
+def check_real(
+    name: str, value: Any, low: float, high: float, *, open_low: bool = False, words: str = ""
+) -> float:
+    """A finite number in [low, high], or in (low, high] if `open_low`; `words` as in `check_whole`."""
+    if _is_finite(value) and low <= value <= high and not (open_low and value == low):
+        return float(value)
+    if high < math.inf:
+        wanted = f"a number from {low:g} to {high:g}"
+    elif low == -math.inf:
+        wanted = "a number"
+    else:
+        wanted = f"a number {'>' if open_low else '>='} {low:g}"
+    raise ConfigError(f"{name}={value!r}: give {words}{wanted}")
+
+
+def check_betas(value: Any) -> tuple[float, float]:
+    """Two numbers in [0, 1), Adam's decay rates."""
+    pair = isinstance(value, (tuple, list)) and len(value) == 2
+    if pair and all(_is_finite(beta) and 0.0 <= beta < 1.0 for beta in value):
+        return float(value[0]), float(value[1])
+    raise ConfigError(f"betas={value!r}: give two numbers >= 0 and < 1, such as (0.9, 0.999)")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """One of some words; the message names the nearest."""
+    if value not in choices:
+        hint = nearest(str(value), choices)
+        raise ConfigError(f"{name}={value!r}: give one of {', '.join(choices)}{hint}")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+        return False
+    try:
+        return math.isfinite(value)
+    except (OverflowError, TypeError, ValueError):  # an int beyond float64's range, an array of several
+        return False

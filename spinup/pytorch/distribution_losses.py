@@ -1,0 +1,94 @@
+"""The equations of distributional critics as pure functions on tensors: C51's atoms, TQC's quantiles.
+
+B is the batch size, N the number of critics, n that of atoms or quantiles. Equation numbers are those of
+docs/recipes.md.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def atom_values(logits: Tensor, atoms: Tensor) -> Tensor:
+    """The mean of each categorical distribution over `atoms` (n,), from its logits (..., n): (...)."""
+    return torch.softmax(logits, -1) @ atoms
+
+
+def categorical_target(
+    probs: Tensor, reward: Tensor, discount: Tensor, bonus: Tensor, atoms: Tensor
+) -> Tensor:
+    """Equation 12: the distribution of r + discount (z + bonus), projected onto the atoms; (B, n).
+
+    Each atom's probability is shared between the two neighbors of where it lands, in proportion to their
+    nearness; what lands outside belongs to the outermost atom (Bellemare et al. 2017, algorithm 1).
+
+    Args:
+        probs: probabilities of the atoms at the next observation, (B, n).
+        reward, discount: (B,), as in `q_target`.
+        bonus: -alpha log pi of the next action, (B,).
+        atoms: n values in equal steps, (n,).
+    """
+    first, last, count = atoms[0], atoms[-1], len(atoms)
+    moved = reward.unsqueeze(-1) + discount.unsqueeze(-1) * (atoms + bonus.unsqueeze(-1))
+    at = (moved.clamp(first, last) - first) / (last - first) * (count - 1)
+    lower = at.floor().clamp(0, count - 2)
+    upper_share = at - lower
+    index = lower.long()
+    found = torch.zeros_like(probs).scatter_add(-1, index, probs * (1.0 - upper_share))
+    return found.scatter_add(-1, index + 1, probs * upper_share)
+
+
+def lowest_mean(logits: Tensor, atoms: Tensor, subset: Tensor | None = None) -> Tensor:
+    """Per sample, the probabilities (B, n) of the critic with the smallest mean; logits (N, B, n).
+
+    The smaller of two critics (equation 4), for distributions. `subset` as in `min_q`.
+    """
+    chosen = logits if subset is None else logits[subset]
+    lowest = atom_values(chosen, atoms).argmin(0)
+    return torch.softmax(chosen[lowest, torch.arange(chosen.shape[1], device=chosen.device)], -1)
+
+
+def categorical_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Equation 12: the cross-entropy of each critic's distribution to one target, summed over critics; 0-dim.
+
+    Args:
+        logits: (N, B, n).
+        target: probabilities, (B, n).
+        weight: importance of each transition, (B,); 1 if None.
+    """
+    error = -(target * torch.log_softmax(logits, -1)).sum(-1)
+    return (error if weight is None else weight * error).mean(-1).sum(0)
+
+
+def truncated_quantiles(quantiles: Tensor, dropped: int, subset: Tensor | None = None) -> Tensor:
+    """Equation 13: the quantiles (N, B, n) of all critics pooled, without the largest; (B, N (n - dropped)).
+
+    Args:
+        quantiles: (N, B, n).
+        dropped: how many are dropped for each critic (Kuznetsov et al. 2020, section 3).
+        subset: as in `min_q`.
+    """
+    chosen = quantiles if subset is None else quantiles[subset]
+    count, _, each = chosen.shape
+    return chosen.transpose(0, 1).flatten(1).sort(-1).values[:, : count * (each - dropped)]
+
+
+def quantile_loss(quantiles: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Equation 13: each critic's quantile regression to all target samples, summed over critics; 0-dim.
+
+    With delta = target sample - quantile at level tau, the mean of |tau - [delta < 0]| huber(delta), with
+    levels (2 i - 1) / 2n and the Huber loss of threshold 1 (Dabney et al. 2018, equation 10).
+
+    Args:
+        quantiles: (N, B, n).
+        target: samples of the target's distribution, (B, m).
+        weight: importance of each transition, (B,); 1 if None.
+    """
+    count = quantiles.shape[-1]
+    levels = (torch.arange(count, dtype=quantiles.dtype, device=quantiles.device) + 0.5) / count
+    delta = target.unsqueeze(-2) - quantiles.unsqueeze(-1)  # (N, B, n, m)
+    size = delta.abs()
+    huber = torch.where(size > 1.0, size - 0.5, 0.5 * delta.square())
+    error = ((levels.unsqueeze(-1) - (delta < 0).to(delta.dtype)).abs() * huber).mean((-1, -2))
+    return (error if weight is None else weight * error).mean(-1).sum(0)

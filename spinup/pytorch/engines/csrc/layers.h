@@ -38,6 +38,8 @@ struct Arena {
 
 struct Range { int first, last; };
 
+using Rows = std::vector<int>;  // of a batch, those that something is computed for
+
 // The share of one worker in n things, in whole multiples of `unit`.
 inline Range share(int worker, int workers, int n, int unit) {
     const int units = ceil_div(n, unit);
@@ -174,8 +176,8 @@ struct Layer {
                 before[m * out_step] = active && value < 0 ? 0 : value;
             }
         else
-            product<false>(rows.last - rows.first, out, in, x + rows.first * step, step, packed.forward,
-                           Forward{before + rows.first * out_step, out_step, packed.bias, active});
+            product<IN_ORDER>(rows.last - rows.first, out, in, x + rows.first * step, step, packed.forward,
+                              Forward{before + rows.first * out_step, out_step, packed.bias, active});
         if (fused()) return;
         if (normed())
             for (int m = rows.first; m < rows.last; m++) normalize(packed, to, m);
@@ -220,21 +222,20 @@ struct Layer {
         }
     }
 
-    // From to.g of the outputs, for some rows: the gradient by the values before the activation of the layer
-    // below. With `add`, another layer has written its own part.
-    void backward(const Values &of, const Layer &below, const Values &to, Range rows, bool add,
+    // From of.g, for some rows: the gradient by the values before the activation of the layer below. With
+    // `add`, another layer has written its own part.
+    void backward(const Values &of, const Layer &below, const Values &to, const Rows &rows, bool add,
                   bool last) const {
-        const long step = stride(out), below_step = stride(in), from = rows.first * below_step;
         const bool active = last && below.kind == RELU && below.fused();
-        product<false>(rows.last - rows.first, in, out, of.g + rows.first * step, step, online.backward,
-                       Backward{to.g + from, to.h + from, below_step, add, active});
+        product<LISTED>(rows.size(), in, out, of.g, stride(out), online.backward,
+                        Backward{to.g, to.h, stride(in), add, active}, rows.data());
         if (last && !below.fused()) below.differentiate(to, rows);
     }
 
     // Turns the gradient by the outputs of some rows into that by the linear layer's.
-    void differentiate(const Values &of, Range rows) const {
+    void differentiate(const Values &of, const Rows &rows) const {
         const long step = stride(out);
-        for (int m = rows.first; m < rows.last; m++) {
+        for (const int m : rows) {
             Vector slope_g = {};
             for (int n = 0; n < out; n += LANES) {
                 const long at = m * step + n;
@@ -261,7 +262,7 @@ struct Layer {
             }
         else if (in > 0) {
             pack(x, x_step, batch, in, scratch);
-            product<true>(rows, in, batch, g, step, scratch, Learn{adam, weight, outputs.first, in});
+            product<ACROSS>(rows, in, batch, g, step, scratch, Learn{adam, weight, outputs.first, in});
         }
         for (int n = 0; n < rows; n += LANES) {
             Vector total = {};
@@ -322,7 +323,7 @@ struct Network {
     }
 
     // From the gradient g of the last layer, those of all others.
-    void backward(const std::vector<Values> &values, Range rows) const {
+    void backward(const std::vector<Values> &values, const Rows &rows) const {
         for (size_t l = layers.size(); l-- > 1;)
             layers[l].backward(values[l], layers[l - 1], values[l - 1], rows, false, true);
     }

@@ -87,10 +87,17 @@ inline void pack_transposed(const T *b, int k, int n, T *to, int first, int last
 // Rows of a tile: what fits into the registers beside the strip and one broadcast.
 constexpr int MOST_ROWS = (REGISTERS - 4) / 2;
 
-// A tile of C. A's element (m, k) is a[m step + k], or a[m + k step] if A is read ACROSS.
-template <bool ACROSS, int ROWS, int VECTORS, class Done>
-inline void tile(const T *a, long step, int k, const T *strip, int m, int n, const Done &done) {
+// Where A's element (m, k) lies: at m step + k, at list[m] step + k, or at m + k step.
+enum Access { IN_ORDER, LISTED, ACROSS };
+
+// A tile of C, from A's row m on.
+template <Access ACCESS, int ROWS, int VECTORS, class Done>
+inline void tile(const T *a, long step, const int *list, int k, const T *strip, int m, int n, const Done &done) {
     Vector c[ROWS][VECTORS] = {};
+    long row[ROWS];
+#pragma GCC unroll 32
+    for (int r = 0; r < ROWS; r++) row[r] = ACCESS == ACROSS ? r : ACCESS == LISTED ? list[m + r] * step : r * step;
+    if (ACCESS != LISTED) a += ACCESS == ACROSS ? m : m * step;
     for (int i = 0; i < k; i++) {
         Vector b[VECTORS];
 #pragma GCC unroll 2
@@ -98,21 +105,21 @@ inline void tile(const T *a, long step, int k, const T *strip, int m, int n, con
 #pragma GCC unroll 32
         for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
-            for (int j = 0; j < VECTORS; j++) c[r][j] += (ACROSS ? a[r] : a[r * step]) * b[j];
-        a += ACROSS ? step : 1;
+            for (int j = 0; j < VECTORS; j++) c[r][j] += a[row[r]] * b[j];
+        a += ACCESS == ACROSS ? step : 1;
     }
 #pragma GCC unroll 32
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
-        for (int j = 0; j < VECTORS; j++) done(m + r, n + j * LANES, c[r][j]);
+        for (int j = 0; j < VECTORS; j++) done(ACCESS == LISTED ? list[m + r] : m + r, n + j * LANES, c[r][j]);
 }
 
-template <bool ACROSS, int VECTORS, int ROWS = MOST_ROWS, class Done>
-inline void tile_of(int rows, const T *a, long step, int k, const T *strip, int m, int n, const Done &done) {
+template <Access ACCESS, int VECTORS, int ROWS = MOST_ROWS, class... Rest>
+inline void tile_of(int rows, const Rest &...rest) {
     if (rows == ROWS)
-        tile<ACROSS, ROWS, VECTORS>(a, step, k, strip, m, n, done);
+        tile<ACCESS, ROWS, VECTORS>(rest...);
     else if constexpr (ROWS > 1)
-        tile_of<ACROSS, VECTORS, ROWS - 1>(rows, a, step, k, strip, m, n, done);
+        tile_of<ACCESS, VECTORS, ROWS - 1>(rows, rest...);
 }
 
 // Calls f(first row, count) for tiles of `rows` rows that differ by one at most.
@@ -129,16 +136,16 @@ template <class F> inline void each_tile(int rows, F f) {
 //
 // Strip by strip, so that a strip stays in the nearest cache; if A is read ACROSS, tile by tile, so that
 // what `done` reads and writes follows in memory.
-template <bool ACROSS, class Done>
-inline void product(int rows, int n, int k, const T *a, long step, const T *b, const Done &done) {
+template <Access ACCESS, class Done>
+inline void product(int rows, int n, int k, const T *a, long step, const T *b, const Done &done,
+                    const int *list = nullptr) {
     const auto one = [&](int m, int count, int at, long place, int width) {
-        const T *from = a + (ACROSS ? m : m * step);
         if (width == STRIP)
-            tile_of<ACROSS, 2>(count, from, step, k, b + place, m, at, done);
+            tile_of<ACCESS, 2>(count, a, step, list, k, b + place, m, at, done);
         else
-            tile_of<ACROSS, 1>(count, from, step, k, b + place, m, at, done);
+            tile_of<ACCESS, 1>(count, a, step, list, k, b + place, m, at, done);
     };
-    if constexpr (ACROSS)
+    if constexpr (ACCESS == ACROSS)
         each_tile(rows, [&](int m, int count) {
             each_strip(k, n, [&](int at, long place, int width) { one(m, count, at, place, width); });
         });

@@ -62,7 +62,6 @@ void work(Update &update, Barrier &barrier, int worker) {
         by_network(update.networks(), [&](int c) { update.evaluate(k, c); });
         by_network(update.networks(), [&](int c) { update.learn(k, c); });
         if (!update.improves(k)) continue;
-        if (!in.discrete) by_network(in.critics, [&](int c) { update.action_gradient(k, c); });
         by_rows([&] { update.policy_gradient(k, worker); });
         by_rows([&] { update.improve(k, worker); });
     }

@@ -79,6 +79,8 @@ struct Update {
     std::vector<Critic> value;  // none or one
     T *x, *x_next, *x_pi, *next_log_prob, *tanh_u, *spread, *inside, *probs, *next_probs;
     std::vector<T *> scratch;  // of each worker, for the policy
+    Rows every_row;
+    std::vector<Rows> own_rows, chosen_rows;  // of each worker
     T alpha = 0;
     Adam actor_adam{}, critic_adam{}, alpha_adam{};
 
@@ -100,7 +102,17 @@ struct Update {
         for (T **one : {&probs, &next_probs}) *one = arena.take(long(B) * act_dim);
         int widest = obs_dim;
         for (const Layer &layer : trunk.layers) widest = std::max(widest, layer.out);
-        for (int w = 0; w < in.workers; w++) scratch.push_back(arena.take(packed_size(B, widest)));
+        for (int w = 0; w < in.workers; w++) {
+            scratch.push_back(arena.take(packed_size(B, widest)));
+            own_rows.push_back(list(rows_of(w))), chosen_rows.emplace_back(B);
+        }
+        every_row = list({0, B});
+    }
+
+    static Rows list(Range rows) {
+        Rows found;
+        for (int m = rows.first; m < rows.last; m++) found.push_back(m);
+        return found;
     }
 
     int networks() const { return critics.size() + value.size(); }
@@ -278,7 +290,7 @@ struct Update {
             g[at] = (critic.q[at] - target) * scale;
             if (c == 0) in.target_out[i] = target;
         }
-        critic.net.backward(critic.values, {0, B});
+        critic.net.backward(critic.values, every_row);
         critic.net.learn(critic.values, x, stride(inputs), critic.scratch, critic_adam);
         if (!is_critic(c) || !improves(k)) return;
         pack_first_action(critic);
@@ -309,30 +321,36 @@ struct Update {
         return share;
     }
 
-    // Phase 4, by critic: the gradient of the policy's loss by the action drawn at obs, through critic c.
-    void action_gradient(long k, int c) {
-        Critic &critic = critics[c];
-        T *g = critic.values.back().g;
-        for (int m = 0; m < B; m++) {
-            const long at = m * stride(1);
-            g[at] = T(-1.0 / B) * actor_share(c, at);
-            if (c == 0) in.q_pi[k * B + m] = actor_value(at);
-        }
-        critic.net.backward(critic.values, {0, B});
-        const int out = critic.net.layers.front().out;
-        product<false>(B, act_dim, out, critic.values.front().g, stride(out), critic.first_action,
-                       Backward{critic.action_g, nullptr, stride(act_dim), false, false});
-    }
-
-    // Phase 5, by rows: equation 6, the gradient by the policy's activations.
+    // Phase 4, by rows: equation 6, the gradient by the policy's activations.
     void policy_gradient(long k, int worker) {
-        const Range rows = rows_of(worker);
-        for (int m = rows.first; m < rows.last; m++) in.discrete ? by_logits(k, m) : by_heads(m);
+        const Rows &rows = own_rows[worker];
+        if (!in.discrete)
+            for (int c = 0; c < in.critics; c++) action_gradient(k, c, rows, chosen_rows[worker]);
+        for (const int m : rows) in.discrete ? by_logits(k, m) : by_heads(m);
         if (trunk.layers.empty()) return;
         const int last = heads.back().in ? int(heads.size()) - 1 : 0;  // a learned log std has no inputs
         for (int i = 0; i <= last; i++)
             heads[i].backward(head_values[i], trunk.layers.back(), trunk_values.back(), rows, i > 0, i == last);
         trunk.backward(trunk_values, rows);
+    }
+
+    // The gradient of the policy's loss by the action drawn at obs, through critic c: of two critics, all but
+    // the smaller one's is 0, so only the rows where it is c are computed.
+    void action_gradient(long k, int c, const Rows &rows, Rows &chosen) {
+        Critic &critic = critics[c];
+        T *g = critic.values.back().g;
+        chosen.clear();
+        for (const int m : rows) {
+            const long at = m * stride(1);
+            g[at] = T(-1.0 / B) * actor_share(c, at);
+            if (g[at] != 0) chosen.push_back(m);
+            else std::fill_n(critic.action_g + m * stride(act_dim), act_dim, T(0));
+            if (c == 0) in.q_pi[k * B + m] = actor_value(at);
+        }
+        critic.net.backward(critic.values, chosen);
+        const int out = critic.net.layers.front().out;
+        product<LISTED>(chosen.size(), act_dim, out, critic.values.front().g, stride(out), critic.first_action,
+                        Backward{critic.action_g, nullptr, stride(act_dim), false, false}, chosen.data());
     }
 
     void by_heads(int m) {
@@ -361,7 +379,7 @@ struct Update {
         }
     }
 
-    // Phase 6, by outputs: Adam for the policy, and for alpha.
+    // Phase 5, by outputs: Adam for the policy, and for alpha.
     void improve(long k, int worker) {
         const bool deep = !trunk.layers.empty();
         const T *h = deep ? trunk_values.back().h : x;

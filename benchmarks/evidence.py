@@ -218,6 +218,7 @@ def draw(rows: Rows) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+
     from spinup.plotting.iqm import iqm_curve
 
     names = [name for name in SETTINGS if any(row["exp_name"] == name for row in rows)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,12 +55,30 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
+class Trace:
+    """What diagnostics need to know of a test episode of T steps, of which k are kept.
+
+    rewards: (T,) float64; obs, actions: of the kept steps 0, s, 2s, ..., (k, obs_dim) and (k, act_dim), as
+    transitions have them; stride: s; last_obs: (obs_dim,), after the last step; terminated: whether the MDP
+    terminated there.
+    """
+
+    rewards: NDArray[np.float64]
+    obs: NDArray[Any]
+    actions: Float
+    stride: int
+    last_obs: NDArray[Any]
+    terminated: bool
+
+
+@dataclass(frozen=True)
 class Episode:
-    """A finished episode of environment `env`: its return and its number of steps."""
+    """A finished episode of environment `env`: its return, its number of steps, its trace if it was kept."""
 
     env: int
     ret: float
     length: int
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +138,20 @@ class Evaluator(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
+        ...
+
+
+class Diagnostics(Protocol):
+    """Further columns of an epoch's row. They change nothing that the run depends on."""
+
+    columns: tuple[str, ...]  # of all that the methods return, the same in every epoch
+
+    def of_test(self, episodes: Sequence[Episode], round_number: int) -> dict[str, float]:
+        """Columns that the traced episodes of a test give."""
+        ...
+
+    def of_epoch(self, epoch: int) -> dict[str, float]:
+        """Columns that the state at the end of an epoch, from 1, gives."""
         ...
 
 

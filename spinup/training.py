@@ -29,7 +29,7 @@ from spinup.config import SACConfig
 from spinup.envs.spaces import ActionSpec
 from spinup.errors import EnvError, SpinupError
 from spinup.files import atomic_write
-from spinup.interfaces import Agent, Collector, Engine, Evaluator, RunMonitor
+from spinup.interfaces import Agent, Collector, Diagnostics, Engine, Evaluator, RunMonitor
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.loggers.progress import Details
 from spinup.loggers.run_folder import VIDEO_FOLDER, prune_models
@@ -63,6 +63,7 @@ class Trainer:
         monitor: called between steps.
         record: writes a video, `record(path, act, epoch)`; see `video_every`.
         ledger: counts steps and updates; given where the collector reads it too.
+        diagnostics: further columns of the rows; those within an epoch have nan there.
     """
 
     def __init__(
@@ -81,11 +82,12 @@ class Trainer:
         monitor: RunMonitor | None = None,
         record: Record | None = None,
         ledger: CreditLedger | None = None,
+        diagnostics: Diagnostics | None = None,
     ) -> None:
         self.config, self.agent, self.engine, self.replay = config, agent, engine, replay
         self.collector, self.evaluator, self.actions, self.logger = collector, evaluator, actions, logger
         self.callback, self.isolate_tests, self.monitor = callback, isolate_tests, monitor
-        self.record = record
+        self.record, self.diagnostics = record, diagnostics
         self.ledger = CreditLedger(config) if ledger is None else ledger
         self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, LOOP_STREAM]))
         self.epoch = 0
@@ -183,6 +185,8 @@ class Trainer:
             self.test(epoch - 1)
         if self.record is not None and config.video_every and epoch % config.video_every == 0:
             self._record(epoch)
+        if self.diagnostics is not None:
+            self.logger.store(**self.diagnostics.of_epoch(epoch))
         self._set_columns(epoch)
         row = self.logger.dump_tabular()
         self.collector.new_epoch()
@@ -194,6 +198,8 @@ class Trainer:
         start = time.perf_counter()
         with self.isolate_tests(), self.details.during("testing"):
             episodes = self.evaluator.evaluate(self._best_action, round_number)
+            if self.diagnostics is not None:
+                self.logger.store(**self.diagnostics.of_test(episodes, round_number))
         for episode in episodes:
             self.logger.store(TestEpRet=episode.ret, TestEpLen=episode.length)
         mean = float(np.mean([e.ret for e in episodes])) if episodes else -np.inf
@@ -318,9 +324,20 @@ class Trainer:
         log("StepsPerSecond", self.n / elapsed)
         if remote := self.collector.metrics():
             log("AskedUpdatesPerStep", self.config.updates_per_step)
-            log("UpdatesPerStep", self.ledger.updates / (self.ledger.earning_steps or np.nan))
+            log("UpdatesPerStep", self._updates_per_step())
             for key, value in remote.items():
                 log(key, value)
+        if self.diagnostics is not None:
+            self._set_diagnostics(self.diagnostics.columns, bool(remote))
+
+    def _set_diagnostics(self, columns: tuple[str, ...], remote: bool) -> None:
+        for key in filter(self.logger.accepts, columns):
+            self.logger.log_tabular(key, average_only=True)
+        if not remote and self.logger.accepts("UpdatesPerStep"):
+            self.logger.log_tabular("UpdatesPerStep", self._updates_per_step())
+
+    def _updates_per_step(self) -> float:
+        return self.ledger.updates / (self.ledger.earning_steps or np.nan)
 
 
 def _on_host(values: Any) -> NDArray[Any]:

@@ -26,9 +26,10 @@ def write_run(
     seed: int = 0,
     exp_name: str | None = None,
     epochs: int = 4,
+    columns: dict[str, float] | None = None,
     **settings: Any,
 ) -> Path:
-    """Write the folder of a run with these returns, and other settings; returns it."""
+    """Write the folder of a run with these returns, other columns, and other settings; returns it."""
     folder.mkdir(parents=True)
     config = {
         "exp_name": exp_name or folder.name.split("_s")[0],
@@ -42,6 +43,7 @@ def write_run(
     }
     (folder / "config.json").write_text(json.dumps(config))
     if len(values):
-        lines = ["\t".join(COLUMNS), *("\t".join(map(str, row(i, v))) for i, v in enumerate(values))]
+        rows = [dict(zip(COLUMNS, row(i, v), strict=True)) | (columns or {}) for i, v in enumerate(values)]
+        lines = ["\t".join(rows[0]), *("\t".join(map(str, cells.values())) for cells in rows)]
         (folder / "progress.txt").write_text("\n".join([*lines, ""]))
     return folder

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import spinup
+from spinup.cli.diagnose import main as diagnose
 from spinup.cli.export import main as export
 from spinup.cli.hub import pull, push
 from spinup.cli.plot import main as plot
@@ -37,6 +38,7 @@ commands:
   record       record episodes of a trained policy as a Minari dataset
   plot         plot learning curves
   recipes      list named settings that learn more per step, for --recipe
+  diagnose     say what looks wrong in a run, and the remedy
   export       write a trained policy as an ONNX or TorchScript file
   push         upload a run to the Hugging Face Hub
   pull         download one
@@ -59,6 +61,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "record": record,
     "plot": plot,
     "recipes": recipes,
+    "diagnose": diagnose,
     "export": export,
     "push": push,
     "pull": pull,

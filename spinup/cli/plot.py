@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spinup.cli.parser import Parser
+from spinup.errors import ConfigError
 from spinup.plotting.figures import make_plots
 
 
@@ -15,7 +16,8 @@ def main(words: list[str]) -> int:
     parser = Parser(
         "spinup plot",
         "Plot learning curves; the seeds of one experiment form one line, shaded by their spread.",
-        "examples:\n  spinup plot data/hc\n  spinup plot data/hc data/hop -l cheetah hopper --save both.png",
+        "examples:\n  spinup plot data/hc\n  spinup plot data/hc data/hop -l cheetah hopper --save both.png\n"
+        "  spinup plot data/hc --iqm --save iqm.png --csv hc.csv",
     )
     add = parser.add_argument
     add("logdir", nargs="+", metavar="LOGDIR", help="folders with runs in them, or prefixes of their names")
@@ -26,11 +28,16 @@ def main(words: list[str]) -> int:
     add("-s", "--smooth", type=int, default=1, metavar="SMOOTH", help="moving average over SMOOTH rows")
     add("--select", nargs="+", default=[], metavar="S", help="only runs whose path contains all of these")
     add("--exclude", nargs="+", default=[], metavar="S", help="no runs whose path contains any of these")
-    add("--est", default="mean", metavar="EST", help="over seeds: mean (default), median, max or min")
+    add("--est", metavar="EST", help="over seeds: mean (default), median, max, min or iqm")
+    add("--iqm", action="store_true", help="interquartile mean, 95%% bootstrap interval, a thin line per run")
     add("--save", metavar="FILE", help="write an image instead of opening a window")
+    add("--csv", metavar="FILE", help="write exp_name,env_name,seed,metric,env_step,value of all runs")
     args = parser.parse(words)
+    if args.iqm and args.est not in (None, "iqm"):
+        raise ConfigError(f"plot: --iqm and --est {args.est} exclude each other: leave one out")
+    estimator = "iqm" if args.iqm else args.est or "mean"
     make_plots(
         args.logdir, args.legend, args.xaxis, args.value, args.count, args.smooth,
-        args.select, args.exclude, args.est, args.save,
+        args.select, args.exclude, estimator, args.save, args.csv,
     )  # fmt: skip
     return 0

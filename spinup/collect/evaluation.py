@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spinup.collect.collector import EnvCollector
 from spinup.collect.crash_recovery import rebuild
 from spinup.envs.workers import EnvCrash
-from spinup.interfaces import Act, Episode
+from spinup.interfaces import Act, Episode, Trace
+from spinup.replay.transition import Transitions
+
+# Of an episode's steps at most so many are kept in its trace, and of all episodes of a test together.
+MAX_KEPT, MAX_KEPT_OF_TEST = 64, 320
 
 
 class EnvEvaluator:
@@ -24,12 +30,17 @@ class EnvEvaluator:
         collector: the environments.
         episodes: number of episodes of a test.
         log: receives a line when a crashed environment is restarted.
+        traces: whether episodes have a `Trace`.
     """
 
     def __init__(
-        self, collector: EnvCollector, episodes: int, log: Callable[[str], None] = lambda line: None
+        self,
+        collector: EnvCollector,
+        episodes: int,
+        log: Callable[[str], None] = lambda line: None,
+        traces: bool = False,
     ) -> None:
-        self.collector, self.episodes, self.log = collector, episodes, log
+        self.collector, self.episodes, self.log, self.traces = collector, episodes, log, traces
         self._statistics = collector.vector.statistics()
 
     def evaluate(self, act: Act, round_number: int) -> list[Episode]:
@@ -68,9 +79,58 @@ class EnvEvaluator:
         quota[: self.episodes % collector.num_envs] += 1
         collector.start_at(round_number * int(quota.max(initial=0)))
         finished: list[Episode] = []
+        recorders = [_TraceRecorder(self.episodes) for _ in quota]
         while quota.any():
-            for episode in collector.step(act(collector.obs))[1]:
+            transitions, ended = collector.step(act(collector.obs))
+            if self.traces:
+                for row, env in enumerate(transitions["env"].tolist()):
+                    recorders[env].add(transitions, row)
+            for episode in ended:
                 if quota[episode.env] > 0:
                     quota[episode.env] -= 1
+                    if self.traces:
+                        episode = replace(episode, trace=recorders[episode.env].finish())
+                        recorders[episode.env] = _TraceRecorder(self.episodes)
                     finished.append(episode)
         return finished
+
+
+class _TraceRecorder:
+    """Collects the trace of one running episode.
+
+    Each time that the steps kept are as many as may be, every second of them is dropped, so that those of an
+    episode are evenly spaced, whatever its length.
+
+    Args:
+        episodes: of the test.
+    """
+
+    def __init__(self, episodes: int) -> None:
+        self._limit = min(MAX_KEPT, max(MAX_KEPT_OF_TEST // max(episodes, 1), 2))
+        self._rewards: list[float] = []
+        self._kept: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        self._stride = 1
+
+    def add(self, transitions: Transitions, row: int) -> None:
+        """Add a step, a row of some transitions."""
+        rewards = self._rewards
+        if len(rewards) % self._stride == 0:
+            if len(self._kept) == self._limit:
+                self._kept, self._stride = self._kept[::2], 2 * self._stride
+            if len(rewards) % self._stride == 0:
+                self._kept.append((transitions["obs"][row].copy(), transitions["action"][row].copy()))
+        rewards.append(float(transitions["reward"][row]))
+        self._last = transitions, row
+
+    def finish(self) -> Trace:
+        """The trace of the episode, which ended with the last step added."""
+        obs, actions = (np.array(part) for part in zip(*self._kept, strict=True))
+        transitions, row = self._last
+        return Trace(
+            np.array(self._rewards),
+            obs,
+            actions,
+            self._stride,
+            transitions["next_obs"][row].copy(),
+            bool(transitions["terminated"][row]),
+        )

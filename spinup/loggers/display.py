@@ -18,6 +18,7 @@ Report = Callable[[str, Any], None]  # called as report("progress", [n, total]) 
 NOTEBOOK_SECONDS = 1.0  # between two changes of the line in a notebook
 REPORT_SECONDS = 0.5  # between two reports of progress
 PLAIN_SECONDS = (5.0, 60.0)  # until the first line of progress in a log file, and between two
+_LAST_DOCUMENTED = "StepsPerSecond"  # columns after it are for diagnosis
 
 _RICH_COLORS = {"gray": "bright_black", "crimson": "bright_red"}
 
@@ -126,8 +127,8 @@ class NotebookDisplay(Display):
 class LiveDisplay(Display):
     """A Rich display that a separate thread redraws; `progress` only stores numbers.
 
-    The lines with progress and results are at the bottom. The table above them is left out where the terminal
-    is not high enough for both.
+    The lines with progress and results are at the bottom. The table above them ends with the last documented
+    column where the terminal is not high enough for all of it, and is left out if that is not enough.
     """
 
     def __init__(self, console: Any) -> None:
@@ -143,7 +144,7 @@ class LiveDisplay(Display):
     def table(self, row: Row) -> None:
         self._status.finish_epoch(row)
         if self._live is None:
-            self._console.print(self._table())
+            self._console.print(self._table(format_cells(self._status.row)))
 
     def progress(self, n: int, total: int, details: Details | None = None) -> None:
         self._status.update(n, total, details)
@@ -168,8 +169,12 @@ class LiveDisplay(Display):
 
         lines = self._lines()
         room = self._console.height - len(lines) - 3  # the table's rules, and a line for the cursor
-        height = math.ceil(len(self._status.row) / self._pairs())
-        return Group(self._table(), *lines) if 0 < height <= room else Group(*lines)
+        cells = format_cells(self._status.row)
+        if len(cells) > room * self._pairs():
+            names = [name for name, _ in cells]
+            cells = cells[: names.index(_LAST_DOCUMENTED) + 1] if _LAST_DOCUMENTED in names else cells
+        height = math.ceil(len(cells) / self._pairs())
+        return Group(self._table(cells), *lines) if 0 < height <= room else Group(*lines)
 
     def _lines(self) -> list[Any]:
         from rich.progress_bar import ProgressBar
@@ -190,13 +195,13 @@ class LiveDisplay(Display):
         """Columns of key-value pairs that the terminal's width allows."""
         return max(1, min(4, int(self._console.width) // 34))
 
-    def _table(self) -> Any:
-        """The row as key-value pairs."""
+    def _table(self, cells: list[tuple[str, str]]) -> Any:
+        """Cells of the row as key-value pairs."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
-        cells, pairs = format_cells(self._status.row), self._pairs()
+        pairs = self._pairs()
         height = math.ceil(len(cells) / pairs)
         table = Table(box=box.SIMPLE, show_header=False, pad_edge=False, padding=(0, 1))
         for _ in range(pairs):

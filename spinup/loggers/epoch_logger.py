@@ -126,6 +126,10 @@ class EpochLogger:
             self._set(f"Max{key}", high)
             self._set(f"Min{key}", low)
 
+    def accepts(self, key: str) -> bool:
+        """Whether rows can have this column: the file has it, or has no row yet."""
+        return not self._header or key in self._header
+
     def dump_tabular(self) -> dict[str, Any]:
         """Write and print the row, and start the next; columns that are not set are nan.
 

@@ -16,9 +16,15 @@ from spinup.files import AppendedFile, to_json
 
 _GROUPS = {
     "train": ("EpRet", "EpLen"), "test": ("TestEpRet", "TestEpLen"),
-    "critic": ("Q1Vals", "Q2Vals", "LossQ"),
-    "policy": ("LogPi", "LossPi", "Alpha", "Entropy", "TargetEntropy"),
-    "time": ("Epoch", "TotalEnvInteracts", "Time", "StepsPerSecond"),
+    "critic": (
+        "Q1Vals", "Q2Vals", "LossQ", "TestQVals", "TestQBias", "CriticSpread", "GradNormQ", "DeadUnitsQ1",
+        "DeadUnitsQ2", "DeadUnitsV", "DeadUnitsEncoder",
+    ),
+    "policy": (
+        "LogPi", "LossPi", "Alpha", "Entropy", "TargetEntropy", "SaturatedActions", "GradNormPi",
+        "DeadUnitsPi",
+    ),
+    "time": ("Epoch", "TotalEnvInteracts", "Time", "StepsPerSecond", "UpdatesPerStep"),
 }  # fmt: skip
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 

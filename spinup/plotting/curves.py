@@ -20,6 +20,7 @@ from spinup.hints import nearest
 from spinup.loggers.text import printable
 
 Array = NDArray[np.float64]
+Series = list[tuple[Array, Array]]  # x and y of some runs, each (rows,)
 MAX_COLUMNS, MAX_CELL, MAX_NAME = 10_000, 100, 200  # columns; characters of a number, and of a name
 MAX_NUMBER = 1e300  # beyond, Matplotlib's arithmetic overflows
 ESTIMATORS: dict[str, Callable[..., Any]] = {
@@ -31,23 +32,33 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 class Run:
     """The table of one run: `columns[name]` is float64 (rows,), nan where a cell is not a number.
 
-    `root` is the folder under which it was found.
+    `root` is the folder under which it was found; `name` that of its line in a legend of Matplotlib;
+    `exp_name` the same as plain text; `env` the environment's id and `seed` the seed, empty where they are
+    not recorded.
     """
 
     root: Path
     path: Path
     name: str
     columns: dict[str, Array]
+    exp_name: str = ""
+    env: str = ""
+    seed: str = ""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: `x`, `y` and, for several runs, their standard deviation `spread`, each (points,)."""
+    """One line: `x`, `y` and, for several runs, their standard deviation `spread`, each (points,).
+
+    `interval` is a confidence interval in place of `spread`; `runs` the (x, y) of runs drawn beside the line.
+    """
 
     name: str
     x: Array
     y: Array
     spread: Array | None
+    interval: tuple[Array, Array] | None = None
+    runs: tuple[tuple[Array, Array], ...] = ()
 
 
 def find_runs(
@@ -67,9 +78,13 @@ def find_runs(
         for table in sorted(root.rglob("progress.txt")):
             path = str(table.parent)
             if all(s in path for s in select) and not any(s in path for s in exclude):
-                columns = read_table(table)
-                name = label or _exp_name(table.parent)
-                runs += [Run(root, table.parent, name, columns)] if columns else []
+                folder, columns = table.parent, read_table(table)
+                path_of_config = folder / "config.json"
+                config = read_json(path_of_config) if os.path.lexists(path_of_config) else {}
+                exp_name = label or experiment_name(folder, config)
+                name = label or _label(exp_name)
+                run = Run(root, folder, name, columns, exp_name, env_name(config), seed_of(folder, config))
+                runs += [run] if columns else []
     if not runs:
         raise RunError(
             f"no run with a row under {', '.join(map(str, logdirs))}: give a folder with runs that have one"
@@ -106,15 +121,23 @@ def column(run: Run, name: str) -> Array:
     Raises:
         ConfigError: if the run has no such column, naming the closest.
     """
-    if name == "Performance" and name not in run.columns:
-        for known in ("AverageTestEpRet", "AverageEpRet"):
-            if np.isfinite(run.columns.get(known, np.array([]))).any():
-                return run.columns[known]
-        name = "AverageTestEpRet" if "AverageTestEpRet" in run.columns else "AverageEpRet"
+    if name == "Performance":
+        name = performance_column(run)
     if name not in run.columns:
         hint = nearest(name, list(run.columns))
         raise ConfigError(f"{run.path} has no column {name!r}{hint or ': it has ' + ', '.join(run.columns)}")
     return run.columns[name]
+
+
+def performance_column(run: Run) -> str:
+    """The column that Performance stands for in a run, see `column`."""
+    known = ("AverageTestEpRet", "AverageEpRet")
+    if "Performance" in run.columns:
+        return "Performance"
+    for name in known:
+        if np.isfinite(run.columns.get(name, np.array([]))).any():
+            return name
+    return known[0] if known[0] in run.columns else known[1]
 
 
 def moving_average(y: Array, width: int) -> Array:
@@ -124,15 +147,21 @@ def moving_average(y: Array, width: int) -> Array:
     return np.array([y[a:b].mean() for a, b in zip(low, high, strict=True)])
 
 
-def aggregate(name: str, series: list[tuple[Array, Array]], estimator: str) -> Curve:
+def interpolated(series: Series) -> tuple[Array, Array]:
+    """All x of some runs, (points,), and the y of each run there, (runs, points); nan outside its own x."""
+    sorted_series = [(x[order], y[order]) for x, y in series for order in [np.argsort(x, kind="stable")]]
+    grid = np.unique(np.concatenate([x for x, _ in sorted_series]))
+    table = np.array([np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in sorted_series])
+    return grid, table
+
+
+def aggregate(name: str, series: Series, estimator: str) -> Curve:
     """One curve from the (x, y) of several runs, with a point at each x of any of them.
 
     Runs are interpolated linearly between their rows and never extrapolated: a run counts only from its
     first x to its last.
     """
-    sorted_series = [(x[order], y[order]) for x, y in series for order in [np.argsort(x, kind="stable")]]
-    grid = np.unique(np.concatenate([x for x, _ in sorted_series]))
-    table = np.array([np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in sorted_series])
+    grid, table = interpolated(series)
     finite = np.isfinite(table)
     kept = finite.any(axis=0)
     samples = [values[mask] for values, mask in zip(table.T[kept], finite.T[kept], strict=True)]
@@ -181,10 +210,22 @@ def experiment_name(folder: Path, config: dict[str, Any]) -> str:
     return printable(" ".join(name.split()))
 
 
-def _exp_name(folder: Path) -> str:
-    """The name of a run's line in a legend of Matplotlib."""
-    config = folder / "config.json"
-    name = experiment_name(folder, read_json(config) if os.path.lexists(config) else {})
+def env_name(config: dict[str, Any]) -> str:
+    """The id of the environment in a run's config.json; empty where there is none."""
+    env = config.get("env")
+    found = env.get("id") if isinstance(env, dict) else env
+    return printable(" ".join(found[:MAX_NAME].split())) if isinstance(found, str) else ""
+
+
+def seed_of(folder: Path, config: dict[str, Any]) -> str:
+    """The seed in a run's config.json, or in the name of its folder; empty where there is none."""
+    seed = config.get("seed")
+    number = re.search(r"_s(\d{1,20})$", folder.resolve().name)
+    return str(seed) if type(seed) is int and 0 <= seed < 2**63 else number[1] if number else ""
+
+
+def _label(name: str) -> str:
+    """The name of an experiment in a legend of Matplotlib."""
     label = name.replace("$", r"\$")  # Matplotlib reads $...$ as a formula
     return f" {label}" if label.startswith("_") else label  # which would not be in the legend
 

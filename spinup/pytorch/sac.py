@@ -19,6 +19,7 @@ from spinup.errors import ConfigError
 from spinup.playback.recorder import Recorder
 from spinup.playback.viewer import use_offscreen_gl
 from spinup.pytorch.agent import Agent
+from spinup.pytorch.diagnostics import NetworkDiagnostics
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
 from spinup.pytorch.make_replay import make_normalizer, make_replay
 from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
@@ -330,8 +331,18 @@ def sac_pytorch(
             Recorder(collector.vector.spec, config.seed, config.max_ep_len) if config.video_every else None
         )
         policy = policy_source(agent, variant.make_policy, constructor, spaces, kwargs)
+        diagnostics = NetworkDiagnostics(agent, objective, replay.buffer, config, spaces[1])
         return Backend(
-            agent, engine, replay.buffer, agent.model, choices, notes, warnings, record=record, policy=policy
+            agent,
+            engine,
+            replay.buffer,
+            agent.model,
+            choices,
+            notes,
+            warnings,
+            record=record,
+            policy=policy,
+            diagnostics=diagnostics,
         )
 
     with torch_settings(torch_threads, config.seed), ExitStack() as stack:

@@ -63,11 +63,15 @@ class ReplayBuffer:
     def sample(self, count: int, batch_size: int, rng: Generator) -> Batches:
         """`count` batches of `batch_size` transitions, arrays (count, batch_size, *shape) by field."""
         batches = self.sampler.sample(self.storage, count, batch_size, rng)
-        if self.augmentation is not None:
-            batches = self.augmentation.apply(batches, rng)
-        if self.normalizer is None:
-            return batches
-        return self.normalizer.apply(batches, self.storage.to_batch)
+        return self._transformed(batches, rng)
+
+    def peek(self, batch_size: int, rng: Generator) -> Batches:
+        """One batch of uniform rows, (1, batch_size, *shape) by field, which later batches do not depend on.
+
+        Empty if there are no rows.
+        """
+        batches = self.sampler.peek(self.storage, batch_size, rng)
+        return self._transformed(batches, rng) if batches else batches
 
     def read(self, start: int, stop: int) -> Transitions:
         """A copy of the rows numbered start to stop - 1, which must still be held."""
@@ -78,3 +82,10 @@ class ReplayBuffer:
         self.storage.clear(start)
         self.sampler.reset(self.storage.capacity)
         self.append(transitions)
+
+    def _transformed(self, batches: Batches, rng: Generator) -> Batches:
+        if self.augmentation is not None:
+            batches = self.augmentation.apply(batches, rng)
+        if self.normalizer is None:
+            return batches
+        return self.normalizer.apply(batches, self.storage.to_batch)

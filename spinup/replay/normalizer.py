@@ -104,6 +104,10 @@ class Normalizer:
         scaled: Float = self._scale(obs, lambda array: array)
         return scaled
 
+    def reward_unit(self) -> float:
+        """What rewards are divided by now; 1 where they are not normalized."""
+        return 1.0 if self.returns is None else float(self._reward_unit(self.returns))
+
     def apply(self, batches: Batches, to_batch: Callable[[NDArray[Any]], Any]) -> Batches:
         """Batches with normalized obs, next_obs and reward.
 

@@ -44,6 +44,14 @@ class MixedSampler(Sampler):
         prior = self.prior.sample(count, from_prior, rng)
         return {name: _joined(values, prior[name]) for name, values in own.items()}
 
+    def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
+        from_prior = round(self.fraction * batch_size) if len(storage) else batch_size
+        if from_prior == batch_size:
+            return self.prior.peek(batch_size, rng)
+        own = self.own.peek(storage, batch_size - from_prior, rng)
+        prior = self.prior.peek(from_prior, rng) if from_prior else {}
+        return {name: _joined(values, prior[name]) for name, values in own.items()} if prior else own
+
     def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
         return self.own.batches(storage, index)
 

@@ -118,6 +118,9 @@ class PrioritizedSampler(Sampler):
         self._updates += count
         return batches
 
+    def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
+        return self.inner.peek(storage, batch_size, rng)
+
     def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
         return self.inner.batches(storage, index)
 

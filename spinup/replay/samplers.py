@@ -36,6 +36,13 @@ class Sampler(abc.ABC):
         """`count` batches of `batch_size` transitions, each field (count, batch_size, *shape)."""
         return self.batches(storage, rng.integers(len(storage), size=(count, batch_size)))
 
+    def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
+        """One batch of uniform rows, each field (1, batch_size, *shape); empty if there are no rows.
+
+        Unlike `sample`, it leaves priorities as they are, and the batch has no field `weight`.
+        """
+        return self.sample(storage, 1, batch_size, rng) if len(storage) else {}
+
     @abc.abstractmethod
     def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
         """The transitions that begin at positions `index`, each field (*index.shape, *shape)."""

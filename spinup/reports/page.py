@@ -21,6 +21,7 @@ import numpy as np
 from spinup.loggers.text import format_duration, printable
 from spinup.plotting.curves import aggregate, moving_average
 from spinup.reports.charts import Line, draw_chart, format_number
+from spinup.reports.diagnosis import Finding, findings, unjudged
 from spinup.reports.run_summary import Array, RunSummary, text_of
 from spinup.reports.videos import draw_videos
 from spinup.runs.status import COMPLETE
@@ -43,6 +44,12 @@ DIAGNOSTICS = [
     ("Return of training episodes", "AverageEpRet", "", ""),
     ("Length of test episodes", "TestEpLen", "", ""),
     ("Environment steps per second", "StepsPerSecond", "", "since the run began"),
+    ("Gradient steps per environment step", "UpdatesPerStep", "", ""),
+    ("Bias of the critics in test episodes", "TestQBias", "", "positive: too large"),
+    ("Spread of the critics", "CriticSpread", "", ""),
+    ("Share of saturated actions", "SaturatedActions", "", ""),
+    ("Share of dead units", "DeadUnitsQ1", "DeadUnitsPi", "dotted: policy"),
+    ("Gradient norm", "GradNormQ", "GradNormPi", "dotted: policy"),
 ]
 # Columns without a chart of their own: those above, and statistics and counters beside them.
 _KNOWN = {column for _, solid, dotted, _ in DIAGNOSTICS for column in (solid, dotted)} | {
@@ -76,6 +83,7 @@ def draw_page(
             _large_charts(here, names, xaxis, values, smooth),
             _experiments_table(here, names),
             _runs_table(here, differing),
+            _findings_table(here),
             _shared_settings("Settings that all runs of this environment share", shared),
             _diagnostics(here, names, xaxis, smooth),
             draw_videos(here, folder),
@@ -247,6 +255,36 @@ def _runs_table(runs: Grouped, differing: Sequence[str]) -> str:
     head += "".join(f'<th scope="col" class="number">{name}</th>' for name in numbers)
     head += "".join(f'<th scope="col">{_text(name)}</th>' for name in ("seed", *differing))
     return _table("Runs", "run", head, "".join(_row(group, run, differing) for group, run in runs))
+
+
+def _findings_table(runs: Grouped) -> str:
+    """What `spinup diagnose` says of each run; empty if no run has a row."""
+    runs = [(group, run) for group, run in runs if run.columns]
+    rows, healthy = "", 0
+    for group, run in runs:
+        found = findings(run)
+        healthy += not found
+        for finding in found:
+            cells = (
+                _text(finding.name),
+                _text(finding.evidence) + _consequences(finding),
+                _text(finding.remedy),
+            )
+            name = _row_name(group, text_of(run.path.name))
+            rows += f'<tr data-group="{group}">{name}{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n'
+    if not runs:
+        return ""
+    notes = [f"Nothing looks wrong in {healthy} of {len(runs)} runs."] if healthy else []
+    missing = sum(bool(unjudged(run)) for _, run in runs)
+    notes += [f"{missing} of {len(runs)} runs lack columns that some of it needs."] if missing else []
+    note = f'<p class="muted">{" ".join(notes)}</p>\n' if notes else ""
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("what looks wrong", "evidence", "remedy"))
+    return (_table("Diagnosis", "run", head, rows) if rows else "<h3>Diagnosis</h3>\n") + note
+
+
+def _consequences(finding: Finding) -> str:
+    lines = (f"{c.name}: {c.evidence}; probably follows from it" for c in finding.consequences)
+    return "".join(f'<div class="problem">{_text(line)}</div>' for line in lines)
 
 
 def _table(title: str, first: str, head: str, rows: str) -> str:

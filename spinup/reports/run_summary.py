@@ -17,7 +17,7 @@ from spinup.config import field_defaults
 from spinup.errors import RunError
 from spinup.files import read_json
 from spinup.loggers.text import error_line, printable
-from spinup.plotting.curves import experiment_name, labeled_roots, read_table
+from spinup.plotting.curves import env_name, experiment_name, labeled_roots, read_table, seed_of
 from spinup.runs.status import run_status
 
 Array = NDArray[np.float64]
@@ -122,15 +122,12 @@ def read_run(folder: Path, label: str | None = None) -> RunSummary | None:
     elif not problems and "algorithm" not in config:
         return None  # another program's config.json
     status, cause = (DAMAGED, "") if problems else run_status(folder, config, table)
-    env, seed = config.get("env"), config.get("seed")
-    env_id = env.get("id") if isinstance(env, dict) else env
-    number = re.search(r"_s(\d+)$", folder.resolve().name)
     planned = [n for n in (config.get("epochs"), config.get("steps_per_epoch")) if type(n) is int and n > 0]
     return RunSummary(
         path=folder,
         name=text_of(label) if label else experiment_name(folder, config),
-        env=text_of(env_id) if isinstance(env_id, str) else "",
-        seed=text_of(seed) if isinstance(seed, int) else number[1] if number else "",
+        env=env_name(config),
+        seed=seed_of(folder, config),
         status=status,
         problems=(*problems, *([cause] if cause else [])),
         total=planned[0] * planned[1] if len(planned) == 2 else 0,

@@ -26,7 +26,7 @@ from spinup.envs.workers import EnvCrash
 from spinup.errors import ArgumentError, ConfigError, EnvError, RunError
 from spinup.files import to_json
 from spinup.hints import nearest, other_name
-from spinup.interfaces import Agent, Engine
+from spinup.interfaces import Agent, Diagnostics, Engine
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.recipes import with_recipe
 from spinup.replay.buffer import ReplayBuffer
@@ -85,7 +85,8 @@ class Backend:
 
     agent, engine, replay: for the loop; model: what the caller gets back and callbacks see;
     choices: what "auto" became (engine, device, threads), for config.json; notes, warnings: lines for the
-    log; record: writes videos, see `Trainer`; policy: for collectors in other processes.
+    log; record: writes videos, see `Trainer`; policy: for collectors in other processes; diagnostics: columns
+    of the log.
     """
 
     agent: Agent
@@ -97,6 +98,7 @@ class Backend:
     warnings: tuple[str, ...] = ()
     record: Record | None = None
     policy: PolicySource | None = None
+    diagnostics: Diagnostics | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,10 @@ def launch(
             replay=backend.replay,
             collector=OfflineCollector() if config.offline else collector,
             evaluator=EnvEvaluator(
-                test_collector, config.num_test_episodes, lambda line: logger.log(line, color="yellow")
+                test_collector,
+                config.num_test_episodes,
+                lambda line: logger.log(line, color="yellow"),
+                traces=backend.diagnostics is not None,
             ),
             actions=test_collector.actions,
             logger=logger,
@@ -165,6 +170,7 @@ def launch(
             monitor=checkpointer,
             record=backend.record,
             ledger=ledger,
+            diagnostics=backend.diagnostics,
         )
         if request.resume:
             restore(trainer, checkpointer, again=request.resume == "again")

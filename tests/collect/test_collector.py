@@ -11,7 +11,7 @@ from helpers import Diary, Point, check_diary, joined, rows_of
 
 from spinup.collect.collector import EnvCollector
 from spinup.collect.episodes import TEST_STREAM, TRAIN_STREAM, episode_seed
-from spinup.collect.evaluation import EnvEvaluator
+from spinup.collect.evaluation import MAX_KEPT, EnvEvaluator
 from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
 from spinup.envs.make import make_vector
@@ -129,6 +129,37 @@ def test_test_episodes_are_divided_evenly(episodes: int, num_envs: int) -> None:
     assert len(found) == episodes
     counts = np.bincount([e.env for e in found], minlength=num_envs)
     assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_traces_hold_the_rewards_and_evenly_spaced_steps_of_each_episode(num_envs: int) -> None:
+    """Diary observes (episode, step): the number of an observation tells which step was kept."""
+    lengths = (3, MAX_KEPT + 1, 1, 4 * MAX_KEPT)
+    evaluator = EnvEvaluator(diaries(num_envs, env_fn=lambda: Diary(lengths)), 5, traces=True)
+    for found in evaluator.evaluate(act, 0):
+        trace = found.trace
+        assert trace is not None
+        episode = int(trace.obs[0, 0])
+        assert found.length == len(trace.rewards) == lengths[episode % 4]
+        np.testing.assert_array_equal(trace.rewards, 100 * episode + np.arange(1, found.length + 1))
+        kept = np.arange(0, found.length, trace.stride)
+        np.testing.assert_array_equal(trace.obs[:, 1], kept)
+        assert trace.actions.shape == (len(kept), 1)
+        assert len(kept) <= MAX_KEPT
+        assert len(kept) == found.length or len(kept) > MAX_KEPT // 2 - 1
+        assert tuple(trace.last_obs) == (episode, found.length)
+        assert trace.terminated == (episode % 2 == 0)
+
+
+@pytest.mark.parametrize(("episodes", "kept"), [(1, MAX_KEPT), (10, 32), (1000, 2)])
+def test_the_steps_kept_of_a_test_are_bounded(episodes: int, kept: int) -> None:
+    evaluator = EnvEvaluator(diaries(env_fn=lambda: Diary((kept, 2 * kept))), episodes, traces=True)
+    traces = [episode.trace for episode in evaluator.evaluate(act, 0)]
+    assert {len(trace.obs) for trace in traces if trace is not None} == {kept}
+
+
+def test_episodes_have_no_trace_unless_asked() -> None:
+    assert EnvEvaluator(diaries(), 1).evaluate(act, 0)[0].trace is None
 
 
 def test_tests_of_different_rounds_have_different_seeds_and_need_no_state() -> None:

@@ -212,6 +212,21 @@ def test_everything_fits_on_the_terminal(width, height, table, clock):
         assert part in text
 
 
+@pytest.mark.parametrize(("height", "shown"), [(24, "documented"), (40, "all"), (12, "none")])
+def test_columns_after_the_documented_ones_are_left_out_where_there_is_no_room(height, shown, clock):
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=height)
+    display = LiveDisplay(console)
+    documented = {f"Column{i}": float(i) for i in range(30)} | {"StepsPerSecond": 100.0}
+    display.progress(1, 100, Details())
+    display.table(documented | {f"Further{i}": float(i) for i in range(12)})
+    lines = screen(console, display)
+    display.close()
+    assert len(lines) < height
+    text = "\n".join(lines)
+    assert ("StepsPerSecond" in text) == (shown != "none")
+    assert ("Further11" in text) == (shown == "all")
+
+
 def test_something_shows_before_the_first_epoch_ends_and_while_it_is_tested(clock):
     console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
     display = LiveDisplay(console)

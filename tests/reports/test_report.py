@@ -170,9 +170,9 @@ def test_extreme_numbers(report, tmp_path, values):
 
 def test_other_columns_get_a_chart(report, tmp_path):
     folder = write_run(tmp_path / "data" / "a_s0", [1.0, 2.0])
-    table = (folder / "progress.txt").read_text().replace("TestEpLen", "SaturatedActions")
+    table = (folder / "progress.txt").read_text().replace("TestEpLen", "OfMyOwn")
     (folder / "progress.txt").write_text(table)
-    assert "SaturatedActions" in report().text
+    assert "OfMyOwn" in report().text
 
 
 def test_more_experiments_than_colors(report, tmp_path):
@@ -241,3 +241,30 @@ def test_python_messages_name_keywords(tmp_path):
         write_report([tmp_path], tmp_path / "r.html", smooth=0)
     with pytest.raises(RunError, match="no run under"):
         write_report([tmp_path], tmp_path / "r.html", exclude=["a_s0"])
+
+
+def test_the_report_says_what_looks_wrong_in_each_run(tmp_path, report):
+    measured = {"SaturatedActions": 0.2, "DeadUnitsPi": 0.1, "TestQBias": 1.0, "UpdatesPerStep": 1.0}
+    measured["Entropy"] = -1.0
+    rising = [-1000, -800, -600, -400]
+    write_run(tmp_path / "data" / "healthy_s0", rising, columns=measured)
+    few = {**measured, "UpdatesPerStep": 0.02, "TestQBias": 900.0, "TestQVals": 0.0}
+    write_run(tmp_path / "data" / "few_s0", rising, columns=few)
+    text = "\n".join(report().text)
+    assert "Nothing looks wrong in 1 of 2 runs." in text
+    assert "lack columns" not in text
+    assert "Too few updates per step\nUpdatesPerStep is 0.02; SAC's results are with 1\n" in text
+    assert "The critics overestimate: TestQBias is 900 in epoch 4" in text
+    assert "--updates_per_step 1, unless steps are much cheaper than updates" in text
+    for title in (
+        "Share of dead units",
+        "Share of saturated actions",
+        "Bias of the critics in test episodes",
+    ):
+        assert title in text
+
+
+def test_the_report_says_which_runs_have_no_diagnostics(tmp_path, report):
+    write_run(tmp_path / "data" / "old_s0", [1, 2])
+    write_run(tmp_path / "data" / "empty_s0")
+    assert "1 of 1 runs lack columns that some of it needs." in "\n".join(report().text)

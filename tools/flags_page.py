@@ -192,7 +192,8 @@ def action_row(action: argparse.Action) -> Row:
     words = "bool" if action.nargs == 0 else action.type.__name__ if isinstance(action.type, type) else "str"
     default = " ".join(action.default) if isinstance(action.default, list) else action.default
     shown = "required" if action.required and action.nargs != "*" else f"`{default}`" if default else ""
-    meaning = (action.help or "").replace("%(default)s", str(default)).removesuffix(f" (default {default})")
+    meaning = (action.help or "").replace("%(default)s", str(default)).replace("%%", "%")
+    meaning = meaning.removesuffix(f" (default {default})")
     return ", ".join(names) or f"`{action.metavar}`", words + several, shown, meaning
 
 

@@ -221,7 +221,8 @@ def _entries(networks: Mapping[str, inspect.Parameter]) -> list[str]:
     """The valid entries of ac_kwargs; empty if any is."""
     if any(p.kind is p.VAR_KEYWORD for p in networks.values()):
         return []
-    return [p.name for p in networks.values() if p.default is not p.empty]
+    entries = [p.name for p in networks.values() if p.default is not p.empty]
+    return [*entries, "encoder"] if _uses_torch(networks) else entries  # of images, see docs/images.md
 
 
 def flag_groups(function: Callable[..., Any]) -> dict[str, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -79,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after `spinup`; `sys.argv[1:]` if None.
 
     Returns:
-        The exit code: 0, 2 for an error with a one-line message, 130 after an interrupt; where one of
-        several runs failed otherwise, that run's.
+        The exit code: 0, 2 for an error with a one-line message, 130 after an interrupt, 141 where the reader
+        of standard output has gone; where one of several runs failed otherwise, that run's.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -92,6 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("spinup: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # What is still buffered would raise again when the interpreter flushes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 @contextmanager

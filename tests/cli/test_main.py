@@ -390,6 +390,20 @@ def test_random_words_for_the_tools_are_refused_in_one_line(calls, capsys, words
         assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_reader_that_has_gone_is_no_traceback():
+    command = [sys.executable, "-m", "spinup", "recipes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (141, "")
+
+
+def test_the_encoder_of_images_is_an_entry_of_ac_kwargs():
+    words = ["--ac_kwargs:encoder", "{'filters': 8}"]
+    assert parse_flags(words, SAC).params == {"ac_kwargs:encoder": [{"filters": 8}]}
+    with pytest.raises(ConfigError, match="no 'encoder'"):
+        parse_flags(words, spinup.sac_tf1)
+
+
 def test_python_m_spinup_run():
     done = subprocess.run(
         [sys.executable, "-m", "spinup.run", "sac", "--gama", "1"],

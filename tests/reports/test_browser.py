@@ -45,12 +45,12 @@ def test_text_legend_values_and_screenshot(page, tmp_path):
             assert part in text
         assert browser.evaluate("document.title") == "Runs in data"
         shown, rows = browser.evaluate(SHOWN), browser.evaluate(ROWS)
-        assert (shown, rows) == (2 * (3 + 1) + 1, 1 + 3 + 1 + 7)
+        assert (shown, rows) == (2 * (3 + 1) + 1, 1 + 3 + 2 * (1 + 7))
 
         assert browser.evaluate("document.querySelectorAll('.legend button')[1].innerText") == "fast"
         browser.click('.legend button[data-shows="1"]')
         assert browser.evaluate("document.querySelectorAll('.legend button')[1].ariaPressed") == "false"
-        assert (browser.evaluate(SHOWN), browser.evaluate(ROWS)) == (shown - 4, rows - 4)
+        assert (browser.evaluate(SHOWN), browser.evaluate(ROWS)) == (shown - 4, rows - 7)
         browser.move(".large svg", 0.99)
         tip = browser.evaluate("document.querySelector('.large .tip').innerText")
         assert "slow: 1" in tip

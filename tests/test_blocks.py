@@ -42,7 +42,7 @@ NOT_RUN = {
     'trackers=["wandb"]': "tests/loggers/ runs all trackers, offline",
     "benchmarks/": "trains for hours; stored results name their command",
     "export PYTHONPATH=tests": "belongs to benchmarks/learning.py",
-    "goals:PointReach-v0 --out": "records from the run of an hour before it",
+    "spinup record data/learning/": "records from the run of an hour before it",
     "examples/robot.py": "tests/examples/test_robot.py runs it",
     "sac_pytorch(env_fn, ...,": "is an outline: `...` stands for the reader's arguments",
     "checkpoint/manifest": "is a list of files",

@@ -109,7 +109,10 @@ class PlainRunsDisplay(RunsDisplay):
     def row(self, i: int, row: Row) -> None:
         super().row(i, row)
         name, epoch, step, mean_return, speed, left, _ = self.runs[i].cells()
-        self.line(f"{name}: epoch {epoch}, step {step}, return {mean_return}, {speed} steps/s, {left} left")
+        parts = (("epoch ", epoch, ""), ("step ", step, ""), ("return ", mean_return, ""),
+                 ("", speed, " steps/s"), ("", left, " left"))  # fmt: skip
+        known = ", ".join(f"{before}{value}{after}" for before, value, after in parts if value)
+        self.line(f"{name}: {known}")
 
     def state(self, i: int, state: str, note: str = "") -> None:
         super().state(i, state, note)

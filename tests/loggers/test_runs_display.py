@@ -36,6 +36,11 @@ def test_without_a_terminal_lines_are_plain(capsys):
     assert lines[3:] == ["x_s1: failed, no memory", "a message"]
 
 
+def test_a_line_leaves_out_what_is_not_known(capsys):
+    PlainRunsDisplay(["x"]).row(0, ROW)  # the row of a run whose progress was not reported
+    assert capsys.readouterr().out.splitlines()[-1] == "x: epoch 3, return -12.5"
+
+
 @pytest.mark.parametrize(
     ("row", "mean_return"),
     [

@@ -48,6 +48,8 @@ PUBLISHED = {
     "crossq": {HOPPER: 2764, WALKER: 3914, CHEETAH: 8112},
     "flash": {HOPPER: 2121, WALKER: 3299, CHEETAH: 9815},
 }  # fmt: skip
+Rows = list[dict[str, str]]
+Points = list[tuple[int, float, float]]  # environment steps, test return, minutes
 
 
 class Job(NamedTuple):
@@ -103,10 +105,6 @@ def main() -> None:
     draw(rows)
 
 
-Rows = list[dict[str, str]]
-Points = list[tuple[int, float, float]]  # environment steps, test return, minutes
-
-
 def train(job: Job) -> Points:
     """One run."""
     if job.name != "sbx":
@@ -143,7 +141,7 @@ def train_spinup(job: Job) -> Points:
         table = list(csv.DictReader(file, delimiter="\t"))
     steps = [int(row["TotalEnvInteracts"]) for row in table]
     minutes = np.cumsum([float(spent[str(step)]) for step in steps])
-    return [(n, float(row[RETURN]), m) for n, row, m in zip(steps, table, minutes, strict=True)]
+    return [(n, float(row[RETURN]), float(m)) for n, row, m in zip(steps, table, minutes, strict=True)]
 
 
 def control(job: Job) -> None:

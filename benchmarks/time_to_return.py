@@ -37,7 +37,7 @@ def train_spinup(seed: int, goal: float, limit: int) -> list[tuple[int, float, f
 
     rows: list[tuple[int, float, float]] = []
 
-    def callback(row: dict[str, Any]) -> bool:
+    def callback(row: dict[str, Any], _: Any) -> bool:
         rows.append((row["TotalEnvInteracts"], row["Time"], row["AverageTestEpRet"]))
         return row["AverageTestEpRet"] < goal
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spinup.cli.resume import resume_call
 from spinup.config import SACConfig, field_defaults
 from spinup.envs.make import env_function
 from spinup.envs.spaces import action_spec, flatten_observation, image_layout
@@ -26,6 +25,7 @@ from spinup.playback.policies import has_model, load_actor_critic
 from spinup.pytorch.sac import check_choices, sac_pytorch
 from spinup.runs.launch import check_parameters
 from spinup.runs.resuming import RunProgress, progress_of
+from spinup.saved_call import resume_call
 
 _NOT_HERE = ("env_fn", "epochs", "resume")  # arguments of sac_pytorch that `learn` sets
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from spinup.cli.values import activation, cast_like, read_value
+from spinup.cli.values import cast_like, read_value
 from spinup.config import SACConfig, field_defaults
 from spinup.errors import ConfigError
 from spinup.hints import nearest, other_name
 from spinup.loggers.trackers import check_trackers
+from spinup.pytorch.activations import activation
 from spinup.runs.cores import run_count
 
 # Parameters without a flag: the command line sets them itself, or their values cannot be written as text.

@@ -1,40 +1,25 @@
-"""`spinup resume RUN_DIR`: rebuilds the calls that started runs from their files, and resumes them."""
+"""`spinup resume RUN_DIR`: continues a run, or all unfinished runs in a folder."""
 
 from __future__ import annotations
 
-import inspect
-import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import spinup
 from spinup.cli.parser import Parser
-from spinup.cli.values import activation, read_value
-from spinup.config import field_defaults
-from spinup.envs.saved_spec import env_of_run, read_saved_env
-from spinup.errors import RunError
+from spinup.cli.values import read_value
 from spinup.files import existing_dir, read_json
-from spinup.pytorch.model_file import registered
-from spinup.runs.checkpointing import FOLDER
 from spinup.runs.cores import run_count
-from spinup.runs.grid import Call, run_calls
-from spinup.runs.launch import KEPT_LOGGING
-from spinup.runs.manifest import newest_settings
+from spinup.runs.grid import run_calls
 from spinup.runs.ray_runs import MAX_SUBMITTED, ray_options
-from spinup.runs.resuming import DEFAULT_ACTOR_CRITIC, changes, is_complete, needs_same_call
-
-_ACTIVATION = re.compile(r"torch\.nn\.modules\.activation\.(\w+)|torch\.nn\.(\w+)")
-_ALGORITHMS = ("sac_pytorch", "sac_tf1")
-_REMEDY = "call again with resume=True and the original arguments"
+from spinup.runs.resuming import is_complete
+from spinup.saved_call import ALGORITHMS, resume_call, saved_logger_kwargs
 
 
 def main(words: list[str]) -> int:
     """Run `spinup resume`.
 
     Raises:
-        SpinupError: before the first run, see `resume_call`; else see `run_calls`.
+        SpinupError: before the first run, see `spinup.saved_call.resume_call`; else see `run_calls`.
     """
     parser = Parser(
         "spinup resume", "Continue a run, or all unfinished runs in a folder, to the planned end."
@@ -73,112 +58,15 @@ def unfinished_runs(folder: Path, epochs: int | None = None) -> list[Path]:
     if (folder / "config.json").exists():
         return [folder]
     configs = {path.parent: read_json(path) for path in sorted(folder.rglob("config.json"))}
-    runs = {path: config for path, config in configs.items() if config.get("algorithm") in _ALGORITHMS}
+    runs = {path: config for path, config in configs.items() if config.get("algorithm") in ALGORITHMS}
     if not runs:
         return [folder]
     unfinished = []
     for run, config in runs.items():
         planned = config.get("epochs") if epochs is None else epochs
-        rows = _logger_kwargs(config).get("output_fname", "progress.txt")
+        rows = saved_logger_kwargs(config).get("output_fname", "progress.txt")
         if isinstance(planned, int) and is_complete(run, planned, rows):
             print(f"{run} is complete: skipped")
         else:
             unfinished.append(run)
     return unfinished
-
-
-def resume_call(
-    folder: Path,
-    epochs: int | None = None,
-    env: Any = None,
-    threads: int | None = None,
-    actor_critic: Callable[..., Any] | None = None,
-) -> Call:
-    """The call that continues a run to its planned end, or to the end of epoch `epochs`.
-
-    Nothing that the files name is imported; their environment and actor-critic must be registered.
-
-    Args:
-        folder: of the run.
-        epochs: total number of epochs, in place of the planned one.
-        env: the environment's id; needed where it must be imported from a module ("module:Env-v0"). Or a
-            function that makes environments, in place of what the files name.
-        threads: number of torch threads, in place of the previous one.
-        actor_critic: the constructor, in place of what the files name.
-
-    Raises:
-        RunError: if the folder holds no run, or its files are damaged or do not describe the call completely.
-        ConfigError: if config.json contradicts the newest checkpoint.
-        EnvError: if its environment is not registered, or the module of `env` cannot be imported.
-    """
-    config = read_json(folder / "config.json")
-    saved_settings = newest_settings(folder / FOLDER)  # refuses checkpoints of an older version
-    algorithm = config.get("algorithm")
-    if algorithm not in _ALGORITHMS:
-        raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")
-    own_env = callable(env)
-    saved_env = None if own_env else read_saved_env(folder)
-    # Before anything is built from files that contradict each other, and may ask for any amount of memory.
-    changes(saved_settings, {name: value for name, value in config.items() if name in saved_settings})
-    if not own_env and (reason := needs_same_call({"env": saved_env})):
-        raise RunError(f"{folder} cannot be resumed from its files, since {reason}: {_REMEDY}")
-    function: Callable[..., Any] = getattr(spinup, algorithm)
-    parameters = inspect.signature(function).parameters
-    settings = {name: config[name] for name in field_defaults() if name in config and name in parameters}
-    changed = {"epochs": epochs, "threads": threads}
-    settings |= {name: value for name, value in changed.items() if value is not None}
-    kwargs = {
-        "env_fn": env if own_env else env_of_run(folder, saved_env, env, _REMEDY),
-        "ac_kwargs": _decode(config.get("ac_kwargs", {})),
-        "logger_kwargs": {
-            **_logger_kwargs(config),
-            "output_dir": str(folder),
-            "exp_name": config.get("exp_name"),
-        },
-        "resume": True,
-        **({} if actor_critic else _actor_critic(config.get("actor_critic", ""))),
-        **settings,
-    }
-    return Call(str(folder), function, kwargs)
-
-
-def _logger_kwargs(config: dict[str, Any]) -> dict[str, Any]:
-    """The logger's settings in config.json; a file name that leads out of the run's folder is refused."""
-    saved = config.get("logger_kwargs", {})
-    if not isinstance(saved, dict):
-        raise RunError(f"config.json gives logger_kwargs={saved!r}: {_REMEDY}")
-    kept = {k: v for k, v in saved.items() if k in KEPT_LOGGING}
-    for name, value in kept.items():
-        valid = _is_file_name(value) if name == "output_fname" else isinstance(value, bool)
-        if name == "trackers":
-            valid = isinstance(value, list) and all(isinstance(tracker, str) for tracker in value)
-        if not valid:
-            raise RunError(f"config.json gives the logger {name}={value!r}: {_REMEDY}")
-    return kept
-
-
-def _is_file_name(name: Any) -> bool:
-    """Whether `name` is a printable file name of at most 255 bytes, without a path."""
-    if not isinstance(name, str) or not name.isprintable() or set(name) & set("/\\"):
-        return False
-    return bool(name.strip(".")) and len(name.encode()) <= 255
-
-
-def _actor_critic(name: Any) -> dict[str, Any]:
-    """The `actor_critic` argument; empty for the default one."""
-    if name in ("", DEFAULT_ACTOR_CRITIC):
-        return {}
-    if constructor := registered(str(name)):
-        return {"actor_critic": constructor}
-    raise RunError(f"its actor-critic {name!r} is not registered here: {_REMEDY}")
-
-
-def _decode(value: Any) -> Any:
-    """The arguments as they were given; config.json holds activations by name."""
-    if isinstance(value, str) and (match := _ACTIVATION.fullmatch(value)):
-        return activation(match[1] or match[2], value)
-    if isinstance(value, list):
-        return [_decode(v) for v in value]
-    if isinstance(value, dict):
-        return {key: _decode(v) for key, v in value.items()}
-    return value

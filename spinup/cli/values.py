@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 import re
 import warnings
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from spinup.errors import ConfigError
-from spinup.pytorch.model_file import ACTIVATIONS
+from spinup.pytorch.activations import activation
 
 _CALLS: dict[str, Callable[..., Any]] = {
     "dict": dict, "list": list, "tuple": tuple, "set": set, "int": int, "float": float,
@@ -133,26 +130,6 @@ def _count(value: Any) -> int:
 
 def _shortened(text: str) -> str:
     return repr(text if len(text) <= 200 else f"{text[:200]}...")
-
-
-def activation(name: str, text: str) -> Any:
-    """The activation class called `name` in torch.nn.
-
-    Args:
-        name: the class's name without its module.
-        text: the word as given, for messages.
-
-    Raises:
-        ConfigError: if it is not in ACTIVATIONS, naming the closest that is.
-    """
-    if name in ACTIVATIONS:
-        return getattr(nn, name)
-    folded = {known.lower(): known for known in ACTIVATIONS}
-    close = difflib.get_close_matches(name.lower(), folded, n=1)
-    hint = (
-        f", did you mean torch.nn.{folded[close[0]]}?" if close else f": give one of {', '.join(ACTIVATIONS)}"
-    )
-    raise ConfigError(f"{text!r} is not a supported activation{hint}")
 
 
 def cast_like(value: Any, default: Any) -> Any:

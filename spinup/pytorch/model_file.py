@@ -17,14 +17,11 @@ from gymnasium.spaces import Box, Discrete
 from torch import nn
 
 from spinup.errors import RunError
+from spinup.pytorch.activations import ACTIVATIONS
 
 _REGISTRY: dict[str, Any] = {}
 _PLAIN = (bool, int, float, str, type(None))
 _INSTANCE = " instance"  # suffix of the name of an argument that is an object of a class
-ACTIVATIONS = (
-    "CELU", "ELU", "GELU", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "Mish", "PReLU", "ReLU", "ReLU6",
-    "SELU", "SiLU", "Sigmoid", "Softplus", "Softsign", "Tanh",
-)  # fmt: skip
 for _name in ACTIVATIONS:
     _REGISTRY[f"torch.nn.{_name}"] = getattr(nn, _name)
 

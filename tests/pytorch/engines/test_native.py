@@ -24,10 +24,10 @@ from torch import nn
 
 from spinup.config import SACConfig
 from spinup.errors import ConfigError
+from spinup.pytorch.activations import ACTIVATIONS as ACTIVATION_NAMES
 from spinup.pytorch.engines import native, native_build
 from spinup.pytorch.engines.native import ACTIVATIONS, Arguments, NativeEngine
 from spinup.pytorch.engines.native_build import build, compiler, missing_compiler
-from spinup.pytorch.model_file import ACTIVATIONS as ACTIVATION_NAMES
 from spinup.pytorch.variants.registry import choose_variant
 
 DOUBLE = torch.float64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from typing import Any
@@ -67,6 +68,26 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         hint = nearest(str(value), choices)
         raise ConfigError(f"{name}={value!r}: give one of {', '.join(choices)}{hint}")
+
+
+def check_callback(value: Any, *arguments: str) -> None:
+    """None, or something that can be called with these positional arguments.
+
+    It is checked before the run, since a callback is first called after an epoch of work.
+    """
+    if value is None:
+        return
+    call = f"callback({', '.join(arguments)})"
+    if not callable(value):
+        raise ConfigError(f"callback={value!r}: give a function that is called as {call}, or None")
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # of code in C, which may not tell
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise ConfigError(f"callback={value!r}: it is called as {call}, but: {error}") from None
 
 
 def _is_finite(value: Any) -> bool:

@@ -168,3 +168,26 @@ def test_videos_are_written_every_k_epochs(tmp_path, monkeypatch):
 def test_videos_of_an_environment_that_cannot_be_made_again_are_refused(capsys):
     with pytest.raises(EnvError, match="the environment has no id"):
         spinup.sac_pytorch(Point, video_every=1, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [(lambda row: None, r"it is called as callback\(row, ac\), but: too many positional arguments"),
+     (lambda row, ac, more: None, r"callback\(row, ac\), but: missing a required argument: 'more'"),
+     (3, r"callback=3: give a function that is called as callback\(row, ac\), or None")],
+)  # fmt: skip
+def test_callbacks_of_other_arguments_are_refused_before_the_run(callback, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        train(tmp_path / "run", callback=callback)
+    assert not (tmp_path / "run").exists()
+
+
+def test_callables_without_a_signature_and_bound_methods_are_taken(tmp_path):
+    class Rows(list):
+        def keep(self, row, *rest):
+            self.append(row)
+
+    rows = Rows()
+    train(tmp_path / "method", callback=rows.keep)
+    train(tmp_path / "c", callback=print)
+    assert len(rows) == 2

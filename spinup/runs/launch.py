@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from spinup.checks import check_callback
 from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
 from spinup.collect.ledger import CreditLedger
@@ -135,9 +136,10 @@ def launch(
         isolate_tests: a context in which tests run, which preserves global random generators.
 
     Raises:
-        SpinupError: see `sac_pytorch`.
+        ConfigError: for a callback that does not take `row, ac`; other SpinupErrors see `sac_pytorch`.
         KeyboardInterrupt, SystemExit: after a signal, with a checkpoint.
     """
+    check_callback(request.callback, "row", "ac")
     with _crash_as_error(), ExitStack() as stack:
         ledger = CreditLedger(config)
         collector, test_collector = make_collectors(request.env_fn, config, request.transport, ledger)

@@ -2,10 +2,11 @@
 
     python benchmarks/laptop.py --envs Hopper-v5 HalfCheetah-v5 --seeds 0 1 --seconds 240 --jobs 2
 
-Each candidate trains for the environment steps that fit into the same seconds of processor time, with one
-thread, and is tested eight times. What a step costs is measured first, as processor time, so that other work
-on the machine hardly changes it. Results are added to results/laptop.json after every run; a second call goes
-on with those that are missing. results/laptop.md has the table.
+Each candidate, which is the base and what its name says, trains for the environment steps that fit into the
+same seconds of processor time, with one thread, and is tested eight times. What a step costs is measured
+first, as processor time, so that other work on the machine hardly changes it. Results are added to
+results/laptop.json after every run; a second call goes on with those that are missing. results/laptop.md has
+the table.
 """
 
 from __future__ import annotations
@@ -27,28 +28,33 @@ from speed import machine
 RESULTS = Path(__file__).parent / "results"
 TESTS = 8
 NORM = {"ac_kwargs": {"critic_norm": "layer"}}
+BATCH = {"ac_kwargs": {"critic_norm": "batch_renorm"}, "betas": (0.5, 0.999)}
 NARROW = {"ac_kwargs": {"hidden_sizes": (128, 128)}}
-AUTO = {"alpha": "auto"}
+BASE = {"alpha": "auto", "start_steps": 5000}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "default": {},
-    "auto": AUTO,
-    "auto, batch 256, lr 3e-4": {**AUTO, "batch_size": 256, "lr": 3e-4},
-    "auto, batch 64": {**AUTO, "batch_size": 64},
-    "auto, n-step 3": {**AUTO, "n_step": 3},
-    "auto, LayerNorm": {**AUTO, **NORM},
-    "auto, LayerNorm, n-step 3": {**AUTO, **NORM, "n_step": 3},
-    "auto, half the updates": {**AUTO, "updates_per_step": 0.5},
-    "auto, half the updates, n-step 3": {**AUTO, "updates_per_step": 0.5, "n_step": 3},
-    "auto, half the updates, LayerNorm": {**AUTO, **NORM, "updates_per_step": 0.5},
-    "auto, twice the updates": {**AUTO, "updates_per_step": 2.0},
-    "auto, LayerNorm, twice the updates": {**AUTO, **NORM, "updates_per_step": 2.0},
-    "auto, LayerNorm, twice the updates, delay 2": {
-        **AUTO, **NORM, "updates_per_step": 2.0, "policy_delay": 2,
+    "base: learned alpha, 5,000 random steps": BASE,
+    "10,000 random steps": {**BASE, "start_steps": 10_000},
+    "1,000 random steps": {**BASE, "start_steps": 1000},
+    "alpha from 0.2": {**BASE, "alpha": "auto_0.2"},
+    "batch 256, lr 3e-4": {**BASE, "batch_size": 256, "lr": 3e-4},
+    "batch 64": {**BASE, "batch_size": 64},
+    "n-step 3": {**BASE, "n_step": 3},
+    "LayerNorm": {**BASE, **NORM},
+    "LayerNorm, n-step 3": {**BASE, **NORM, "n_step": 3},
+    "half the updates": {**BASE, "updates_per_step": 0.5},
+    "half the updates, n-step 3": {**BASE, "updates_per_step": 0.5, "n_step": 3},
+    "twice the updates": {**BASE, "updates_per_step": 2.0},
+    "LayerNorm, twice the updates": {**BASE, **NORM, "updates_per_step": 2.0},
+    "LayerNorm, twice the updates, delay 2": {**BASE, **NORM, "updates_per_step": 2.0, "policy_delay": 2},
+    "LayerNorm, four times the updates, delay 4": {
+        **BASE, **NORM, "updates_per_step": 4.0, "policy_delay": 4,
     },
-    "auto, delay 2": {**AUTO, "policy_delay": 2},
-    "auto, LayerNorm, no targets": {**AUTO, **NORM, "target_networks": False},
-    "auto, 2 x 128": {**AUTO, **NARROW},
-    "auto, 2 x 128, twice the updates": {**AUTO, **NARROW, "updates_per_step": 2.0},
+    "delay 2": {**BASE, "policy_delay": 2},
+    "LayerNorm, no targets": {**BASE, **NORM, "target_networks": False},
+    "BatchRenorm, no targets": {**BASE, **BATCH, "target_networks": False},
+    "2 x 128": {**BASE, **NARROW},
+    "2 x 128, twice the updates": {**BASE, **NARROW, "updates_per_step": 2.0},
 }  # fmt: skip
 
 
@@ -68,12 +74,17 @@ def main() -> None:
     record["seconds"] = args.seconds
     record["machine"] = machine()
     record["packages"] = {name: version(name) for name in ("torch", "numpy", "gymnasium", "mujoco")}
-    for name in args.only:
-        for env in args.envs:
-            if name not in record["cost"].setdefault(env, {}):
-                record["cost"][env][name] = cost(env, CANDIDATES[name])
-                path.write_text(json.dumps(record, indent=1) + "\n")
     with ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        costs = {
+            pool.submit(cost, env, CANDIDATES[name]): (env, name)
+            for name in args.only
+            for env in args.envs
+            if name not in record["cost"].setdefault(env, {})
+        }
+        for future in as_completed(costs):
+            env, name = costs[future]
+            record["cost"][env][name] = future.result()
+            path.write_text(json.dumps(record, indent=1) + "\n")
         futures = {
             pool.submit(run, env, seed, steps, CANDIDATES[name]): (key, steps)
             for key, env, name, seed, steps in missing(args, record)
@@ -109,12 +120,11 @@ def cost(env: str, settings: dict[str, Any]) -> float:
             threads=1,
             epochs=3,
             steps_per_epoch=1000,
-            start_steps=1000,
             update_after=1000,
             num_test_episodes=0,
             callback=lambda row, _: marks.append(time.process_time()),
             logger_kwargs={"output_dir": folder, "quiet": True},
-            **settings,
+            **{**settings, "start_steps": 1000},
         )
     return (marks[-1] - marks[0]) / 2000
 

@@ -38,6 +38,12 @@ class MissingExtraError(SpinupError, ImportError):
     """An optional dependency that is not installed."""
 
 
+def first_line(error: BaseException) -> str:
+    """`Type: message`, of the message the first line, at most 200 characters."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0][:200]}"
+
+
 _SAYS_FLAGS: ContextVar[bool] = ContextVar("says_flags", default=False)
 
 

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import signal
 import sys
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
 from spinup.collect.transport import Message, Worker
-from spinup.errors import EnvError, MissingExtraError, RunError
+from spinup.errors import EnvError, first_line
+from spinup.ray_connection import connect, import_ray
 
-LOCAL = "local"
-# Of a Ray that this process starts: no reports over the network, no processes before they are needed, and the
-# behavior of later versions, of which Ray would warn otherwise.
-_RAY_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-
-
-def import_ray() -> Any:
-    """The module ray.
-
-    Raises:
-        MissingExtraError: if it is not installed.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import ray
-    except ImportError as error:
-        raise MissingExtraError(
-            "collectors run on Ray, which is not installed: pip install 'spinup[ray]'"
-        ) from error
-    return ray
+# Of a Ray that this process starts: no processes before they are needed, and the behavior of later versions,
+# of which Ray would warn otherwise.
+_ENVIRONMENT = {"RAY_prestart_worker_first_driver": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
 class RayWorker:
@@ -72,9 +47,9 @@ class RayTransport:
     """
 
     def __init__(self, address: str | None) -> None:
-        self.address = address or LOCAL
+        self.address = address
         self._ray = import_ray()
-        self._connected = False
+        self._disconnect: Callable[[], None] | None = None
         self._actors: dict[int, Any] = {}
         self._epochs: dict[int, int] = {}
         self._pending: dict[Any, tuple[int, int]] = {}  # answers on the way: collector and epoch
@@ -87,9 +62,7 @@ class RayTransport:
             RunError: if it cannot be reached or started.
         """
         ray = self._ray
-        if not ray.is_initialized():
-            self._connect(collectors)
-            self._connected = True
+        self._disconnect = connect(self.address, {"num_cpus": collectors}, _ENVIRONMENT)
         self._program = ray.put(program)
         self._class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(RayWorker)
 
@@ -123,9 +96,9 @@ class RayTransport:
         """End the actors, and the cluster if this object has started or joined it."""
         for collector in list(self._actors):
             self._end(collector)
-        if self._connected:
-            self._ray.shutdown()
-            self._connected = False
+        if self._disconnect is not None:
+            self._disconnect()
+            self._disconnect = None
 
     def _message(self, answer: Any) -> Message | None:
         if answer not in self._pending:  # of a collector that was found lost just now
@@ -135,7 +108,7 @@ class RayTransport:
             return Message(collector, epoch, self._ray.get(answer))
         except self._ray.exceptions.RayError as error:
             self._end(collector)
-            return Message(collector, epoch, None, _first_line(error))
+            return Message(collector, epoch, None, first_line(error))
 
     def _end(self, collector: int) -> None:
         """Kill the actor of a collector, if there is one; what it still owes is not waited for."""
@@ -146,28 +119,6 @@ class RayTransport:
         epoch = self._epochs.pop(collector, None)
         self._pending = {a: place for a, place in self._pending.items() if place != (collector, epoch)}
 
-    def _connect(self, collectors: int) -> None:
-        for name, value in _RAY_SETTINGS.items():
-            os.environ.setdefault(name, value)
-        cpus = {"num_cpus": collectors} if self.address == LOCAL else {}
-        try:
-            with _kept_signal_handlers(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._ray.init(
-                    address=self.address, include_dashboard=False if cpus else None, log_to_driver=False,
-                    logging_level=logging.ERROR, **cpus,
-                )  # fmt: skip
-        except Exception as error:  # of many kinds
-            if self.address == LOCAL:
-                raise RunError(
-                    f"cannot start Ray on this machine ({_first_line(error)}): run again when it is less "
-                    "busy, or give the address of a running cluster, such as ray='10.0.0.1:6379'"
-                ) from error
-            raise RunError(
-                f"cannot connect to the Ray cluster {self.address!r} ({_first_line(error)}): give the "
-                "address of a running one, such as ray='10.0.0.1:6379', or leave it out to start one here"
-            ) from error
-
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[None]:
         """Raise one line where Ray itself fails, not an actor."""
@@ -175,24 +126,5 @@ class RayTransport:
             yield
         except self._ray.exceptions.RayError as error:
             raise EnvError(
-                f"the Ray cluster does not answer ({_first_line(error)}): resume the run once it runs again"
+                f"the Ray cluster does not answer ({first_line(error)}): resume the run once it runs again"
             ) from error
-
-
-@contextlib.contextmanager
-def _kept_signal_handlers() -> Iterator[None]:
-    """Put back the signal handlers that ray.init replaces."""
-    names = [name for name in ("SIGINT", "SIGTERM") if hasattr(signal, name)]
-    before = {name: signal.getsignal(getattr(signal, name)) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            with contextlib.suppress(ValueError):  # not the main thread
-                if handler is not None:
-                    signal.signal(getattr(signal, name), handler)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0][:200]}"

@@ -15,7 +15,7 @@ import numpy as np
 from spinup.collect.collector import EnvCollector
 from spinup.envs.spaces import action_spec, flat_observation_space
 from spinup.envs.validation import flatten_batch
-from spinup.errors import ConfigError, MissingExtraError, RunError, SpinupError
+from spinup.errors import ConfigError, MissingExtraError, RunError, SpinupError, first_line
 from spinup.files import read_json
 from spinup.replay.transition import Transitions
 from spinup.runs.checkpoint_files import CheckpointFolder
@@ -151,14 +151,14 @@ def _read_minari(source: str, collector: EnvCollector) -> tuple[Transitions, str
                 f"prior_data={source!r} is a Minari dataset ({error}): pip install 'spinup[minari]'"
             ) from None
         except Exception as error:  # damaged files raise many types
-            raise RunError(f"its metadata cannot be read ({_first_line(error)})") from None
+            raise RunError(f"its metadata cannot be read ({first_line(error)})") from None
         _check_spaces(dataset, collector)
         try:
             parts = [_steps(dataset, episode) for episode in dataset.iterate_episodes()]
         except SpinupError:
             raise
         except Exception as error:
-            raise RunError(f"its episodes cannot be read ({_first_line(error)})") from None
+            raise RunError(f"its episodes cannot be read ({first_line(error)})") from None
     if not parts:
         raise RunError("it is empty: record episodes first, or leave prior_data out")
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -218,10 +218,6 @@ def _steps(dataset: Any, episode: Any) -> Transitions:
         "terminated": terminated.astype(np.bool_), "next_obs": obs[1:], "env": np.zeros(count, np.int32),
         "episode_start": np.arange(count) == 0,
     }  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
 
 
 def _short(space: Any) -> str:

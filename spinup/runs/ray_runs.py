@@ -13,7 +13,6 @@ import contextlib
 import importlib
 import inspect
 import itertools
-import logging
 import math
 import os
 import pickle
@@ -27,12 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinup.errors import ConfigError, MissingExtraError, RunError, SpinupError, option
+from spinup.errors import ConfigError, RunError, SpinupError, option
 from spinup.hints import nearest
 from spinup.loggers.display import Report
 from spinup.loggers.run_folder import LOG_FILE
 from spinup.loggers.runs_display import WAITING
 from spinup.loggers.text import error_line
+from spinup.ray_connection import connect, import_ray
 from spinup.runs.cores import usable_cores
 from spinup.runs.jobs import StartedRun
 from spinup.runs.locks import folder_lock
@@ -122,7 +122,9 @@ class RayRuns:
 
     def __enter__(self) -> RayRuns:
         self._ray = import_ray()
-        self._disconnect = connect(self._ray, self._options.address)
+        self._disconnect = connect(
+            self._options.address, {"num_cpus": usable_cores(), "object_store_memory": _OBJECT_STORE_BYTES}
+        )
         strategies = importlib.import_module("ray.util.scheduling_strategies")
         here = self._ray.get_runtime_context().get_node_id()
         place = strategies.NodeAffinitySchedulingStrategy(here, soft=False)
@@ -138,7 +140,8 @@ class RayRuns:
         self._thread.join()
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(self._mailbox)
-        self._disconnect()
+        if self._disconnect is not None:
+            self._disconnect()
 
     def room(self) -> int:
         """How many runs the nodes of the cluster can execute at a time, at least 1."""
@@ -188,7 +191,7 @@ class RayRuns:
         if self._fits[resources]:
             return
         what = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-        if self._options.address is None and self._disconnect is not _do_nothing:
+        if self._options.address is None and self._disconnect is not None:
             flags = option("cpus_per_run and gpus_per_run", "--cpus_per_run and --gpus_per_run")
             raise ConfigError(f"a run asks for {what}, which this machine does not have: give other {flags}")
         if not known:
@@ -464,81 +467,6 @@ def _mailbox_class() -> type:
             self._to_stop.add(number)
 
     return Mailbox
-
-
-def import_ray() -> Any:
-    """The module `ray`.
-
-    Raises:
-        MissingExtraError: if it is not installed.
-    """
-    try:
-        return importlib.import_module("ray")
-    except ImportError:
-        raise MissingExtraError("Ray is not installed: pip install 'spinup[ray]'") from None
-
-
-def connect(ray: Any, address: str | None) -> Callable[[], None]:
-    """Connect this process to Ray, quietly.
-
-    Args:
-        ray: the module.
-        address: see `RayOptions`.
-
-    Returns:
-        Ends the connection, and a Ray that was started for it; does nothing if there was one before.
-
-    Raises:
-        RunError: if there is no cluster at the address, or Ray cannot be started.
-    """
-    if ray.is_initialized():
-        return _do_nothing
-    settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is None:
-        settings |= {
-            "num_cpus": usable_cores(), "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-        }  # fmt: skip
-    try:
-        with _without_usage_report(), _same_signal_handlers():
-            ray.init("local" if address is None else address, **settings)
-    except Exception as error:  # of many kinds
-        ray.shutdown()
-        if address is None:
-            raise RunError(f"Ray cannot be started on this machine ({error_line(error)})") from error
-        raise RunError(
-            f"there is no Ray cluster at {address} ({error_line(error)}): start one with "
-            "'ray start --head' on its first node and 'ray start --address=ADDRESS' on the others"
-        ) from error
-    return ray.shutdown  # type: ignore[no-any-return]
-
-
-def _do_nothing() -> None:
-    pass
-
-
-@contextlib.contextmanager
-def _without_usage_report() -> Iterator[None]:
-    """A Ray that is started inside sends no statistics over the network, unless the user says so."""
-    name = "RAY_USAGE_STATS_ENABLED"
-    given = name in os.environ
-    os.environ.setdefault(name, "0")
-    try:
-        yield
-    finally:
-        if not given:
-            del os.environ[name]
-
-
-@contextlib.contextmanager
-def _same_signal_handlers() -> Iterator[None]:
-    """Ray's own handler of SIGTERM would raise SystemExit at once."""
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread() and handler is not None:
-            signal.signal(signal.SIGTERM, handler)
 
 
 def _times(resources: dict[str, float], name: str, amount: float) -> int:

@@ -28,11 +28,12 @@ from resuming import assert_same_files
 from spinup import sac_pytorch
 from spinup.cli.main import main
 from spinup.errors import ConfigError, MissingExtraError, RunError
+from spinup.ray_connection import import_ray
 from spinup.runs import ray_runs
 from spinup.runs.grid import ExperimentGrid
 from spinup.runs.jobs import RunsFailed, run_jobs
 from spinup.runs.locks import folder_lock
-from spinup.runs.ray_runs import RayOptions, RayRuns, import_ray, ray_options
+from spinup.runs.ray_runs import RayOptions, RayRuns, ray_options
 from spinup.runs.run_process import make_job
 
 pytestmark = [

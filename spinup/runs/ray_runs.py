@@ -16,17 +16,12 @@ import itertools
 import math
 import os
 import pickle
-import queue
-import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from spinup.errors import ConfigError, RunError, SpinupError, option
+from spinup.errors import ConfigError, RunError, option
 from spinup.hints import nearest
 from spinup.loggers.display import Report
 from spinup.loggers.run_folder import LOG_FILE
@@ -35,20 +30,15 @@ from spinup.loggers.text import error_line
 from spinup.ray_connection import connect, import_ray
 from spinup.runs.cores import usable_cores
 from spinup.runs.jobs import StartedRun
-from spinup.runs.locks import folder_lock
+from spinup.runs.ray_task import STOPPED, Start, mailbox_class, supervise
 from spinup.runs.run_process import Job, RunProcess, make_job
 from spinup.runs.signals import EXIT_CODES
 
 MAX_SUBMITTED = 1000  # runs that wait in Ray at a time; the others wait in this process
 MAX_RESTARTS = 3  # of a run, one after another without a finished epoch in between
-LOCK_SECONDS = 300.0  # that a run waits for the process of its previous start to release the folder
-_REPORT_SECONDS = 1.0  # between two messages of a task
 _POLL_SECONDS = 0.1  # between two looks of this process into the mailbox, at least
 _OBJECT_STORE_BYTES = 100 * 2**20  # of a local Ray; the tasks return a number and a line of text
-_STOPPED = [128 + signal.SIGTERM, "stopped by SIGTERM"]
 _KILLED = (*EXIT_CODES, 128 + 9)  # by a node that shuts down, or a system whose memory ran out
-
-Start = Callable[[Job, Report], StartedRun]
 
 
 @dataclass(frozen=True)
@@ -128,9 +118,9 @@ class RayRuns:
         strategies = importlib.import_module("ray.util.scheduling_strategies")
         here = self._ray.get_runtime_context().get_node_id()
         place = strategies.NodeAffinitySchedulingStrategy(here, soft=False)
-        mailbox = self._ray.remote(_mailbox_class())
+        mailbox = self._ray.remote(mailbox_class())
         self._mailbox = mailbox.options(num_cpus=0, scheduling_strategy=place).remote()
-        self._task = self._ray.remote(_supervise)
+        self._task = self._ray.remote(supervise)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         return self
@@ -249,7 +239,7 @@ class RayRuns:
         try:
             end = self._ray.get(run.reference)
         except errors.TaskCancelledError:
-            end = _STOPPED
+            end = STOPPED
         except errors.RayTaskError as error:
             cause = error_line(error.cause or error)
             end = [1, f"its task failed on its node ({cause}): is this version of spinup installed there?"]
@@ -304,7 +294,7 @@ class _Submitted:
     def lost(self, reason: str, end: list[Any] | None = None) -> list[Any] | None:
         """The end to report for a run that was lost, or None if it is to be submitted again."""
         if self._stopping:
-            return _STOPPED
+            return STOPPED
         if self._restarts == MAX_RESTARTS:
             times = f"{MAX_RESTARTS + 1} times without a finished epoch in between"
             return [end[0] if end else 1, f"{reason}, {times}; its output is in {self.job.folder / LOG_FILE}"]
@@ -345,128 +335,6 @@ def _resuming(job: Job, trained: bool) -> Job:
     if logger_kwargs.pop("overwrite", False) and not trained:
         return job
     return make_job(job.folder, function, {**kwargs, "logger_kwargs": logger_kwargs, "resume": True})
-
-
-def _supervise(
-    job: Job, number: int, resumed: bool, paths: list[str], mailbox: Any, process: Start
-) -> list[Any]:
-    """The task of a run, on its node.
-
-    Args:
-        job: what to run.
-        number: of the run, in the mailbox.
-        resumed: whether it was started before, so that its previous process may not have ended yet.
-        paths: import path of the process that submitted it.
-        mailbox: receives reports.
-        process: see `RayRuns`.
-
-    Returns:
-        Exit code and message.
-    """
-    ray = importlib.import_module("ray")
-
-    def post(reports: list[tuple[str, Any]]) -> bool:
-        """Send reports; returns whether the run is to stop."""
-        try:
-            # Not ray.get: Ray gives the CPU of a task that waits there to another task.
-            return bool(mailbox.post.remote(number, reports).future().result())
-        except ray.exceptions.RayError:  # the process that submitted it has ended
-            return True
-
-    sys.path += [path for path in paths if path not in sys.path]
-    if post([("begun", None)]):
-        return _STOPPED
-    if not job.folder.parent.is_dir():
-        where = ray.util.get_node_ip_address()
-        return [
-            2,
-            f"{job.folder.parent} does not exist on the node {where}: give a folder that all nodes share",
-        ]
-    reports: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-    try:
-        if resumed and not _released(job.folder, lambda: post([])):
-            return _STOPPED
-        run = process(job, lambda kind, value: reports.put((kind, value)))
-    except SpinupError as error:
-        return [error.exit_code, error_line(error)]
-    try:
-        for batch in _batches(reports):
-            if post([report for report in batch if report[0] != "end"]):
-                run.stop()
-            for kind, value in batch:
-                if kind == "end":
-                    return list(value)
-    finally:
-        run.stop()
-    raise AssertionError("unreachable")
-
-
-def _batches(reports: queue.SimpleQueue[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
-    """The reports of about a second each, of progress only the last; the last batch has the end."""
-    while True:
-        batch: list[tuple[str, Any]] = []
-        due = time.monotonic() + _REPORT_SECONDS
-        while (left := due - time.monotonic()) > 0 and not (batch and batch[-1][0] == "end"):
-            with contextlib.suppress(queue.Empty):
-                batch.append(reports.get(timeout=left))
-        last = max((i for i, (kind, _) in enumerate(batch) if kind == "progress"), default=-1)
-        yield [report for i, report in enumerate(batch) if report[0] != "progress" or i == last]
-
-
-def _released(folder: Path, stopped: Callable[[], bool]) -> bool:
-    """Wait until no process holds the lock of a folder; returns False if the run is to stop before.
-
-    Raises:
-        RunError: if it is held for LOCK_SECONDS.
-    """
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            with folder_lock(folder):
-                return True
-        except RunError:
-            if time.monotonic() > deadline:
-                raise
-        if stopped():
-            return False
-        time.sleep(_REPORT_SECONDS)
-
-
-def _mailbox_class() -> type:
-    """The class of the actor through which tasks and the process that submitted them speak.
-
-    It is defined in a function so that Ray sends it by value, and its process does not import this package.
-    """
-    import asyncio
-
-    class Mailbox:
-        """Reports that have not been taken yet, and the numbers of the runs that are to stop."""
-
-        def __init__(self) -> None:
-            self._reports: list[tuple[int, str, Any]] = []
-            self._to_stop: set[int] = set()
-            self._arrived = asyncio.Event()
-
-        async def post(self, number: int, reports: list[tuple[str, Any]]) -> bool:
-            """Add the reports of a run; returns whether it is to stop."""
-            if reports:
-                self._reports += [(number, kind, value) for kind, value in reports]
-                self._arrived.set()
-            return number in self._to_stop
-
-        async def take(self, seconds: float) -> list[tuple[int, str, Any]]:
-            """Remove and return all reports; waits for the first for some seconds."""
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), seconds)
-            self._arrived.clear()
-            taken, self._reports = self._reports, []
-            return taken
-
-        async def stop(self, number: int) -> None:
-            """Let a run stop."""
-            self._to_stop.add(number)
-
-    return Mailbox
 
 
 def _times(resources: dict[str, float], name: str, amount: float) -> int:

@@ -29,7 +29,7 @@ from spinup import sac_pytorch
 from spinup.cli.main import main
 from spinup.errors import ConfigError, MissingExtraError, RunError
 from spinup.ray_connection import import_ray
-from spinup.runs import ray_runs
+from spinup.runs import ray_runs, ray_task
 from spinup.runs.grid import ExperimentGrid
 from spinup.runs.jobs import RunsFailed, run_jobs
 from spinup.runs.locks import folder_lock
@@ -288,11 +288,11 @@ def test_a_function_without_resume_starts_from_the_beginning() -> None:
 
 
 def test_of_several_reports_of_progress_the_last_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_runs, "_REPORT_SECONDS", 0.05)
+    monkeypatch.setattr(ray_task, "_REPORT_SECONDS", 0.05)
     reports: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     for report in (("progress", [1, 9]), ("row", {}), ("progress", [2, 9]), ("progress", [3, 9])):
         reports.put(report)
-    batches = ray_runs._batches(reports)
+    batches = ray_task.batches(reports)
     assert next(batches) == [("row", {}), ("progress", [3, 9])]
     assert next(batches) == []
     reports.put(("end", [0, ""]))
@@ -300,21 +300,21 @@ def test_of_several_reports_of_progress_the_last_is_sent(monkeypatch: pytest.Mon
 
 
 def test_a_folder_that_is_in_use_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(ray_runs, "_REPORT_SECONDS", 0.01)
-    monkeypatch.setattr(ray_runs, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(ray_task, "_REPORT_SECONDS", 0.01)
+    monkeypatch.setattr(ray_task, "LOCK_SECONDS", 0.1)
     looks: list[None] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(folder_lock(tmp_path))
-        assert not ray_runs._released(tmp_path, lambda: True)
+        assert not ray_task.released(tmp_path, lambda: True)
         with pytest.raises(RunError, match="is in use by a run"):
-            ray_runs._released(tmp_path, lambda: False)
+            ray_task.released(tmp_path, lambda: False)
 
         def release() -> bool:
             looks.append(None)
             stack.close()
             return False
 
-        assert ray_runs._released(tmp_path, release)
+        assert ray_task.released(tmp_path, release)
     assert len(looks) == 1
 
 

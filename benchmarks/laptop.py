@@ -1,18 +1,21 @@
 """Which ingredients give the best return per minute of one core: a search over settings.
 
-    python benchmarks/laptop.py --envs Hopper-v5 HalfCheetah-v5 --seeds 0 1 --seconds 240 --jobs 2
+    python benchmarks/laptop.py --envs Hopper-v5 HalfCheetah-v5 --seeds 0 1 --seconds 150 --jobs 2
+    python benchmarks/laptop.py --costs 3            # with nothing else running
 
-Each candidate, which is the base and what its name says, trains for the environment steps that fit into the
-same seconds of processor time, with one thread, and is tested eight times. What a step costs is measured
-first, as processor time, so that other work on the machine hardly changes it. Results are added to
-results/laptop.json after every run; a second call goes on with those that are missing. results/laptop.md has
-the table.
+Each candidate, which is the base and what its name says, trains with one thread and is tested every 2,500
+steps. Its result is the mean of the last three tests within the steps that fit into the given seconds of
+processor time. Learning does not depend on the load of the machine, but the cost of a step does, so `--costs`
+measures costs separately, all candidates in turn, and the median counts. Results are added to
+results/laptop.json after every run; a second call continues with those that are missing. results/laptop.md
+has the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import statistics
 import tempfile
@@ -26,7 +29,8 @@ from typing import Any
 from speed import machine
 
 RESULTS = Path(__file__).parent / "results"
-TESTS = 8
+EVERY, EPISODES, LAST = 2500, 5, 3  # steps between tests, episodes of each, tests of a result
+MARGIN = 1.2  # a run is longer than its cost says, since a later measurement may find a smaller cost
 NORM = {"ac_kwargs": {"critic_norm": "layer"}}
 BATCH = {"ac_kwargs": {"critic_norm": "batch_renorm"}, "betas": (0.5, 0.999)}
 NARROW = {"ac_kwargs": {"hidden_sizes": (128, 128)}}
@@ -65,48 +69,62 @@ def main() -> None:
     )
     parser.add_argument("--envs", nargs="+", default=["Hopper-v5", "HalfCheetah-v5"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--seconds", type=float, default=240.0, help="of processor time for each run")
+    parser.add_argument("--seconds", type=float, default=150.0, help="of processor time")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--only", nargs="+", metavar="NAME", default=list(CANDIDATES))
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=CANDIDATES, default=list(CANDIDATES))
+    parser.add_argument("--costs", type=int, default=0, metavar="N", help="only measure costs, N times")
     args = parser.parse_args()
     path = RESULTS / "laptop.json"
     record = json.loads(path.read_text()) if path.exists() else {"runs": {}, "cost": {}}
     record["seconds"] = args.seconds
     record["machine"] = machine()
     record["packages"] = {name: version(name) for name in ("torch", "numpy", "gymnasium", "mujoco")}
-    with ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        costs = {
-            pool.submit(cost, env, CANDIDATES[name]): (env, name)
-            for name in args.only
-            for env in args.envs
-            if name not in record["cost"].setdefault(env, {})
-        }
-        for future in as_completed(costs):
-            env, name = costs[future]
-            record["cost"][env][name] = future.result()
-            path.write_text(json.dumps(record, indent=1) + "\n")
-        futures = {
-            pool.submit(run, env, seed, steps, CANDIDATES[name]): (key, steps)
-            for key, env, name, seed, steps in missing(args, record)
-        }
-        for future in as_completed(futures):
-            key, steps = futures[future]
-            record["runs"][key] = {"steps": steps, "returns": future.result()}
-            path.write_text(json.dumps(record, indent=1) + "\n")
-            print(key, record["runs"][key], flush=True)
+    cases = [(env, name) for name in args.only for env in args.envs]
+
+    def add_cost(env: str, name: str, seconds: float) -> None:
+        record["cost"].setdefault(env, {}).setdefault(name, []).append(seconds)
+        path.write_text(json.dumps(record, indent=1) + "\n")
+
+    context = multiprocessing.get_context("spawn")
+    if args.costs:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            for env, name in cases * args.costs:
+                add_cost(env, name, pool.submit(cost, env, CANDIDATES[name]).result())
+    else:
+        with ProcessPoolExecutor(args.jobs, mp_context=context) as pool:
+            costs = {
+                pool.submit(cost, env, CANDIDATES[name]): (env, name)
+                for env, name in cases
+                if name not in record["cost"].get(env, {})
+            }
+            for measured in as_completed(costs):
+                add_cost(*costs[measured], measured.result())
+            runs = {
+                pool.submit(run, env, seed, steps, CANDIDATES[name]): f"{env} | {name} | {seed}"
+                for env, name, seed, steps in missing(args.seeds, cases, record)
+            }
+            for done in as_completed(runs):
+                record["runs"][runs[done]] = done.result()
+                path.write_text(json.dumps(record, indent=1) + "\n")
+                print(runs[done], record["runs"][runs[done]], flush=True)
     (RESULTS / "laptop.md").write_text(table(record))
     print(table(record))
 
 
-def missing(args: argparse.Namespace, record: dict[str, Any]) -> Iterator[tuple[str, str, str, int, int]]:
-    """The runs that have no result yet, one seed after the other."""
-    for seed in args.seeds:
-        for env in args.envs:
-            for name in args.only:
-                key = f"{env} | {name} | {seed}"
-                if key not in record["runs"]:
-                    steps = int(args.seconds / record["cost"][env][name] / TESTS / 50) * 50 * TESTS
-                    yield key, env, name, seed, steps
+def steps_within(record: dict[str, Any], env: str, name: str) -> float:
+    """Environment steps that fit into the seconds of processor time."""
+    return float(record["seconds"] / statistics.median(record["cost"][env][name]))
+
+
+def missing(
+    seeds: list[int], cases: list[tuple[str, str]], record: dict[str, Any]
+) -> Iterator[tuple[str, str, int, int]]:
+    """Environment, candidate, seed and steps of the runs without a result that is long enough."""
+    for seed in seeds:
+        for env, name in cases:
+            steps, done = steps_within(record, env, name), record["runs"].get(f"{env} | {name} | {seed}", [])
+            if len(done) * EVERY < steps - EVERY:
+                yield env, name, seed, math.ceil(MARGIN * steps / EVERY) * EVERY
 
 
 def cost(env: str, settings: dict[str, Any]) -> float:
@@ -130,7 +148,7 @@ def cost(env: str, settings: dict[str, Any]) -> float:
 
 
 def run(env: str, seed: int, steps: int, settings: dict[str, Any]) -> list[float]:
-    """The mean returns of the eight tests of a run."""
+    """The mean return of each test of a run."""
     from spinup import sac_pytorch
 
     returns: list[float] = []
@@ -139,10 +157,10 @@ def run(env: str, seed: int, steps: int, settings: dict[str, Any]) -> list[float
             env,
             seed=seed,
             threads=1,
-            epochs=TESTS,
-            steps_per_epoch=steps // TESTS,
-            num_test_episodes=5,
-            callback=lambda row, _: returns.append(float(row["AverageTestEpRet"])),
+            epochs=steps // EVERY,
+            steps_per_epoch=EVERY,
+            num_test_episodes=EPISODES,
+            callback=lambda row, _: returns.append(round(float(row["AverageTestEpRet"]), 2)),
             logger_kwargs={"output_dir": folder, "quiet": True},
             **settings,
         )
@@ -150,7 +168,7 @@ def run(env: str, seed: int, steps: int, settings: dict[str, Any]) -> list[float
 
 
 def table(record: dict[str, Any]) -> str:
-    """Mean return of the last three tests, over seeds, and steps, for each candidate and environment."""
+    """Results, their mean over seeds, and the steps that they took, for each candidate and environment."""
     envs = list(record["cost"])
     lines = [
         "| settings | " + " | ".join(f"{env}: return (seeds) | steps" for env in envs) + " |",
@@ -159,12 +177,17 @@ def table(record: dict[str, Any]) -> str:
     for name in CANDIDATES:
         cells = []
         for env in envs:
-            runs = [r for key, r in record["runs"].items() if key.startswith(f"{env} | {name} | ")]
-            ends = [statistics.mean(r["returns"][-3:]) for r in runs]
+            curves = [run for key, run in record["runs"].items() if key.startswith(f"{env} | {name} | ")]
+            if not curves:
+                cells += ["", ""]
+                continue
+            steps = steps_within(record, env, name)
+            tests = max(int(steps / EVERY), 1)
+            ends = [statistics.mean(curve[:tests][-LAST:]) for curve in curves]
             each = ", ".join(f"{end:,.0f}" for end in ends)
-            cells += [f"{statistics.mean(ends):,.0f} ({each})", f"{runs[0]['steps']:,}"] if ends else ["", ""]
+            cells += [f"{statistics.mean(ends):,.0f} ({each})", f"{steps:,.0f}"]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    about = f"{record['seconds']:.0f} s of one core for each run; mean of the last three of eight tests."
+    about = f"{record['seconds']:.0f} s of one core for each run; mean of the last {LAST} tests."
     return "\n".join(lines) + f"\n\n{about} Processor {record['machine']['processor']}.\n"
 
 

@@ -21,7 +21,7 @@ from spinup.checks import (
 )
 from spinup.errors import ConfigError
 
-# Fields whose value is one of some words.
+# Fields that accept a fixed set of strings.
 CHOICES = {
     "env_workers": ("sync", "async"),
     "critic": ("scalar", "categorical", "quantile"),
@@ -53,11 +53,11 @@ class SACConfig:
     lr: float = 1e-3  # Adam's learning rate, for policy, critics and alpha
     alpha: float | str = 0.2  # entropy coefficient; "auto" or "auto_<start>" learns it
     batch_size: int = 100  # transitions per gradient step
-    start_steps: int = 10_000  # first actions, drawn uniformly
+    start_steps: int = 10_000  # number of initial actions, sampled uniformly
     update_after: int = 1000  # env interactions before the first gradient step
     update_every: int = 50  # env interactions between blocks of gradient steps
     num_test_episodes: int = 10  # deterministic test episodes per epoch
-    max_ep_len: int = 1000  # longest episode; a longer one is cut there and bootstraps
+    max_ep_len: int = 1000  # maximum episode length; a longer episode is truncated, and its target bootstraps
     save_freq: int = 1  # epochs between two saves of the model
     target_entropy: float | str = "auto"  # "auto" is -act_dim, or 0.3 log n (discrete); "auto_0.5" half of it
     engine: str = "auto"  # eager, native, compile, cuda_graph; auto: native where supported, else eager
@@ -68,44 +68,44 @@ class SACConfig:
     updates_per_step: float = 1.0  # gradient steps per env interaction
     threads: int | str = "auto"  # torch threads during the run
     variant: str = "sac"  # "sac", or "sac_v1" with a value network (Haarnoja 2018a)
-    n_step: int = 1  # longest window of rewards that a target sums
+    n_step: int = 1  # maximum number of rewards that a target sums (n-step returns)
     critics: int = 2  # number of critics
     target_critics: int = 2  # critics, drawn at random for each batch, whose minimum forms the target
-    critic: str = "scalar"  # "scalar", "categorical" (C51) or "quantile" (TQC): what a critic gives
-    atoms: int = 101  # values that a categorical critic distinguishes
-    value_bound: float = 5.0  # their range is [-value_bound, value_bound]
-    quantiles: int = 25  # quantiles that a quantile critic gives
-    drop_quantiles: int = 2  # of the target's pooled quantiles, largest ones dropped for each critic
-    target_networks: bool = True  # False: the critics give their own targets, in one joint pass (CrossQ)
+    critic: str = "scalar"  # output of a critic: "scalar", "categorical" (C51) or "quantile" (TQC)
+    atoms: int = 101  # number of atoms of a categorical critic
+    value_bound: float = 5.0  # the atoms span [-value_bound, value_bound]
+    quantiles: int = 25  # number of quantiles of a quantile critic
+    drop_quantiles: int = 2  # largest quantiles dropped from the pooled target, for each critic
+    target_networks: bool = True  # False: the critics compute their own targets, in one joint pass (CrossQ)
     reward_scale: float = 1.0  # multiplies the rewards of every batch
-    policy_delay: int = 1  # gradient steps between two of the policy and alpha
+    policy_delay: int = 1  # gradient steps per update of the policy and alpha
     actor_first: bool = False  # update the policy before the critics in each gradient step
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's decay rates
     weight_decay: float = 0.0  # decoupled weight decay (AdamW) of policy and critics
     lr_schedule: str = "constant"  # "constant", "linear" or "cosine", from lr to lr_end over the run
-    lr_end: float = 0.0  # last learning rate of a schedule
+    lr_end: float = 0.0  # final learning rate of a schedule
     normalize_weights: bool = False  # scale each row of the weights to norm 1 after each gradient step
-    hold_noise: int = 1  # longest time in steps that exploration noise is held, at random (16 in FlashSAC)
+    hold_noise: int = 1  # maximum number of steps to hold exploration noise; it is random (16 in FlashSAC)
     recipe: str | None = None  # a named set of settings; see `spinup recipes`
     critic_keys: tuple[str, ...] = ()  # keys of a Dict observation that only the critics see
-    random_shift: int = 4  # most pixels by which images of a batch are shifted at random (DrQ); 0 is off
+    random_shift: int = 4  # maximum random shift of the images of a batch, in pixels (DrQ); 0 is off
     normalize_observations: bool = False  # scale observations by their running mean and variance
     normalize_rewards: bool = False  # divide rewards by the running std of the discounted return
     sampler: str = "uniform"  # "uniform", "per" (by TD error) or "her" (hindsight goals)
-    priority_exponent: float = 0.6  # per: how much priorities count, from 0 (uniform) to 1
+    priority_exponent: float = 0.6  # per: strength of prioritization, from 0 (uniform) to 1
     priority_beta: float = 0.4  # per: exponent of the importance weights at the start, rising to 1
     priority_beta_updates: int = 100_000  # per: gradient steps until that exponent is 1
-    her_k: int = 4  # her: relabeled transitions for each one with its own goal
+    her_k: int = 4  # her: relabeled transitions for each one with its original goal
     prior_data: str | None = None  # Minari dataset or run folder whose transitions join the batches
     prior_fraction: float = 0.5  # share of each batch that is prior data, in [0, 1)
-    offline: bool = False  # learn from prior_data alone, without steps in the environment
+    offline: bool = False  # learn only from prior_data, without training steps in the environment
     test_every: int | str = "epoch"  # env steps between tests, or "epoch": at the end of each
     callback_every: int = 0  # env steps between calls of the callback within an epoch; 0 is never
-    keep_checkpoints: int | str = 0  # newest numbered models kept beside model.pt, model<epoch>.pt; or "all"
+    keep_checkpoints: int | str = 0  # newest model<epoch>.pt files to keep besides model.pt; or "all"
     video_every: int = 0  # epochs between videos of a test episode; 0 is never
     collectors: int | None = None  # processes on Ray that step environments; None steps them in this one
     collect: str = "async"  # "lockstep": collectors step together, as num_envs local ones would
-    max_staleness: int = 1000  # most gradient steps between a policy and the admission of what it collected
+    max_staleness: int = 1000  # maximum gradient steps between a policy and the admission of its transitions
     ray: str | None = None  # address of the Ray cluster of the collectors; None or "local" starts one here
     checkpoint_every: int | str = "epoch"  # "epoch", or env steps between checkpoints; 0 is never
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
@@ -152,7 +152,7 @@ class SACConfig:
 
     @property
     def target_entropy_factor(self) -> float:
-        """What multiplies the automatic target entropy: the number in "auto_<factor>", or 1."""
+        """Factor of the automatic target entropy: the number in "auto_<factor>", or 1."""
         return float(str(self.target_entropy)[5:] or 1.0)
 
     @property
@@ -167,7 +167,7 @@ class SACConfig:
 
     @property
     def total_envs(self) -> int:
-        """Environments to learn from, over all collectors."""
+        """Number of training environments, over all collectors."""
         return self.num_envs * (self.collectors or 1)
 
     def updates_by(self, n: int) -> int:
@@ -183,11 +183,11 @@ class SACConfig:
 
     @property
     def _updates_from(self) -> int:
-        """`update_after`, or 0 where there is nothing to wait for."""
+        """`update_after`, or 0 for an offline run, whose data is complete from the start."""
         return 0 if self.offline else self.update_after
 
     def warnings(self) -> list[str]:
-        """A line about each combination of values that is valid but hardly meant."""
+        """One line for each combination of values that is valid but probably unintended."""
         lines = []
         if not self.total_updates:
             remedy = f"raise updates_per_step={self.updates_per_step:g}"
@@ -242,7 +242,7 @@ class SACConfig:
         return numbers
 
     def _checked_words(self) -> dict[str, int | str]:
-        # A bound, since the system ends a process that asks for too many threads.
+        # Bounded, since the operating system kills a process that starts too many threads.
         numbers = {"threads": check_count_or_auto("threads", self.threads, below=10)}
         if self.collectors is not None:
             numbers["collectors"] = check_whole("collectors", self.collectors, 1, below=20)

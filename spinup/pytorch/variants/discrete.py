@@ -19,7 +19,7 @@ TARGET_FRACTION = 0.3
 
 
 def default_target_entropy(n: int) -> float:
-    """The entropy in nats that a learned alpha aims at with n actions: TARGET_FRACTION * log n.
+    """The default target entropy for n actions, in nats: TARGET_FRACTION * log n.
 
     The fraction is small because a larger one can be unreachable, and then alpha grows without bound: on
     tasks where some actions keep an episode going, the entropy bonus itself favors these, whatever alpha.

@@ -207,7 +207,7 @@ struct Layer {
         }
     }
 
-    // Copies the gradient of one row with respect to x from g to x_g, and replaces it in g by the gradient with
+    // Copies the gradient of one row with respect to x from g to x_g, and replaces it in g by that with
     // respect to the linear layer's outputs.
     void normalize_back(const Values &of, int m) const {
         const long row = m * stride(out);

@@ -1,8 +1,8 @@
 // Products of matrices for one thread.
 //
 // C = A B for A (rows, k) and B (k, n): B is packed into strips that are one or two vectors wide, so that a
-// tile of C stays in registers during the sum over k. The caller passes a function that receives each finished
-// vector of C and applies bias and ReLU, ReLU's derivative, or a step of Adam, without another pass over C.
+// tile of C stays in registers during the sum over k. The caller passes a function that receives each
+// finished vector of C and applies bias and ReLU, ReLU's derivative, or a step of Adam, without another pass over C.
 
 #pragma once
 

@@ -2,7 +2,7 @@
 // docs/sac.md.
 //
 // A step is a sequence of phases. In each, a worker processes a share of the batch's rows, of the critics, or
-// of a layer's outputs. No sum is split between workers, so results do not depend on their number, bit for bit.
+// of a layer's outputs. No sum is split between workers, so results are bitwise independent of their number.
 
 #pragma once
 
@@ -215,7 +215,7 @@ struct Update {
         return logp;
     }
 
-    // For one row, writes probabilities to p, replaces logits by log probabilities, returns their expectation.
+    // For one row: writes probabilities to p, replaces logits by their logarithms, returns their mean.
     T softmax(T *logits, T *p) const {
         T most = logits[0], total = 0, expected = 0;
         for (int j = 1; j < act_dim; j++) most = logits[j] > most || std::isnan(logits[j]) ? logits[j] : most;
@@ -275,8 +275,8 @@ struct Update {
         return smallest(k, &Critic::q_before, m * stride(1)) - alpha * in.log_prob[k * B + m];
     }
 
-    // Phase 3, by network: equation 4 (10 for the value network), Adam, equation 7; then the new values of the
-    // action drawn at obs, or of all actions if discrete.
+    // Phase 3, by network: equation 4 (10 for the value network), Adam, equation 7; then the new values of
+    // the action drawn at obs, or of all actions if discrete.
     void learn(long k, int c) {
         Critic &critic = network(c);
         const long step = stride(critic.outputs());

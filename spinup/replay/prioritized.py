@@ -19,8 +19,8 @@ class SumTree:
     """Priorities of rows and their sums by block, to draw positions in proportion to priorities.
 
     It has two levels: a search in the cumulative sums of blocks, then one within a block, each vectorized
-    over all draws. Sums are recomputed from priorities, never adjusted by differences, so they depend only on the
-    current priorities.
+    over all draws. Sums are recomputed from priorities, never adjusted by differences, so they depend only
+    on the current priorities.
 
     Args:
         capacity: number of positions; all priorities are initially 0.

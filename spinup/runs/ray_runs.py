@@ -1,10 +1,10 @@
-"""Runs on a Ray cluster, each a task that supervises the run's process on its node.
+"""Executes runs on a Ray cluster: each is a Ray task that supervises the run's process on its node.
 
-The task starts the same process as several runs on one machine do (`RunProcess`), once a second sends what
-it reports to the mailbox, an actor beside this process, and learns there whether the run is to stop. If the
-mailbox is gone, because this process has ended however it may, the task stops its run. A run whose node or
-worker process dies, or that is killed from outside, is submitted again, and resumes from its last
-checkpoint.
+The task starts a `RunProcess`, as for several runs on one machine. Once a second, it sends the reports of
+that process to the mailbox, an actor of the submitting process, and receives whether the run is to stop. If
+the mailbox is gone, because the submitting process has ended for any reason, the task stops its run. A run
+whose node or worker process dies, or that is killed from outside, is submitted again and resumes from its
+last checkpoint.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from spinup.runs.locks import folder_lock
 from spinup.runs.run_process import Job, RunProcess, make_job
 from spinup.runs.signals import EXIT_CODES
 
-MAX_SUBMITTED = 1000  # runs that wait in Ray at a time; the others wait in this process
-MAX_RESTARTS = 3  # of a run, one after another without a finished epoch in between
-LOCK_SECONDS = 300.0  # that a run waits for the process of its previous start to release the folder
+MAX_SUBMITTED = 1000  # maximum number of runs submitted to Ray at a time; the others wait in this process
+MAX_RESTARTS = 3  # of a run, in succession without a finished epoch
+LOCK_SECONDS = 300.0  # maximum wait for the process of a run's previous start to release the folder
 _REPORT_SECONDS = 1.0  # between two messages of a task
-_POLL_SECONDS = 0.1  # between two looks of this process into the mailbox, at least
-_OBJECT_STORE_BYTES = 100 * 2**20  # of a local Ray; the tasks return a number and a line of text
+_POLL_SECONDS = 0.1  # minimum time between two reads of the mailbox by this process
+_OBJECT_STORE_BYTES = 100 * 2**20  # of a local Ray; enough, since tasks return a number and a line of text
 _STOPPED = [128 + signal.SIGTERM, "stopped by SIGTERM"]
-_KILLED = (*EXIT_CODES, 128 + 9)  # by a node that shuts down, or a system whose memory ran out
+_KILLED = (*EXIT_CODES, 128 + 9)  # exit codes if a node shuts down, or its memory runs out
 
 Start = Callable[[Job, Report], StartedRun]
 
@@ -56,9 +56,10 @@ class RayOptions:
     """How runs are executed on Ray.
 
     Attributes:
-        address: of the cluster; "auto" is the one on this machine, None starts Ray on this machine alone.
-        cpus_per_run: CPUs that Ray reserves for each run; None is as many as the run has threads.
-        gpus_per_run: GPUs; None is one if the run's `device` is cuda, else none.
+        address: address of the cluster; "auto" is a running one on this machine, None starts Ray on this
+            machine.
+        cpus_per_run: CPUs that Ray reserves for each run; None is its number of threads.
+        gpus_per_run: GPUs that Ray reserves for each run; None is 1 if its `device` is cuda, else 0.
     """
 
     address: str | None = None
@@ -101,11 +102,11 @@ def ray_options(ray: bool | str, cpus_per_run: Any = None, gpus_per_run: Any = N
 class RayRuns:
     """Context manager that connects to Ray and starts runs there.
 
-    A process that is connected already stays so, whatever the address.
+    If this process is connected to Ray already, that connection is used, and the address is ignored.
 
     Args:
-        options: where, and with which resources.
-        process: starts a run on its node, as `RunProcess` does.
+        options: address of the cluster, and resources of a run.
+        process: starts a run on its node; see `RunProcess`.
 
     Raises:
         MissingExtraError: if Ray is not installed.
@@ -118,7 +119,7 @@ class RayRuns:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._numbers = itertools.count()
-        self._fits: dict[tuple[float, ...], bool] = {}  # by CPUs and GPUs, when last looked
+        self._fits: dict[tuple[float, ...], bool] = {}  # by CPUs and GPUs, as of the last check
 
     def __enter__(self) -> RayRuns:
         self._ray = import_ray()
@@ -152,7 +153,7 @@ class RayRuns:
 
         Raises:
             RunError: if its folder cannot be created, or the connection was lost.
-            ConfigError: if this machine, where Ray runs, is smaller than what the run asks for.
+            ConfigError: if the run requests more resources than this machine has, and Ray runs only here.
         """
         try:
             job.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +169,7 @@ class RayRuns:
         return run
 
     def _resources(self, job: Job) -> dict[str, float]:
-        """CPUs and GPUs of a run."""
+        """The CPUs and GPUs that Ray reserves for a run."""
         kwargs = pickle.loads(job.call)[1] if job.call else {}
         threads, device = kwargs.get("threads"), kwargs.get("device")
         cpus, gpus = self._options.cpus_per_run, self._options.gpus_per_run
@@ -179,7 +180,7 @@ class RayRuns:
         return {"num_cpus": cpus, "num_gpus": gpus}
 
     def _check_room(self, run: _Submitted) -> None:
-        """Refuse what a local Ray can never execute, and warn where a node would have to join."""
+        """Raise a ConfigError if a local Ray can never execute a run; warn if a cluster needs a new node."""
         cpus, gpus = resources = tuple(run.resources.values())
         known = resources in self._fits
         if not known:
@@ -199,29 +200,29 @@ class RayRuns:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def submit(self, run: _Submitted, resumed: bool) -> Any:
-        """The reference to the result of the task of a run."""
+        """Submit the task of a run; returns the reference to its result."""
         task = self._task.options(max_retries=0, name=f"spinup {run.job.folder.name}", **run.resources)
         paths = [os.path.abspath(path) for path in sys.path]
         return task.remote(run.job, run.number, resumed, paths, self._mailbox, self._process)
 
     def stop(self, run: _Submitted) -> None:
-        """Let a run stop, or not begin."""
+        """Stop a run, or prevent it from starting."""
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.get(self._mailbox.stop.remote(run.number))
         if not run.begun:
             self._ray.cancel(run.reference)
 
     def kill(self, run: _Submitted) -> None:
-        """Kill the worker process of a run, upon which the run's process ends too."""
+        """Kill the worker process of a run; the run's process then ends too."""
         self._ray.cancel(run.reference, force=True)
 
     def _serve(self) -> None:
-        """Pass on reports and ends, in a thread, until the context ends."""
+        """Forward reports and ends of runs, in a thread, until the context ends."""
         try:
             while not self._closed.wait(_POLL_SECONDS):
                 self._deliver(0.5)
                 self._end_finished()
-        except Exception as error:  # the driver's connection, without which nothing is known about any run
+        except Exception as error:  # the connection to Ray was lost, and so the state of all runs is unknown
             with self._lock:
                 runs, self._runs = list(self._runs.values()), {}
             for run in runs:
@@ -237,7 +238,7 @@ class RayRuns:
             runs = {run.reference: run for run in self._runs.values()}
         ended = self._ray.wait(list(runs), num_returns=len(runs), timeout=0)[0] if runs else []
         if ended:
-            self._deliver(0.0)  # what they reported before they ended
+            self._deliver(0.0)  # reports that they sent before they ended
         for reference in ended:
             self._end(runs[reference])
 
@@ -265,13 +266,13 @@ class RayRuns:
 
 
 class _Submitted:
-    """A run in the cluster.
+    """A run that was submitted to the cluster.
 
     Attributes:
-        number: by which the mailbox knows it.
+        number: identifies it in the mailbox.
         resources: num_cpus and num_gpus.
-        reference: to the result of its task.
-        begun: whether its task has reported.
+        reference: reference to the result of its task.
+        begun: whether its task has sent a report.
     """
 
     def __init__(
@@ -284,12 +285,12 @@ class _Submitted:
         self._restarts = 0
 
     def submit(self) -> None:
-        """Submit it, or submit it again."""
+        """Submit the run, for the first time or again."""
         self.begun = False
         self.reference = self._runs.submit(self, self._restarts > 0)
 
     def receive(self, kind: str, value: Any) -> None:
-        """Pass on what its process reports."""
+        """Forward a report of its process."""
         self.begun = True
         if kind in ("progress", "row"):
             self._trained = True
@@ -328,12 +329,12 @@ class _Submitted:
 
 
 def _resuming(job: Job, trained: bool) -> Job:
-    """The job of starting a run again.
+    """The job that starts a run again.
 
     Args:
-        job: how it was started.
-        trained: whether it is known to have trained; else one that replaces an earlier run in its folder may
-            not have done so yet.
+        job: the job that started it.
+        trained: whether it is known to have trained. If not, a job that replaces an earlier run in its folder
+            may not have replaced it yet.
     """
     function, kwargs = pickle.loads(job.call)  # made by `make_job` in this process
     logger_kwargs = dict(kwargs.get("logger_kwargs", {}))
@@ -350,10 +351,10 @@ def _supervise(
     """The task of a run, on its node.
 
     Args:
-        job: what to run.
-        number: of the run, in the mailbox.
-        resumed: whether it was started before, so that its previous process may not have ended yet.
-        paths: import path of the process that submitted it.
+        job: the run.
+        number: identifies the run in the mailbox.
+        resumed: whether it was started before, so that its previous process may still be running.
+        paths: `sys.path` of the process that submitted it.
         mailbox: receives reports.
         process: see `RayRuns`.
 
@@ -365,7 +366,7 @@ def _supervise(
     def post(reports: list[tuple[str, Any]]) -> bool:
         """Send reports; returns whether the run is to stop."""
         try:
-            # Not ray.get: Ray gives the CPU of a task that waits there to another task.
+            # Not ray.get: while a task waits there, Ray gives its CPU to another task.
             return bool(mailbox.post.remote(number, reports).future().result())
         except ray.exceptions.RayError:  # the process that submitted it has ended
             return True
@@ -399,7 +400,7 @@ def _supervise(
 
 
 def _batches(reports: queue.SimpleQueue[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
-    """The reports of about a second each, of progress only the last; the last batch has the end."""
+    """Batches of the reports of about one second, with only the last of progress; the last has the end."""
     while True:
         batch: list[tuple[str, Any]] = []
         due = time.monotonic() + _REPORT_SECONDS
@@ -411,10 +412,10 @@ def _batches(reports: queue.SimpleQueue[tuple[str, Any]]) -> Iterator[list[tuple
 
 
 def _released(folder: Path, stopped: Callable[[], bool]) -> bool:
-    """Wait until no process holds the lock of a folder; returns False if the run is to stop before.
+    """Wait until no process holds the lock of a folder; returns False if the run is to stop before that.
 
     Raises:
-        RunError: if it is held for LOCK_SECONDS.
+        RunError: if the lock is still held after LOCK_SECONDS.
     """
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
@@ -430,9 +431,9 @@ def _released(folder: Path, stopped: Callable[[], bool]) -> bool:
 
 
 def _mailbox_class() -> type:
-    """The class of the actor through which tasks and the process that submitted them speak.
+    """The class of the actor through which tasks and the process that submitted them communicate.
 
-    It is defined in a function so that Ray sends it by value, and its process does not import this package.
+    It is defined in a function so that Ray pickles it by value, and its process does not import this package.
     """
     import asyncio
 
@@ -452,7 +453,7 @@ def _mailbox_class() -> type:
             return number in self._to_stop
 
         async def take(self, seconds: float) -> list[tuple[int, str, Any]]:
-            """Remove and return all reports; waits for the first for some seconds."""
+            """Remove and return all reports; waits at most `seconds` for the first one."""
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), seconds)
             self._arrived.clear()
@@ -460,7 +461,7 @@ def _mailbox_class() -> type:
             return taken
 
         async def stop(self, number: int) -> None:
-            """Let a run stop."""
+            """Mark a run as to be stopped."""
             self._to_stop.add(number)
 
     return Mailbox
@@ -479,14 +480,15 @@ def import_ray() -> Any:
 
 
 def connect(ray: Any, address: str | None) -> Callable[[], None]:
-    """Connect this process to Ray, quietly.
+    """Connect this process to Ray, without output.
 
     Args:
         ray: the module.
         address: see `RayOptions`.
 
     Returns:
-        Ends the connection, and a Ray that was started for it; does nothing if there was one before.
+        A function that ends the connection, and a Ray that was started for it; it does nothing if the process
+        was connected before.
 
     Raises:
         RunError: if there is no cluster at the address, or Ray cannot be started.
@@ -519,7 +521,7 @@ def _do_nothing() -> None:
 
 @contextlib.contextmanager
 def _without_usage_report() -> Iterator[None]:
-    """A Ray that is started inside sends no statistics over the network, unless the user says so."""
+    """Within this context, a Ray that is started sends no usage statistics, unless the user enables them."""
     name = "RAY_USAGE_STATS_ENABLED"
     given = name in os.environ
     os.environ.setdefault(name, "0")
@@ -532,7 +534,7 @@ def _without_usage_report() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _same_signal_handlers() -> Iterator[None]:
-    """Ray's own handler of SIGTERM would raise SystemExit at once."""
+    """Keep the signal handlers while Ray connects; its handler of SIGTERM would raise SystemExit at once."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -542,5 +544,5 @@ def _same_signal_handlers() -> Iterator[None]:
 
 
 def _times(resources: dict[str, float], name: str, amount: float) -> int:
-    """How often an amount of a resource fits."""
+    """How many times `amount` of a resource fits into `resources`."""
     return int(resources.get(name, 0) // amount) if amount else MAX_SUBMITTED

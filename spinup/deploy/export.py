@@ -51,9 +51,9 @@ def export_policy(
     The model maps the input `obs`, float32 (batch, obs_dim) of any batch size, to the output `action`:
     float32 (batch, act_dim) in the environment's units, or int64 (batch,) in the environment's numbering. If
     the observation is an image, `obs` is uint8 (batch, *shape); a Dict with images has one input per key,
-    with vectors as flat float32. The metadata are `env` (id, keyword arguments, step limit), `observation_space`,
-    `action_space`, `versions`, `config_sha256` and `itr`, each as JSON. The exported policy is compared with
-    the actor-critic's `act` on 1,000 random observations before the file is written.
+    with vectors as flat float32. The metadata are `env` (id, keyword arguments, step limit),
+    `observation_space`, `action_space`, `versions`, `config_sha256` and `itr`, each as JSON. The exported
+    policy is compared with the actor-critic's `act` on 1,000 random observations before the file is written.
 
     Args:
         fpath: the folder of the run.

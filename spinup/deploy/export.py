@@ -112,6 +112,9 @@ def export(
         action_space: the environment's action space.
         to: a key of FORMATS.
         metadata: values that JSON can represent, by name.
+
+    Raises:
+        ConfigError, ExportMismatch, MissingExtraError: see `export_policy`.
     """
     module = DeployedPolicy(ac, action_space)
     layout = module.encoder.layout if module.encoder is not None else None

@@ -104,6 +104,9 @@ def call_with_timeout(
     """Call `send()` and return the result of `wait(timeout=timeout)`.
 
     Args:
+        envs: the environments, to find those at fault.
+        send: sends a request to the workers.
+        wait: receives the answers, such as `envs.step_wait`.
         timeout: seconds.
         limit: describes the exceeded limit in the message of a timeout.
 

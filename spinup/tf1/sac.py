@@ -60,9 +60,8 @@ def sac_tf1(
 ) -> str | None:
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it, on a TensorFlow graph.
 
-    It computes what `sac_pytorch` computes, on the CPU, and takes the same arguments except `engine`,
-    `device`, `variant`, `critics`, `target_critics`, `callback_every`, `test_every`, `keep_checkpoints` and
-    `video_every`. All that are not listed here are described there.
+    It computes the same as `sac_pytorch`, on the CPU. It takes some of the arguments of `sac_pytorch`, which
+    describes all those that are not listed here.
 
     Args:
         actor_critic: a function `actor_critic(x, a, action_space=..., **ac_kwargs)` of tensors, x

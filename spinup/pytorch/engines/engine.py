@@ -84,6 +84,9 @@ class Engine(abc.ABC):
         """One gradient step per batch; fields (n, B, *shape), metrics with leading axis n.
 
         An engine that lists the field `weight` returns the metric TDError, (n, B), for batches that have it.
+
+        Raises:
+            ConfigError: if the engine cannot compile or capture the actor-critic's update.
         """
 
 

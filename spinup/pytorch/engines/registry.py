@@ -14,7 +14,7 @@ from spinup.pytorch.variants.objective import Objective
 ENGINES: dict[str, type[Engine]] = {
     engine.name: engine for engine in (EagerEngine, NativeEngine, CompileEngine, CudaGraphEngine)
 }
-AUTO = ("native", "eager")  # in order of preference; the others must be asked for by name
+AUTO = ("native", "eager")  # in order of preference; the others must be requested by name
 
 
 def choose_engine(

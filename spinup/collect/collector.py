@@ -128,7 +128,7 @@ class EnvCollector:
         return {"env_steps": self.env_steps, **crash_recovery.collector_state(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> str:
-        """Continue where `state` was taken; returns a line about episodes that could not be, or ""."""
+        """Continue where `state` was taken; returns a line about restarted episodes, or ""."""
         self.env_steps = state["env_steps"]
         return crash_recovery.restore_collector(self, state)
 

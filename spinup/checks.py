@@ -1,4 +1,4 @@
-"""Checks of single settings: each returns the value as Python's own type, or raises a ConfigError."""
+"""Checks of single settings. Each returns the value as a built-in Python type, or raises a ConfigError."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from spinup.hints import nearest
 
 
 def is_word(value: Any, word: str) -> bool:
-    """Whether a value, which may also be an array, is this word."""
+    """Whether `value` is the string `word`; unlike `==`, this also works if `value` is an array."""
     return isinstance(value, str) and value == word
 
 
 def as_whole(value: Any) -> int | None:
-    """A whole number as Python's own int, None for anything else, also for a bool."""
+    """`value` as an int if it is an integer of any type except bool, else None."""
     if isinstance(value, bool):
         return None
     try:
@@ -27,7 +27,10 @@ def as_whole(value: Any) -> int | None:
 
 
 def check_whole(name: str, value: Any, low: int, *, words: str = "", below: int | None = None) -> int:
-    """A whole number >= `low`, and < 2**`below` if given; `words` are what else the message offers."""
+    """An integer >= `low`, and < 2**`below` if given.
+
+    `words` lists other accepted values for the error message, such as "'auto' or ".
+    """
     number = as_whole(value)
     if number is None or number < low or (below is not None and number >= 2**below):
         bound = "" if below is None else f" and < 2**{below}"
@@ -36,7 +39,7 @@ def check_whole(name: str, value: Any, low: int, *, words: str = "", below: int 
 
 
 def check_count_or_auto(name: str, value: Any, below: int | None = None) -> int | str:
-    """A whole number >= 1, and < 2**`below` if given, or the word "auto"."""
+    """An integer >= 1, and < 2**`below` if given, or the string "auto"."""
     return "auto" if is_word(value, "auto") else check_whole(name, value, 1, words="'auto' or ", below=below)
 
 
@@ -56,7 +59,7 @@ def check_real(
 
 
 def check_betas(value: Any) -> tuple[float, float]:
-    """Two numbers in [0, 1), Adam's decay rates."""
+    """Adam's decay rates: two numbers in [0, 1)."""
     pair = isinstance(value, (tuple, list)) and len(value) == 2
     if pair and all(_is_finite(beta) and 0.0 <= beta < 1.0 for beta in value):
         return float(value[0]), float(value[1])
@@ -64,16 +67,16 @@ def check_betas(value: Any) -> tuple[float, float]:
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """One of some words; the message names the nearest."""
+    """Check that `value` is one of `choices`; the error message suggests the closest one."""
     if value not in choices:
         hint = nearest(str(value), choices)
         raise ConfigError(f"{name}={value!r}: give one of {', '.join(choices)}{hint}")
 
 
 def check_callback(value: Any, *arguments: str) -> None:
-    """None, or something that can be called with these positional arguments.
+    """Check that `value` is None or can be called with these positional arguments.
 
-    It is checked before the run, since a callback is first called after an epoch of work.
+    This is checked before the run, since a callback is first called only after an epoch.
     """
     if value is None:
         return
@@ -82,7 +85,7 @@ def check_callback(value: Any, *arguments: str) -> None:
         raise ConfigError(f"callback={value!r}: give a function that is called as {call}, or None")
     try:
         signature = inspect.signature(value)
-    except (TypeError, ValueError):  # of code in C, which may not tell
+    except (TypeError, ValueError):  # functions implemented in C may have no signature
         return
     try:
         signature.bind(*arguments)
@@ -95,5 +98,5 @@ def _is_finite(value: Any) -> bool:
         return False
     try:
         return math.isfinite(value)
-    except (OverflowError, TypeError, ValueError):  # an int beyond float64's range, an array of several
+    except (OverflowError, TypeError, ValueError):  # an int beyond float64's range, or an array
         return False

@@ -21,7 +21,7 @@ from spinup.checks import (
 )
 from spinup.errors import ConfigError
 
-# Fields whose value is one of some words.
+# Fields that accept a fixed set of strings.
 CHOICES = {
     "env_workers": ("sync", "async"),
     "critic": ("scalar", "categorical", "quantile"),
@@ -152,7 +152,7 @@ class SACConfig:
 
     @property
     def target_entropy_factor(self) -> float:
-        """What multiplies the automatic target entropy: the number in "auto_<factor>", or 1."""
+        """Factor of the automatic target entropy: the number in "auto_<factor>", or 1."""
         return float(str(self.target_entropy)[5:] or 1.0)
 
     @property
@@ -167,7 +167,7 @@ class SACConfig:
 
     @property
     def total_envs(self) -> int:
-        """Environments to learn from, over all collectors."""
+        """Number of training environments, over all collectors."""
         return self.num_envs * (self.collectors or 1)
 
     def updates_by(self, n: int) -> int:
@@ -183,11 +183,11 @@ class SACConfig:
 
     @property
     def _updates_from(self) -> int:
-        """`update_after`, or 0 where there is nothing to wait for."""
+        """`update_after`, or 0 for an offline run, whose data is complete from the start."""
         return 0 if self.offline else self.update_after
 
     def warnings(self) -> list[str]:
-        """A line about each combination of values that is valid but hardly meant."""
+        """One line for each combination of values that is valid but probably unintended."""
         lines = []
         if not self.total_updates:
             remedy = f"raise updates_per_step={self.updates_per_step:g}"
@@ -242,7 +242,7 @@ class SACConfig:
         return numbers
 
     def _checked_words(self) -> dict[str, int | str]:
-        # A bound, since the system ends a process that asks for too many threads.
+        # Bounded, since the operating system kills a process that starts too many threads.
         numbers = {"threads": check_count_or_auto("threads", self.threads, below=10)}
         if self.collectors is not None:
             numbers["collectors"] = check_whole("collectors", self.collectors, 1, below=20)

@@ -12,7 +12,7 @@ class SpinupError(Exception):
     """Base class of all errors that this package raises on purpose.
 
     Attributes:
-        exit_code: of the command line.
+        exit_code: exit status of the command line.
     """
 
     exit_code = 2
@@ -58,5 +58,5 @@ def messages_name_flags() -> Iterator[None]:
 
 
 def option(keyword: str, flag: str) -> str:
-    """An option as its caller gives it: the keyword argument, or the flag in `messages_name_flags`."""
+    """The name of an option in a message: `flag` inside `messages_name_flags`, else `keyword`."""
     return flag if _SAYS_FLAGS.get() else keyword

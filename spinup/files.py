@@ -17,7 +17,7 @@ import numpy as np
 from spinup.errors import RunError
 from spinup.hints import nearest
 
-# Far above what runs write; they bound the memory and time that a damaged or hostile file can cost.
+# Limits far above what runs write, which bound the memory and time that a damaged or hostile file takes.
 MAX_JSON_BYTES, MAX_JSON_CONTAINERS = 16 * 2**20, 100_000  # lists and objects, small ones cost the most
 MAX_TABLE_BYTES = 64 * 2**20
 MAX_ARRAYS_BYTES = 16 * 2**30
@@ -31,8 +31,8 @@ def open_regular(path: str | Path, limit: int, *, links: bool = True) -> io.Buff
 
     Args:
         path: the file.
-        limit: its largest size, in bytes.
-        links: whether a symbolic link to a regular file may stand in its place.
+        limit: maximum size of the file, in bytes.
+        links: whether `path` may be a symbolic link to a regular file.
 
     Raises:
         RunError: if it is missing, too large, not a regular file (but a folder, FIFO or device), or cannot be
@@ -76,7 +76,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        # Exclusive creation: opening what is there would follow a link, or wait at a FIFO.
+        # Exclusive creation: opening an existing file would follow a link, or wait at a FIFO.
         temporary.unlink(missing_ok=True)
         with temporary.open("xb") as file:
             file.write(data)
@@ -176,8 +176,8 @@ def _write_all(handle: int, data: bytes, position: int) -> None:
 def to_json(value: Any, *, strict: bool = False) -> Any:
     """Convert a value to one that JSON can represent.
 
-    Numbers, strings, None, lists, tuples, dicts, arrays and tensors keep their content; nan and inf become
-    strings, which JSON lacks. Unless `strict`, classes and functions become their qualified names, and all
+    Numbers, strings, None, lists, tuples, dicts, arrays and tensors keep their content; nan and inf, which
+    JSON lacks, become strings. Unless `strict`, classes and functions become their qualified names, and all
     other values their repr.
 
     Raises:
@@ -225,7 +225,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def excess_of_json(data: bytes) -> str:
-    """What of this JSON text is more than `load_json` accepts, or an empty string."""
+    """The limit of `load_json` that this JSON text exceeds, as text; an empty string if none."""
     if len(data) > MAX_JSON_BYTES:
         return f"{len(data) / 2**20:,.0f} MiB of numbers and text"
     containers = data.count(b"[") + data.count(b"{")
@@ -236,7 +236,7 @@ def load_json(path: str | Path, *, links: bool = True) -> Any:
     """The value in a JSON file of bounded size.
 
     Raises:
-        RunError: if the file cannot be read (see `open_regular`), is not JSON, or holds too much.
+        RunError: if the file cannot be read (see `open_regular`), is not JSON, or exceeds a limit.
     """
     data = read_regular(path, MAX_JSON_BYTES, links=links)
     if excess := excess_of_json(data):
@@ -267,13 +267,13 @@ def existing_dir(path: str | Path) -> Path:
     """The path of an existing folder.
 
     Raises:
-        RunError: if it is none, naming the closest sibling folder.
+        RunError: if it is not an existing folder, naming the closest sibling folder.
     """
     path = Path(path)
     if os.path.isdir(path):  # unlike Path.is_dir, False for a name that is too long
         return path
     siblings = []
-    with contextlib.suppress(OSError):  # a parent that is none, or may not be read
+    with contextlib.suppress(OSError):  # a parent that does not exist or cannot be read
         siblings = [str(p) for p in path.parent.iterdir() if p.is_dir()]
     what = "is not a folder" if os.path.exists(path) else "does not exist"
     raise RunError(f"{path} {what}{nearest(str(path), siblings) or ': give the folder of a run'}")

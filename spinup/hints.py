@@ -1,4 +1,4 @@
-"""Hints in messages about names: the nearest known one, and what other libraries call ours."""
+"""Hints in messages about unknown names: the closest known name, or the equivalent of another library's."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
     """The hint ", did you mean 'x'?" for the known word closest to `word`, or an empty string."""
-    # Cut, since the time grows with the square of the length.
+    # Truncated, since the matching time is quadratic in the length.
     close = difflib.get_close_matches(word[:100], known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-# Parameters of Stable-Baselines3 and of Spinning Up's scripts, in terms of ours.
+# Parameters of Stable-Baselines3 and of Spinning Up's scripts, and their equivalents here.
 _OTHER_NAMES = {
     "learning_rate": "lr", "buffer_size": "replay_size", "learning_starts": "start_steps and update_after",
     "tau": "1 - polyak", "ent_coef": "alpha", "reward_scale": "1 / alpha", "train_freq": "update_every",
@@ -31,8 +31,8 @@ def other_name(name: str, value: Any = None) -> str:
     """The hint ": tau is 1 - polyak here" for a name that other libraries use, or an empty string.
 
     Args:
-        name: of the parameter.
-        value: a value given for it, also as text, which the hint converts where that takes arithmetic.
+        name: the parameter's name.
+        value: the value given for it, as a number or text; the hint for tau also shows it converted.
     """
     if name not in _OTHER_NAMES:
         return ""

@@ -1,4 +1,4 @@
-"""Interfaces between the parts of a run; any framework, engine or place of collection fits behind them."""
+"""Interfaces between the parts of a run, independent of framework, engine and place of collection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from spinup.replay.transition import Batches, Transitions
 
 Float = NDArray[np.float32]
-# By name, with leading axis n, the number of gradient steps; of the policy, of those that update it.
+# Arrays by name. The leading axis is the number of gradient steps; for metrics of the policy, the number of
+# those that update the policy.
 Metrics = dict[str, NDArray[Any]]
 Act = Callable[[Float], Float]  # observations (N, obs_dim) to actions (N, act_dim)
 
@@ -35,15 +36,15 @@ class Agent(Protocol):
         ...
 
     def save(self, folder: Path, name: str) -> None:
-        """Write the model for users, as the file or folder of that name."""
+        """Write the model, for use outside the run, as the file or folder `name` in `folder`."""
         ...
 
 
 class Engine(Protocol):
-    """How an update is computed."""
+    """Computes updates."""
 
     def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
-        """The random inputs that an update on these batches needs, as further fields."""
+        """Draw the random inputs that an update on these batches needs; returned as additional fields."""
         ...
 
     def update(self, agent: Any, batches: Batches) -> Metrics:
@@ -56,11 +57,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Trace:
-    """What diagnostics need to know of a test episode of T steps, of which k are kept.
+    """The data of a test episode of T steps that diagnostics use; k steps, at regular intervals, are kept.
 
-    rewards: (T,) float64; obs, actions: of the kept steps 0, s, 2s, ..., (k, obs_dim) and (k, act_dim), as
-    transitions have them; stride: s; last_obs: (obs_dim,), after the last step; terminated: whether the MDP
-    terminated there.
+    Attributes:
+        rewards: rewards of all steps, (T,).
+        obs: observations at steps 0, `stride`, 2 `stride`, ..., (k, obs_dim), in the format of transitions.
+        actions: actions at the same steps, (k, act_dim), in the format of transitions.
+        stride: number of steps between two kept ones.
+        last_obs: the observation after the last step, (obs_dim,).
+        terminated: whether the MDP terminated there, as opposed to a truncated episode.
     """
 
     rewards: NDArray[np.float64]
@@ -83,10 +88,12 @@ class Episode:
 
 @dataclass(frozen=True)
 class Collected:
-    """What one call of a collector brought.
+    """The result of one call of `Collector.collect`.
 
-    transitions: by field (see `transition_fields`), or empty; episodes: those that ended; note: a line for
-    the log, or empty.
+    Attributes:
+        transitions: arrays by field (see `transition_fields`), or empty.
+        episodes: the episodes that ended.
+        note: a line for the log, or an empty string.
     """
 
     transitions: Transitions
@@ -101,11 +108,14 @@ class Collector(Protocol):
     env_steps: int  # environment interactions so far, over all environments
 
     def start(self) -> None:
-        """Begin the first episode everywhere, unless that was done."""
+        """Start the first episode in every environment, unless this was done before."""
         ...
 
     def collect(self, act: Act) -> Collected:
-        """Act once in every environment; collectors elsewhere act by themselves, many times or not yet."""
+        """Act once in every environment.
+
+        Remote collectors act independently of this call; the result then holds any number of steps.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,11 +127,11 @@ class Collector(Protocol):
         ...
 
     def metrics(self) -> dict[str, float]:
-        """Further columns of the row of the epoch so far, the same in every epoch."""
+        """Additional columns for the current epoch's row; the keys are the same in every epoch."""
         ...
 
     def new_epoch(self) -> None:
-        """Start the statistics of `metrics` anew."""
+        """Reset the statistics of `metrics`."""
         ...
 
 
@@ -129,7 +139,7 @@ class Evaluator(Protocol):
     """Runs test episodes."""
 
     def evaluate(self, act: Act, round_number: int) -> list[Episode]:
-        """The episodes of one test; the same for the same round and policy."""
+        """Run the episodes of one test. They depend only on the round and the policy."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -142,16 +152,16 @@ class Evaluator(Protocol):
 
 
 class Diagnostics(Protocol):
-    """Further columns of an epoch's row. They change nothing that the run depends on."""
+    """Computes additional columns of an epoch's row, without affecting the run."""
 
-    columns: tuple[str, ...]  # of all that the methods return, the same in every epoch
+    columns: tuple[str, ...]  # names of all columns that the methods return, the same in every epoch
 
     def of_test(self, episodes: Sequence[Episode], round_number: int) -> dict[str, float]:
-        """Columns that the traced episodes of a test give."""
+        """Columns computed from the traced episodes of a test."""
         ...
 
     def of_epoch(self, epoch: int) -> dict[str, float]:
-        """Columns that the state at the end of an epoch, from 1, gives."""
+        """Columns computed from the state at the end of an epoch, counted from 1."""
         ...
 
 
@@ -159,9 +169,9 @@ class RunMonitor(Protocol):
     """Called by the loop between steps: writes checkpoints and honors requests to stop."""
 
     def after_step(self, trainer: Any) -> None:
-        """Called between two steps; what it raises stops the run there."""
+        """Called between two steps; an exception raised here stops the run there."""
         ...
 
     def during_test(self) -> None:
-        """Called before each step of a test; what it raises stops the run before that test."""
+        """Called before each step of a test; an exception raised here stops the run before that test."""
         ...

@@ -1,4 +1,4 @@
-"""SAC as an object that learns, predicts, and is saved and loaded; each `learn` is a run of `sac_pytorch`."""
+"""SAC as an object with the methods learn, predict, save and load; each `learn` calls `sac_pytorch`."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class SAC:
 
     Args:
         env: an environment id, a function that returns a new environment, or an environment made by
-            `gym.make`, of which further ones like it are made.
+            `gym.make`, from whose spec new environments are made.
         kwargs: the keyword arguments of `sac_pytorch` except `env_fn`, `epochs` and `resume`.
 
     Attributes:
-        folder: of the run; None before the first `learn` if `logger_kwargs` gives none.
+        folder: the run's folder; None before the first `learn` if `logger_kwargs` gives none.
         ac: the trained actor-critic; None before the first `learn`.
         steps: env interactions so far.
 
     Raises:
         ArgumentError: for an argument that `sac_pytorch` does not take.
-        ConfigError: for a value that cannot work, and an environment that cannot be made again.
+        ConfigError: for an invalid value, or an environment without a spec.
     """
 
     def __init__(self, env: Any, **kwargs: Any) -> None:
@@ -82,13 +82,13 @@ class SAC:
         return 0 if found is None else found.steps
 
     def learn(self, steps: int, callback: Callable[[dict[str, Any], Any], Any] | None = None) -> SAC:
-        """Train for this many more env interactions, rounded up to whole epochs.
+        """Train for `steps` more env interactions, rounded up to whole epochs.
 
-        A later call continues the run exactly, as if one call had been made for the sum.
+        A later call continues the run exactly: two calls give the same result as one call with the sum.
 
         Args:
             steps: env interactions, over all environments.
-            callback: see `sac_pytorch`; in place of the one given to the constructor.
+            callback: see `sac_pytorch`; replaces the constructor's callback.
 
         Returns:
             This object.
@@ -131,11 +131,11 @@ class SAC:
 
         Args:
             obs: an observation as the environment returns it, or a batch of them.
-            deterministic: the most likely action instead of a sample.
+            deterministic: whether to return the most likely action instead of a sample.
 
         Returns:
-            The action as the environment takes it, or a batch of them; and None, in the place of the state
-            that policies with memory have in Stable-Baselines3.
+            The action as the environment takes it, or a batch of them; and None, for compatibility with
+            Stable-Baselines3, where recurrent policies return their state.
 
         Raises:
             RunError: before the first `learn`.
@@ -166,7 +166,10 @@ class SAC:
         return (actions[0] if count is None else actions), None
 
     def save(self, path: str | Path) -> None:
-        """Copy the run's folder, with all that a later `load` needs to predict and to continue.
+        """Copy the run's folder, which holds all that `load` needs to predict and to continue training.
+
+        Args:
+            path: the folder to create.
 
         Raises:
             RunError: before the first `learn`, or if the path exists or cannot be written.
@@ -188,16 +191,16 @@ class SAC:
 
     @classmethod
     def load(cls, path: str | Path, env: Any = None, **changes: Any) -> SAC:
-        """The model in a folder that `save` or any run of `sac_pytorch` or `spinup sac` wrote.
+        """Load the model from a folder written by `save`, `sac_pytorch` or `spinup sac`.
 
         `learn` continues the run in that folder.
 
         Args:
             path: the folder.
-            env: as for the constructor, in place of the environment that the files name; needed where they
-                name none, or one whose module must be imported.
-            changes: keyword arguments of `sac_pytorch` that differ from before, and those that files cannot
-                hold: `actor_critic`, if it is your own, and `callback`.
+            env: as for the constructor; replaces the environment named in the files. Required if they name
+                none, or if its module must be imported.
+            changes: keyword arguments of `sac_pytorch` to override, and those that files cannot store: a
+                custom `actor_critic`, and `callback`.
 
         Raises:
             RunError: if the folder is missing or damaged, or does not describe the run completely.
@@ -218,7 +221,7 @@ class SAC:
         return model
 
     def _look(self) -> tuple[Any, Any]:
-        """The spaces of a single environment, from one that is made for it."""
+        """Observation and action space of a single environment, read from a temporary one."""
         env = env_function(self._env_fn)()
         try:
             spaces = (

@@ -1,6 +1,6 @@
 """Recipes: named sets of settings, one for each published combination. docs/recipes.md explains them.
 
-A recipe is a call with these keyword arguments, no more: what is given beside it replaces its own.
+A recipe is a set of keyword arguments; arguments that are given explicitly override it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from spinup.checks import check_choice
 class Recipe:
     """A named set of settings.
 
-    source: the publication; settings: keyword arguments of `sac_pytorch`, `ac_kwargs` as a dict; differs:
-    what the authors' code does otherwise; needs: what must be given beside the recipe.
+    Attributes:
+        source: the publication.
+        settings: keyword arguments of `sac_pytorch`, with `ac_kwargs` as a dict.
+        differs: differences of the authors' code.
+        needs: arguments that must be given in addition.
     """
 
     source: str
@@ -26,7 +29,7 @@ class Recipe:
     needs: tuple[str, ...] = ()
 
 
-# What all have in common, beside the documented defaults: gamma, targets (polyak 0.995), replay of 1M.
+# Common settings of all recipes, in addition to the defaults of gamma, polyak (0.995) and replay_size (1M).
 _COMMON = {"alpha": "auto", "lr": 3e-4, "batch_size": 256, "update_every": 1}
 _AFTER_5000 = {"start_steps": 5000, "update_after": 5000}
 _UTD_20 = {"updates_per_step": 20.0, "policy_delay": 20}  # the policy once per environment step
@@ -104,7 +107,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call with those of its `recipe`, if it has one, added where they are not given.
+    """The arguments of a call, with those of its `recipe` (if any) added unless they are given.
 
     Args:
         given: arguments by name; entries of `ac_kwargs` are added one by one.
@@ -126,7 +129,7 @@ def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recipe_warnings(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """A line about what the recipe of a call needs beside its own settings, if that is not given."""
+    """A warning if arguments that the recipe of a call needs in addition to its settings are not given."""
     if given.get("recipe") is None:
         return ()
     name, lacking = given["recipe"], []

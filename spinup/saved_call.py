@@ -1,4 +1,4 @@
-"""The call that started a run, from the run's files, to continue it."""
+"""Rebuilds the call that started a run from the run's files, to continue the run."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def resume_call(
 ) -> Call:
     """The call that continues a run to its planned end, or to the end of epoch `epochs`.
 
-    Nothing that the files name is imported; their environment and actor-critic must be registered.
+    Modules named in the files are never imported; the environment and the actor-critic must be registered.
 
     Args:
-        folder: of the run.
-        epochs: total number of epochs, in place of the planned one.
-        env: the environment's id; needed where it must be imported from a module ("module:Env-v0"). Or a
-            function that makes environments, in place of what the files name.
-        threads: number of torch threads, in place of the previous one.
-        actor_critic: the constructor, in place of what the files name.
+        folder: the run's folder.
+        epochs: total number of epochs; None keeps the planned number.
+        env: replaces the environment named in the files: an id, required if it must be imported from a module
+            ("module:Env-v0"), or a function that makes environments.
+        threads: number of torch threads; None keeps the previous number.
+        actor_critic: replaces the constructor named in the files.
 
     Raises:
         RunError: if the folder holds no run, or its files are damaged or do not describe the call completely.
@@ -57,7 +57,7 @@ def resume_call(
         raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")
     own_env = callable(env)
     saved_env = None if own_env else read_saved_env(folder)
-    # Before anything is built from files that contradict each other, and may ask for any amount of memory.
+    # Checked before anything is built: files that contradict each other may require any amount of memory.
     changes(saved_settings, {name: value for name, value in config.items() if name in saved_settings})
     if not own_env and (reason := needs_same_call({"env": saved_env})):
         raise RunError(f"{folder} cannot be resumed from its files, since {reason}: {_REMEDY}")
@@ -82,7 +82,11 @@ def resume_call(
 
 
 def saved_logger_kwargs(config: dict[str, Any]) -> dict[str, Any]:
-    """The logger's settings in config.json; a file name that leads out of the run's folder is refused."""
+    """The logger's settings in config.json.
+
+    Raises:
+        RunError: if a setting is invalid, such as a file name that is a path.
+    """
     saved = config.get("logger_kwargs", {})
     if not isinstance(saved, dict):
         raise RunError(f"config.json gives logger_kwargs={saved!r}: {_REMEDY}")
@@ -113,7 +117,7 @@ def _actor_critic(name: Any) -> dict[str, Any]:
 
 
 def _decode(value: Any) -> Any:
-    """The arguments as they were given; config.json holds activations by name."""
+    """Decode arguments from config.json, where activations are stored by name."""
     if isinstance(value, str) and (match := _ACTIVATION.fullmatch(value)):
         return activation(match[1] or match[2], value)
     if isinstance(value, list):

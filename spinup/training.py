@@ -1,14 +1,14 @@
-"""The training loop: collect, store, update, test, log, save. It knows no framework.
+"""The training loop: collect, store, update, test, log, save. It is independent of the ML framework.
 
     for every step of N environments:
         act at random for the first `start_steps` actions, then by the policy
         store the transitions
         at each multiple of `update_every` from `update_after` on: a block of gradient steps (`CreditLedger`)
-        at each end of an epoch: save, test, log; tests may have an interval of their own instead
+        at each end of an epoch: save, test, log; tests may instead run every `test_every` steps
 
-n counts environment interactions from 1, over all environments; the collector counts them. All that the
-next step depends on is in `Trainer.state_dict()`; a run is stopped and continued between two steps, or
-before a test.
+n counts environment interactions from 1, over all environments; the collector counts them.
+`Trainer.state_dict()` holds everything that the next step depends on. A run can be stopped and continued
+between two steps, or before a test.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class TrainingDiverged(SpinupError, ArithmeticError):
 
 
 class Trainer:
-    """One run.
+    """Runs the training loop of one run.
 
     Args:
         config: the hyperparameters.
@@ -55,15 +55,15 @@ class Trainer:
         replay: stores transitions and samples batches.
         collector: makes transitions.
         evaluator: runs test episodes.
-        actions: draws the random actions of the first steps.
+        actions: the action space, from which the actions of the first `start_steps` steps are sampled.
         logger: receives the rows.
         callback: called with each epoch's row, and within epochs every `callback_every` env steps with the
             row of the epoch so far; if it returns False the run ends.
-        isolate_tests: a context in which tests run, which preserves global random generators.
+        isolate_tests: returns the context manager in which tests run; it preserves global random generators.
         monitor: called between steps.
         record: writes a video, `record(path, act, epoch)`; see `video_every`.
-        ledger: counts steps and updates; given where the collector reads it too.
-        diagnostics: further columns of the rows; those within an epoch have nan there.
+        ledger: counts env steps and gradient steps; pass it if the collector shares it. None makes a new one.
+        diagnostics: computes additional columns; they are nan in rows logged within an epoch.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Trainer:
         self.ledger = CreditLedger(config) if ledger is None else ledger
         self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, LOOP_STREAM]))
         self.epoch = 0
-        self.tests = 0  # made at the interval `test_every`
+        self.tests = 0  # number of intervals of `test_every` steps after which a test has run
         self.calls = 0  # multiples of `callback_every` passed
         self.best_return = -np.inf
         self.stopped = False
@@ -106,7 +106,11 @@ class Trainer:
         return self.collector.env_steps
 
     def run(self) -> None:
-        """Train from the present state to the planned end, or until the callback stops the run."""
+        """Train from the current state to the planned end, or until the callback stops the run.
+
+        Raises:
+            TrainingDiverged: if a loss becomes NaN or infinite.
+        """
         config = self.config
         self.collector.start()
         while self.epoch < config.epochs and not self.stopped:
@@ -125,7 +129,7 @@ class Trainer:
                 self.monitor.after_step(self)
 
     def step(self) -> None:
-        """Act once in every environment, then make the updates that fall due."""
+        """Act once in every environment, then run the gradient steps that are due."""
         before, seconds, start = self.n, self.details.seconds, time.perf_counter()
         acted = seconds["act"]
         collected = self.collector.collect(self.choose_actions)
@@ -147,7 +151,11 @@ class Trainer:
         return first_at_random(obs, at_random, self.actions, self.rng, self._sampled_action)
 
     def update(self, count: int) -> None:
-        """`count` gradient steps, each on its own batch."""
+        """Run `count` gradient steps, each on its own batch.
+
+        Raises:
+            TrainingDiverged: if a loss becomes NaN or infinite.
+        """
         if count == 0:
             return
         batches = self.replay.sample(count, self.config.batch_size, self.rng)
@@ -194,7 +202,7 @@ class Trainer:
         self._call_back(row, saved)
 
     def test(self, round_number: int) -> None:
-        """The deterministic test episodes of a round; they leave training as it was before."""
+        """Run and log the deterministic test episodes of a round, without affecting training."""
         start = time.perf_counter()
         with self.isolate_tests(), self.details.during("testing"):
             episodes = self.evaluator.evaluate(self._best_action, round_number)
@@ -212,7 +220,7 @@ class Trainer:
         return self._write(name, lambda: self.agent.save(Path(self.logger.output_dir), name))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the rest of the run depends on, except the replay buffer's rows."""
+        """Everything that the rest of the run depends on, except the replay buffer's rows."""
         tests = {} if self.config.test_every == "epoch" else {"tests": self.tests}
         return {
             **tests,
@@ -229,7 +237,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly where `state` was taken; the replay buffer's rows are restored before."""
+        """Continue exactly where `state` was taken. The replay buffer's rows must be restored first."""
         self.epoch, self.best_return = state["epoch"], state["best_return"]
         self.tests, self.details.epoch = state.get("tests", 0), self.epoch
         self.calls = state["collector"]["env_steps"] // max(self.config.callback_every, 1)
@@ -273,7 +281,7 @@ class Trainer:
         return not isinstance(every, str) and self.n // every > self.tests
 
     def _callback_is_due(self) -> bool:
-        """Whether it is within an epoch; at the end of one it receives the finished row."""
+        """Whether a call within an epoch is due; at the end of an epoch, `end_epoch` calls the callback."""
         every, end = self.config.callback_every, (self.epoch + 1) * self.config.steps_per_epoch
         return every > 0 and self.n < end and self.n // every > self.calls
 
@@ -302,7 +310,7 @@ class Trainer:
             self.logger.video(path, self.n)
 
     def _row_so_far(self) -> dict[str, Any]:
-        """The row of the epoch that is running, from what it has brought so far."""
+        """The row of the current epoch, from the values logged so far."""
         return self.logger.preview(lambda: self._set_columns(self.epoch + 1))
 
     def _set_columns(self, epoch: int) -> None:

@@ -11,20 +11,20 @@ from spinup.errors import ConfigError, MissingExtraError, RunError
 from spinup.files import read_regular
 from spinup.hints import nearest
 
-MAX_BYTES, MAX_CONTAINERS = 2**16, 500  # the time that YAML takes grows with the square of its nesting
+MAX_BYTES, MAX_CONTAINERS = 2**16, 500  # bounded, since the parsing time of YAML is quadratic in the nesting
 _FLAG = "--config"
 
 
 def with_config(words: Sequence[str], names: dict[str, str]) -> list[str]:
     """The words of a command, with the settings of its `--config FILE` in place of that flag.
 
-    The file holds settings by the names of flags (`lr: 0.001`, `ac_kwargs: {hidden_sizes: [64, 64]}`), or
-    such settings by environment id, of which those of the command's `--env` count. A list for a flag that
-    takes no list is a grid. Flags of the command take precedence over the file's.
+    The file maps names of flags to settings (`lr: 0.001`, `ac_kwargs: {hidden_sizes: [64, 64]}`), or
+    environment ids to such mappings, of which the one for the command's `--env` is used. A list for a flag
+    that takes no list is a grid. Flags of the command take precedence over those of the file.
 
     Args:
         words: the arguments after the subcommand.
-        names: the parameter of each flag that is short for another, such as hid for ac_kwargs:hidden_sizes.
+        names: maps short flags to parameters, such as hid to ac_kwargs:hidden_sizes.
 
     Raises:
         ConfigError: if the file is neither YAML nor JSON, or has no settings for the environment.
@@ -92,13 +92,13 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _load_yaml(data: bytes) -> Any:
-    """The value of a YAML text of plain data; ValueError if it is none."""
+    """The value of a YAML text of plain data; raises ValueError for anything else."""
     try:
         import yaml
     except ImportError:
         raise MissingExtraError("YAML files need PyYAML: pip install 'spinup[yaml]', or write JSON") from None
     try:
-        # An alias repeats what it refers to, so that a short text could expand without bound.
+        # Aliases are refused, since with them a short text can expand without bound.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=yaml.SafeLoader)):
             raise ValueError("aliases are not supported")
         return yaml.safe_load(data)
@@ -123,7 +123,7 @@ def _for_env(settings: dict[str, Any], env: str | None, path: Path) -> dict[str,
 
 
 def _flat(settings: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    """Settings of nested dicts by names as `ac_kwargs:hidden_sizes`."""
+    """Flatten nested dicts of settings; keys are joined as in `ac_kwargs:hidden_sizes`."""
     found: list[tuple[str, Any]] = []
     for name, value in settings.items():
         found += _flat(value, f"{prefix}{name}:") if isinstance(value, dict) else [(f"{prefix}{name}", value)]

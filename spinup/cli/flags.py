@@ -16,7 +16,7 @@ from spinup.loggers.trackers import check_trackers
 from spinup.pytorch.activations import activation
 from spinup.runs.cores import run_count
 
-# Parameters without a flag: the command line sets them itself, or their values cannot be written as text.
+# Parameters without a flag: the command line sets them, or their values cannot be written as text.
 _NO_FLAG = ("env_fn", "actor_critic", "logger_kwargs", "callback", "callback_every", "transport")
 SHORTCUTS = {
     "hid": "ac_kwargs:hidden_sizes", "act": "ac_kwargs:activation", "dt": "datestamp", "env_name": "env",
@@ -43,7 +43,7 @@ _ENV_FLAGS = {
 }
 _AC_KWARGS = "arguments of the networks; --ac_kwargs:<name> sets a single one"
 _RESUME = "continue the run in the folder, if there is one; of a grid, all runs that are not complete"
-# The first flag of each group. Parameters have the order of SACConfig; a new one is in its neighbors' group.
+# The first flag of each group. Flags are in the order of SACConfig; each belongs to the group before it.
 _GROUPS = {
     "env": "environment and folder",
     "jobs": "several runs",
@@ -186,7 +186,7 @@ def split_flags(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]
 def _parameter_name(
     flag: str, given: list[str], defaults: dict[str, Any], networks: Mapping[str, inspect.Parameter]
 ) -> str:
-    """The parameter that a flag sets, shortcuts resolved; the values given are for the hint of an error."""
+    """The parameter that a flag sets, with shortcuts resolved; `given` are its values, for error messages."""
     name = SHORTCUTS.get(flag, flag)
     outer, _, inner = name.partition(":")
     if inner and SHORTCUTS.get(outer, outer) in ("env", _ENV_KWARGS):
@@ -214,12 +214,12 @@ def _network_parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Pa
 
 
 def _uses_torch(networks: Mapping[str, inspect.Parameter]) -> bool:
-    """Whether activations are classes of torch.nn; the TensorFlow version reads their names itself."""
+    """Whether activations are classes of torch.nn; the TensorFlow version takes their names."""
     return "activation" in networks and isinstance(networks["activation"].default, type)
 
 
 def _entries(networks: Mapping[str, inspect.Parameter]) -> list[str]:
-    """The valid entries of ac_kwargs; empty if any is."""
+    """The valid entries of ac_kwargs; empty if every entry is valid."""
     if any(p.kind is p.VAR_KEYWORD for p in networks.values()):
         return []
     entries = [p.name for p in networks.values() if p.default is not p.empty]
@@ -262,7 +262,7 @@ def describe_flags(function: Callable[..., Any]) -> str:
 
 
 def _parameter_docs() -> dict[str, str]:
-    """A line for each parameter: the comment beside its field of SACConfig, if the source is available."""
+    """A line for each parameter: the comment after its field in SACConfig, if the source is available."""
     docs = {"ac_kwargs": _AC_KWARGS, **dict.fromkeys(field_defaults(), ""), "resume": _RESUME}
     try:
         source = inspect.getsource(SACConfig)

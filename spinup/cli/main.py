@@ -80,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after `spinup`; `sys.argv[1:]` if None.
 
     Returns:
-        The exit code: 0, 2 for an error with a one-line message, 130 after an interrupt, 141 where the reader
-        of standard output has gone; where one of several runs failed otherwise, that run's.
+        The exit code: 0; 2 for an error with a one-line message; 130 after an interrupt; 141 if standard
+        output was closed; if one of several runs failed with another code, that code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -94,14 +94,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("spinup: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # What is still buffered would raise again when the interpreter flushes it.
+        # Redirected, since flushing buffered output at exit would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 @contextmanager
 def _current_folder_importable() -> Iterator[None]:
-    """Find modules in the current folder as `python -m` does, but after all installed ones."""
+    """Make modules in the current folder importable, as with `python -m`, but after all installed ones."""
     sys.path.append("")
     try:
         yield

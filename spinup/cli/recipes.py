@@ -16,7 +16,7 @@ from spinup.cli.parser import Parser
 from spinup.config import field_defaults
 from spinup.recipes import RECIPES
 
-# The sizes of HalfCheetah.
+# Spaces with the sizes of HalfCheetah's.
 _SPACES = Box(-np.inf, np.inf, (17,)), Box(-1.0, 1.0, (6,))
 _SAC = {"lr": 3e-4, "batch_size": 256, "alpha": "auto"}
 _INTRODUCTION = """\
@@ -70,10 +70,10 @@ def relative_cost(settings: Mapping[str, Any]) -> float:
 
 
 def multiplications(settings: Mapping[str, Any]) -> float:
-    """Multiplications of matrices per environment step that a call with these settings makes.
+    """Scalar multiplications in matrix products, per environment step, of a call with these settings.
 
-    A forward pass of a network counts its weights, a backward pass twice as many, or once without gradients
-    of its own parameters.
+    A forward pass counts as the number of a network's weights; a backward pass as twice that number, or as
+    once if it does not compute the gradients of the network's parameters.
     """
     given = {**field_defaults(), **settings}
     kinds = {k: given[k] for k in ("critic", "critics", "atoms", "quantiles")}
@@ -81,7 +81,7 @@ def multiplications(settings: Mapping[str, Any]) -> float:
     ac: Any = spinup.MLPActorCritic(*_SPACES, **networks)
     actor, critic = _weights(ac.pi), _weights(ac.q1) * given["critics"]
     joint = not given["target_networks"] or str(given.get("ac_kwargs", {}).get("critic_norm")) == "batch"
-    critics = actor + (6 if joint else 3) * critic  # policy at o2; forward and backward of the critics
+    critics = actor + (6 if joint else 3) * critic  # policy at next_obs; forward and backward of critics
     critics += (2 if joint else 1) * critic if given["target_networks"] else 0
     policy = 3 * actor + 2 * critic
     per_row = critics + policy / given["policy_delay"]

@@ -46,11 +46,11 @@ def main(words: list[str]) -> int:
 
 
 def unfinished_runs(folder: Path, epochs: int | None = None) -> list[Path]:
-    """The folder itself, or the folders below it with runs that are not complete if it holds none itself.
+    """The folders below this one with runs that are not complete; the folder itself unless it contains runs.
 
     Args:
         folder: an existing folder.
-        epochs: the end of the runs, in place of the planned one.
+        epochs: the final epoch of the runs; None is the planned one.
 
     Raises:
         RunError: if the files of a run cannot be read.

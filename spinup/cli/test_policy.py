@@ -57,10 +57,10 @@ def main(words: list[str]) -> int:
 
 
 def trained_max_ep_len(folder: Path) -> int | None:
-    """The longest episode of the run in the folder, if its configuration gives one.
+    """`max_ep_len` in the configuration of the run in the folder, or None.
 
     Raises:
-        RunError: if what it gives is not a number of steps.
+        RunError: if it is not a number of steps.
     """
     path = folder / "config.json"
     length = read_json(path).get("max_ep_len") if os.path.lexists(path) else None

@@ -21,7 +21,7 @@ from spinup.recipes import with_recipe
 from spinup.runs.grid import ExperimentGrid, call_kwargs
 from spinup.user_config import DEFAULT_BACKEND
 
-_MAX_NAMED = 100  # folders in the command to plot them
+_MAX_NAMED = 100  # maximum number of folders in the printed plot command
 # The function of `spinup` that each command calls.
 ALGORITHMS = {"sac": f"sac_{DEFAULT_BACKEND['sac']}", "sac_pytorch": "sac_pytorch", "sac_tf1": "sac_tf1"}
 
@@ -88,10 +88,10 @@ def _make_grid(flags: TrainFlags, exp_name: str) -> ExperimentGrid:
 
 
 def validate(grid: ExperimentGrid, algorithm: str) -> None:
-    """Check every variant and environment, so that an error in the last one does not appear after hours.
+    """Check every variant and environment before the first run, so that no error appears only after hours.
 
     Raises:
-        SpinupError: for the first that is invalid.
+        SpinupError: for the first invalid one.
     """
     check = check_networks if algorithm == "sac_pytorch" else check_ac_kwargs
     envs = {}
@@ -109,7 +109,7 @@ def validate(grid: ExperimentGrid, algorithm: str) -> None:
 
 def _resume_command(command: str, words: list[str], output: dict[str, Any]) -> str:
     """The command that continues this one, for messages."""
-    if output.get("datestamp"):  # the same command would name other folders
+    if output.get("datestamp"):  # the same command would use other folders
         return "spinup resume FOLDER, for the folder of each run"
     kept, dropped = [], False
     for word in words:
@@ -120,7 +120,7 @@ def _resume_command(command: str, words: list[str], output: dict[str, Any]) -> s
 
 
 def _next_commands(grid: ExperimentGrid) -> Callable[[str], None]:
-    """The callback of `grid.run` that prints commands to run on the folder of the finished run."""
+    """The callback of `grid.run` that prints follow-up commands for the folder of the finished run."""
     variants = iter(map(with_recipe, grid.variants()))
     default = field_defaults()["epochs"]
 

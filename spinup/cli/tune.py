@@ -116,7 +116,7 @@ def _split_off(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:
 
 
 def _kept(rest: list[str]) -> list[str]:
-    """The flags of the command that a run of the best settings has too."""
+    """The flags of this command that also apply to a run of the best settings."""
     kept = [flag for flag in split_flags(rest) if flag[0] not in _OF_THIS_COMMAND]
     return [word for flag, _, values in kept for word in (f"--{flag}", *values)]
 
@@ -140,10 +140,10 @@ def _one(flag: str, values: list[str]) -> Any:
 
 
 def _entries(words: list[str]) -> list[tuple[str, str]]:
-    """(name, values) of each entry, also from a file.
+    """The name and the text of the values of each entry, from words or from a file.
 
     Raises:
-        ConfigError: for what is none, or a name that is given twice.
+        ConfigError: for an invalid entry, or a name that is given twice.
         RunError: if the file cannot be read.
     """
     if len(words) == 1 and words[0].endswith(".json"):
@@ -165,10 +165,10 @@ def _entries(words: list[str]) -> list[tuple[str, str]]:
 
 
 def _read_entry(flag: str, text: str) -> tuple[str, Range | Choice]:
-    """The parameter, and its range or values.
+    """The parameter, and its range or choice.
 
     Raises:
-        ConfigError: for an unknown parameter, or values that it cannot have.
+        ConfigError: for an unknown parameter, or invalid values.
     """
     is_choice = "|" in text
     log = not is_choice and text.startswith("log:")
@@ -190,7 +190,7 @@ def _read_entry(flag: str, text: str) -> tuple[str, Range | Choice]:
 
 
 def _validate(flags: TrainFlags, space: Space) -> None:
-    """Check the ends of each range and each value of each choice, with the first of the others."""
+    """Check both ends of each range and each value of each choice, with the first values of the others."""
     values = {
         name: list(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high]
         for name, entry in space.items()

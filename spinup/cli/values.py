@@ -19,22 +19,22 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
 }  # fmt: skip
-# Limits of what a short word can expand to.
+# Limits of the size to which a short word can expand.
 _MAX_BITS = 4096
 _MAX_ITEMS = 1000
 
 
 def read_value(text: str) -> Any:
-    """The value that a word denotes.
+    """Parse a word of the command line.
 
-    A Python literal (`0.99`, `[256,256]`, `None`, `"text"`), arithmetic on numbers (`2**8`), a repeated or
-    joined list (`[32]*2`), and a call of dict, list, tuple, set, int or float on such (`int(1e5)`,
-    `dict(hidden_sizes=[32,32])`) are their value; `torch.nn.ELU` or `nn.ELU` is that activation; any other
-    word is a string.
+    A word is evaluated if it is a Python literal (`0.99`, `[256,256]`, `None`, `"text"`), arithmetic on
+    numbers (`2**8`), a repeated or joined list (`[32]*2`), or a call of dict, list, tuple, set, int or float
+    on these (`int(1e5)`, `dict(hidden_sizes=[32,32])`). `torch.nn.ELU` or `nn.ELU` is that activation. Any
+    other word is a string.
 
     Raises:
-        ConfigError: for a bracketed value or such a call that cannot be read, for a result that is too large,
-            and for an unsupported name in torch.nn.
+        ConfigError: for a bracketed value or such a call that cannot be parsed, for a result that is too
+            large, and for an unsupported name in torch.nn.
     """
     try:
         with warnings.catch_warnings():
@@ -54,7 +54,7 @@ def read_value(text: str) -> Any:
 
 
 def _read(node: ast.expr | None) -> Any:
-    """The value of a parsed expression; ValueError or TypeError if it is none that `read_value` lists."""
+    """The value of an expression that `read_value` supports; raises ValueError or TypeError for others."""
     match node:
         case ast.Constant(value):
             return _bounded(value)
@@ -82,7 +82,7 @@ def _read(node: ast.expr | None) -> Any:
 
 
 def _dotted_name(name: str) -> Any:
-    """An activation of torch.nn; a name in TensorFlow stays text, which `sac_tf1` reads."""
+    """An activation of torch.nn, or the text itself for a name in TensorFlow, which `sac_tf1` takes."""
     if match := re.fullmatch(r"(?:torch\.)?nn\.(\w+)", name):
         return activation(match[1], name)
     if name.startswith("tf."):
@@ -91,7 +91,7 @@ def _dotted_name(name: str) -> Any:
 
 
 def _compute(op: ast.operator, left: Any, right: Any) -> Any:
-    """The result of an operation on two numbers, or on a list or tuple; OverflowError if it is too large."""
+    """The result of an operation on two numbers, or a list or tuple; raises OverflowError if too large."""
     if isinstance(op, ast.Mult) and isinstance(right, (list, tuple)):
         left, right = right, left
     if isinstance(op, ast.Mult) and isinstance(left, (list, tuple)) and isinstance(right, int):
@@ -124,7 +124,7 @@ def _bounded(value: Any) -> Any:
 
 
 def _count(value: Any) -> int:
-    """The number of items, those of nested lists and tuples included."""
+    """The number of items, including those of nested lists and tuples."""
     return sum(map(_count, value)) + 1 if isinstance(value, (list, tuple)) else 1
 
 
@@ -133,7 +133,7 @@ def _shortened(text: str) -> str:
 
 
 def cast_like(value: Any, default: Any) -> Any:
-    """The value as the type of the default where that is lossless: 1e6 as an int, "true" as a bool."""
+    """Cast `value` to the type of `default` if that is lossless: 1e6 to an int, "true" to a bool."""
     if isinstance(default, bool) and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     lossless = isinstance(default, int) and isinstance(value, float) and value.is_integer()

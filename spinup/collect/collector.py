@@ -25,21 +25,24 @@ Float = NDArray[np.float32]
 class EnvCollector:
     """Steps N environments, resets those whose episode ended, and counts steps.
 
-    `obs` holds the observations to act on, (N, obs_dim) float32, or with images, whose `layout` is not None
-    then, (N, bytes) uint8. An episode ends where the MDP
-    terminates, or is cut by the environment's own limit or at `max_ep_len`; only the first is `terminated`,
-    so the other two bootstrap.
+    An episode ends if the MDP terminates, or if it is truncated by the environment or at `max_ep_len`; only
+    the first sets `terminated`, so the other two bootstrap.
 
     Args:
         vector: the environments.
         seed: the run's seed; each episode is reset with its own seed derived from it.
         stream: TRAIN_STREAM or TEST_STREAM.
-        max_ep_len: longest episode.
-        first_env: index of the first environment, where others are stepped elsewhere.
+        max_ep_len: maximum episode length in steps.
+        first_env: index of the first environment among those of all collectors.
+
+    Attributes:
+        obs: the observations to act on, (N, obs_dim) float32; (N, bytes) uint8 if observations have images.
+        layout: the layout of observations with images; None without images.
+        env_steps: number of steps so far, over all environments.
 
     Raises:
-        EnvError: for spaces SAC cannot work with, values that are not finite, or shapes that do not
-            match the declared spaces.
+        EnvError: for unsupported spaces, values that are not finite, or shapes that do not match the
+            declared spaces.
     """
 
     def __init__(
@@ -62,19 +65,19 @@ class EnvCollector:
         _check_own_limit(vector, max_ep_len)
 
     def start(self) -> None:
-        """Begin the first episode in every environment, unless that was done."""
+        """Start the first episode in every environment, unless this was done before."""
         if not self.started:
             self.start_at(0)
 
     def start_at(self, first_episode: int) -> None:
-        """Begin episode number `first_episode` in every environment."""
+        """Start episode number `first_episode` in every environment."""
         for episode in self.episodes:
             episode.number = first_episode - 1
         self.begin(np.ones(self.num_envs, np.bool_))
         self.started = True
 
     def collect(self, act: Act) -> Collected:
-        """Act once in every environment; a crashed one is restarted, and that step brings nothing.
+        """Act once in every environment. If one crashed, it is restarted, and the result is empty.
 
         Raises:
             EnvError: after too many restarts.
@@ -92,8 +95,8 @@ class EnvCollector:
             actions: (N, act_dim) float32, in the environment's units (indices for discrete actions).
 
         Returns:
-            The transitions by field (see `transition_fields`), M = N rows unless a vector environment
-            used a row for its own reset; and the episodes that ended.
+            The transitions by field (see `transition_fields`): N rows, without those that a vector
+            environment used for a reset; and the episodes that ended.
         """
         result = self.vector.step(self.actions.to_env(actions))
         next_obs = self.observe(result.next_obs)
@@ -125,16 +128,16 @@ class EnvCollector:
         return {"env_steps": self.env_steps, **crash_recovery.collector_state(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> str:
-        """Continue where `state` was taken; returns a line about episodes that could not be, or nothing."""
+        """Continue where `state` was taken; returns a line about restarted episodes, or ""."""
         self.env_steps = state["env_steps"]
         return crash_recovery.restore_collector(self, state)
 
     def metrics(self) -> dict[str, float]:
-        """Columns of the epoch's row, if environments are stepped elsewhere."""
+        """Columns of the epoch's row for remote environments; empty for local ones."""
         return self.vector.metrics()
 
     def new_epoch(self) -> None:
-        """Start the statistics of `metrics` anew."""
+        """Reset the statistics of `metrics`."""
         self.vector.new_epoch()
 
     def close(self) -> None:
@@ -146,11 +149,11 @@ class EnvCollector:
         return episode_seed(self.seed, self.stream, self.first_env + env, episode)
 
     def observe(self, observations: Any) -> Float:
-        """Observations as the vector returned them, flat and checked, (N, obs_dim) float32."""
+        """Flatten and check observations that the vector returned; see `obs` for shape and dtype."""
         return checked_observations(self.vector, observations, self.obs.shape, self._where, self.layout)
 
     def begin(self, mask: Bools) -> None:
-        """Begin the next episode where mask is set."""
+        """Start the next episode in each environment for which `mask`, (N,) bool, is True."""
         self._commit(*self._begin(mask, self.obs))
 
     def _ended(self, result: StepResult) -> Bools:

@@ -22,7 +22,7 @@ def collector_state(collector: EnvCollector) -> dict[str, Any]:
     episodes, dim = collector.episodes, collector.actions.dim
     try:
         now = collector.vector.statistics()
-    except EnvCrash:  # the run is stopping because of it; its episodes will begin anew
+    except EnvCrash:  # the run is stopping because of the crash; new episodes will start
         now = [e.statistics for e in episodes]
     return {
         "started": collector.started,
@@ -63,8 +63,8 @@ def restore_collector(collector: EnvCollector, state: dict[str, Any]) -> str:
 def restart(collector: EnvCollector, crash: EnvCrash) -> str:
     """Rebuild the environments after a crash, and replay the running episodes.
 
-    The partial episode of a broken environment is discarded: it begins another, with another seed, and
-    its wrappers lose what they learned in the discarded one.
+    The running episode of a broken environment is discarded: a new one with another seed starts, and its
+    wrappers lose the statistics from the discarded one.
 
     Returns:
         A line for the log.
@@ -101,10 +101,10 @@ def rebuild(collector: EnvCollector, crash: EnvCrash) -> None:
 
 
 def _replay(collector: EnvCollector, skipped: list[int], now: list[Statistics]) -> list[int]:
-    """Replay the running episodes, all but those of `skipped`.
+    """Replay the running episodes, except those of `skipped`.
 
-    An environment that is skipped, or whose replay ends in another observation, has its statistics set to
-    `now` and begins a new episode. Returns these environments.
+    If an environment is skipped, or its replay ends in a different observation, its statistics are set to
+    `now` and a new episode starts. Returns the indices of these environments.
     """
     vector, episodes = collector.vector, collector.episodes
     lost = np.isin(np.arange(collector.num_envs), skipped)

@@ -1,4 +1,4 @@
-"""Episodes: their seeds, and what is kept of a running one."""
+"""Seeds of episodes, and the state of a running episode."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ TRAIN_STREAM, TEST_STREAM = 1, 2
 
 
 def episode_seed(seed: int, stream: int, env: int, episode: int) -> int:
-    """The seed of one episode, derived without state."""
+    """The seed of one episode, a hash of the arguments."""
     return int(np.random.SeedSequence([seed, stream, env, episode]).generate_state(1)[0])
 
 
 @dataclass
 class EpisodeState:
-    """The running episode of one environment: enough to replay it from its seed.
+    """The running episode of one environment: what is needed to replay it from its seed.
 
-    `statistics` is what the environment's wrappers had learned when the episode began.
+    `statistics` are those of the environment's wrappers at the start of the episode.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""Test episodes of a policy, in environments of their own."""
+"""Test episodes of a policy, in separate environments."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from spinup.envs.workers import EnvCrash
 from spinup.interfaces import Act, Episode, Trace
 from spinup.replay.transition import Transitions
 
-# Of an episode's steps at most so many are kept in its trace, and of all episodes of a test together.
+# Maximum number of steps kept in the trace of an episode, and in the traces of a test together.
 MAX_KEPT, MAX_KEPT_OF_TEST = 64, 320
 
 
 class EnvEvaluator:
     """Runs `episodes` test episodes, divided evenly among the environments of `collector`.
 
-    Each environment contributes a fixed number, so short episodes are not over-represented. Their seeds
-    follow from the round number alone: a test changes nothing in training, and depends on nothing but the
-    policy and what the environments' wrappers have learned in earlier tests.
+    Each environment contributes a fixed number, so short episodes are not over-represented. Seeds are derived
+    from the run's seed and the round number, so a test does not affect training, and depends only on the
+    policy and the statistics that the environments' wrappers have from earlier tests.
 
     Args:
         collector: the environments.
@@ -44,7 +44,7 @@ class EnvEvaluator:
         self._statistics = collector.vector.statistics()
 
     def evaluate(self, act: Act, round_number: int) -> list[Episode]:
-        """The episodes of one test; a crashed environment is restarted and the test repeated.
+        """Run one test and return its episodes. If an environment crashes, the test is repeated.
 
         Args:
             act: maps observations (N, obs_dim) to actions (N, act_dim).
@@ -65,11 +65,11 @@ class EnvEvaluator:
                 return finished
 
     def state_dict(self) -> dict[str, Any]:
-        """What the wrappers have learned, by environment."""
+        """The statistics of the wrappers, by environment."""
         return {str(i): values for i, values in enumerate(self._statistics)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put `state_dict()` back."""
+        """Restore `state_dict()`."""
         self._statistics = [state[str(i)] for i in range(len(state))]
         self.collector.vector.restore_statistics([*self._statistics])
 
@@ -98,11 +98,11 @@ class EnvEvaluator:
 class _TraceRecorder:
     """Collects the trace of one running episode.
 
-    Each time that the steps kept are as many as may be, every second of them is dropped, so that those of an
-    episode are evenly spaced, whatever its length.
+    When the maximum number of steps is reached, every second kept step is dropped, so that the kept steps of
+    an episode of any length are evenly spaced.
 
     Args:
-        episodes: of the test.
+        episodes: number of episodes of the test.
     """
 
     def __init__(self, episodes: int) -> None:
@@ -112,7 +112,7 @@ class _TraceRecorder:
         self._stride = 1
 
     def add(self, transitions: Transitions, row: int) -> None:
-        """Add a step, a row of some transitions."""
+        """Add a step, given as a row of `transitions`."""
         rewards = self._rewards
         if len(rewards) % self._stride == 0:
             if len(self._kept) == self._limit:

@@ -1,4 +1,4 @@
-"""The ledger of gradient steps: environment steps earn them, updates spend them."""
+"""Counts environment steps and gradient steps, to keep their ratio."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from spinup.config import SACConfig
 
 @final
 class CreditLedger:
-    """Counts environment steps and gradient steps, and says how many of the latter are due.
+    """Counts environment steps and gradient steps, and computes how many gradient steps are due.
 
         credit = updates_per_step * (steps admitted to the replay buffer) - gradient steps made
 
-    Steps before the first block of updates earn nothing. Credit is paid out in blocks, one for each multiple
-    of `update_every`. Local, vector and remote collectors share these rules, so the ratio of gradient steps
-    to environment steps depends neither on where transitions come from nor on how many arrive at a time.
-    The loop spends all credit before it collects again, so the counts follow from `steps` alone, and a run
-    that is resumed there owes nothing.
+    Steps before the first block of updates do not count. Gradient steps are due in blocks, one for each
+    multiple of `update_every`. The same rules hold for local, vector and remote collectors, so the ratio of
+    gradient steps to environment steps depends neither on the collector nor on how many transitions arrive at
+    a time. The loop makes all gradient steps that are due before it collects again, so a resumed run can
+    compute both counts from `steps`.
 
     Attributes:
         steps: environment steps admitted.
@@ -34,7 +34,7 @@ class CreditLedger:
 
     @property
     def earning_steps(self) -> int:
-        """The admitted steps that have earned updates which were due by now."""
+        """The number of admitted steps whose gradient steps are due by now."""
         every = self.config.update_every
         return max(self.steps // every * every - self.config.first_block + every, 0)
 
@@ -43,7 +43,7 @@ class CreditLedger:
         return self.config.updates_by(steps)
 
     def admit(self, steps: int) -> list[int]:
-        """Count environment steps; returns the sizes of the blocks of gradient steps that fall due."""
+        """Count environment steps; returns the sizes of the blocks of gradient steps that become due."""
         before, self.steps = self.steps, self.steps + steps
         return [self.config.updates_due(n) for n in multiples(before, self.steps, self.config.update_every)]
 

@@ -1,7 +1,7 @@
-"""Environments in other processes, stepped together: what `num_envs` local ones compute, bit for bit.
+"""Environments in other processes that step together, bitwise equal to `num_envs` local environments.
 
 The learner computes all actions; collectors only step their environments. Answers are merged in the order of
-the collectors, whenever they arrive.
+the collectors, regardless of the order in which they arrive.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class VectorWorker:
         self._idle_since = time.perf_counter()
 
     def run(self, request: bytes, policy: bytes) -> bytes:
-        """Answer one request; what an environment raises is answered as an error."""
+        """Answer one request; an exception of an environment becomes an answer of kind "error"."""
         idle = time.perf_counter() - self._idle_since
         number = -1
         answer: dict[str, Any]
@@ -107,13 +107,13 @@ class RemoteVector(EnvVector):
 
     Args:
         env_fn: returns an environment.
-        config: of the run.
-        transport: to the collectors.
-        like: a vector of the same environments here, for their spaces and spec.
+        config: the run's hyperparameters.
+        transport: connection to the collectors.
+        like: a local vector of the same environments, which provides their spaces and spec.
 
     Raises:
-        ConfigError: if `env_fn` cannot be sent.
-        EnvError: if environments cannot be made there.
+        ConfigError: if `env_fn` cannot be pickled.
+        EnvError: if a collector cannot make the environments.
         EnvCrash: if a collector was lost.
     """
 
@@ -195,7 +195,7 @@ class RemoteVector(EnvVector):
         self._call("open", {i: {} for i in range(len(self._parts))}, timeout=START_SECONDS)
 
     def _observations(self, answers: dict[int, dict[str, Any]]) -> Any:
-        """The observations in answers, with zeros for the collectors that were not asked."""
+        """The observations in answers, with zeros for collectors that received no request."""
         shape, dtype = self.observation_space.shape, self.observation_space.dtype
         assert shape is not None
         observations = np.zeros((self.num_envs, *shape), dtype)
@@ -206,17 +206,17 @@ class RemoteVector(EnvVector):
     def _call(
         self, call: str, arguments: dict[int, dict[str, Any]], steps: int = 1, timeout: float | None = None
     ) -> dict[int, dict[str, Any]]:
-        """The answers of the collectors that are asked, by index.
+        """Call a method of the collectors' vectors; returns the answers by collector.
 
         Args:
-            call: the method of their vectors.
+            call: name of the method.
             arguments: keyword arguments of the call, by collector.
-            steps: environment steps that the call takes.
+            steps: number of environment steps in the call.
             timeout: seconds; by default `env_timeout` for each step.
 
         Raises:
-            EnvError: of our own validation there.
-            EnvCrash: an environment raised, or a collector was lost or does not answer.
+            EnvError: if the collector's validation of an environment failed.
+            EnvCrash: if an environment raised, or a collector was lost or does not answer.
         """
         self._number += 1
         for i, kwargs in arguments.items():

@@ -1,4 +1,4 @@
-"""The collector to learn from and the evaluator to test with, from an environment function."""
+"""Makes the collectors for training and for tests from an environment function."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def make_collectors(
     transport: Transport | None = None,
     ledger: CreditLedger | None = None,
 ) -> tuple[EnvCollector | RemoteCollector, EnvCollector]:
-    """Environments to learn from and others to test on, with different seeds.
+    """Make a collector for training and another for tests, with different seeds.
 
     Args:
-        env_fn: makes an environment, or its id.
-        config: of the run.
-        transport: to collectors in other processes; by default Ray, if `config` asks for collectors.
-        ledger: the loop's, which such collectors read.
+        env_fn: a function that makes an environment, or an environment id.
+        config: the hyperparameters.
+        transport: connection to remote collectors; None uses Ray if `config.collectors` is set.
+        ledger: the training loop's ledger, which remote collectors read.
 
     Raises:
-        EnvError, ConfigError: for environments that cannot be used; nothing is left open then.
+        EnvError, ConfigError: for environments that cannot be used; all environments are closed then.
     """
     env_fn = env_function(env_fn)
     if config.collectors is not None:

@@ -1,4 +1,4 @@
-"""What learner and collectors send each other: a JSON header and plain array buffers, in one bytes object.
+"""Messages between learner and collectors: a JSON header and array buffers in one bytes object.
 
 The format is that of safetensors, with the header among its metadata. Reading a message runs no code from it.
 """
@@ -18,13 +18,13 @@ class MessageError(ValueError):
 
 
 def pack(tree: dict[str, Any]) -> bytes:
-    """A message.
+    """Serialize a tree to a message.
 
     Args:
-        tree: nested dicts with string keys and lists, of arrays, numbers, strings and None.
+        tree: nested dicts with string keys, and lists, of arrays, numbers, strings and None.
 
     Raises:
-        TypeError: the tree holds anything else.
+        TypeError: if the tree holds anything else.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save
@@ -41,7 +41,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     """The tree in a message; its arrays may be read-only.
 
     Raises:
-        MessageError: if `data` is not what `pack` returned.
+        MessageError: if `data` is not a message as `pack` returns it.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load

@@ -1,4 +1,4 @@
-"""A collector that makes no transitions, for runs that learn from prior data alone."""
+"""A collector that makes no transitions, for runs that learn only from prior data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from spinup.interfaces import Act, Collected
 
 
 class OfflineCollector:
-    """Counts the steps that a run in the environment would take, and takes none."""
+    """Counts one step per call, without stepping an environment."""
 
     num_envs = 1
 
@@ -16,19 +16,19 @@ class OfflineCollector:
         self.env_steps = 0
 
     def start(self) -> None:
-        """Nothing begins."""
+        """Does nothing."""
 
     def collect(self, act: Act) -> Collected:
-        """One more step, without a transition."""
+        """Count one step; returns no transition."""
         self.env_steps += 1
         return Collected({}, [])
 
     def metrics(self) -> dict[str, float]:
-        """Nothing to log."""
+        """Always empty."""
         return {}
 
     def new_epoch(self) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def state_dict(self) -> dict[str, Any]:
         """The count of steps."""

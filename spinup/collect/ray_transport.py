@@ -11,8 +11,8 @@ from spinup.collect.transport import Message, Worker
 from spinup.errors import EnvError, first_line
 from spinup.ray_connection import connect, import_ray
 
-# Of a Ray that this process starts: no processes before they are needed, and the behavior of later versions,
-# of which Ray would warn otherwise.
+# Environment of a Ray cluster that this process starts: no processes before they are needed, and the behavior
+# of later versions, about which Ray would warn otherwise.
 _ENVIRONMENT = {"RAY_prestart_worker_first_driver": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
@@ -23,7 +23,7 @@ class RayWorker:
         program: a pickled `Program`.
         collector: index of the collector.
         epoch: number of its start.
-        paths: where the learner imports modules from; those that are missing here are added.
+        paths: the learner's `sys.path`; entries that are missing in this process are added.
     """
 
     def __init__(self, program: bytes, collector: int, epoch: int, paths: list[str]) -> None:
@@ -42,8 +42,11 @@ class RayTransport:
     """Collectors as actors of a Ray cluster, one CPU each.
 
     Args:
-        address: of the cluster, "auto" for the one of this machine, "local" to start one for this run. A
-            process that is connected to a cluster already uses that one.
+        address: address of the cluster, "auto" for a running one on this machine, or "local" or None to start
+            one for this run. If the process is already connected to a cluster, that one is used.
+
+    Raises:
+        MissingExtraError: if Ray is not installed.
     """
 
     def __init__(self, address: str | None) -> None:
@@ -52,7 +55,7 @@ class RayTransport:
         self._disconnect: Callable[[], None] | None = None
         self._actors: dict[int, Any] = {}
         self._epochs: dict[int, int] = {}
-        self._pending: dict[Any, tuple[int, int]] = {}  # answers on the way: collector and epoch
+        self._pending: dict[Any, tuple[int, int]] = {}  # collector and epoch, by pending answer
         self._policy: tuple[bytes, Any] = (b"", None)
 
     def open(self, program: bytes, collectors: int) -> None:
@@ -67,7 +70,7 @@ class RayTransport:
         self._class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(RayWorker)
 
     def start(self, collector: int, epoch: int) -> None:
-        """Start an actor, which begins once a node has a CPU for it."""
+        """Start an actor; it runs as soon as a node has a free CPU."""
         self._end(collector)
         with self._reachable():
             actor = self._class.remote(self._program, collector, epoch, [str(path) for path in sys.path])
@@ -82,7 +85,7 @@ class RayTransport:
         self._pending[answer] = collector, self._epochs[collector]
 
     def receive(self, timeout: float) -> list[Message]:
-        """All that has arrived; waits at most `timeout` seconds for the first message."""
+        """The messages that have arrived; waits at most `timeout` seconds for the first one."""
         if not self._pending:
             return []
         ray, pending = self._ray, list(self._pending)
@@ -93,7 +96,7 @@ class RayTransport:
         return [message for answer in ready if (message := self._message(answer)) is not None]
 
     def close(self) -> None:
-        """End the actors, and the cluster if this object has started or joined it."""
+        """Kill the actors, and shut down or leave the cluster that this object has started or joined."""
         for collector in list(self._actors):
             self._end(collector)
         if self._disconnect is not None:
@@ -101,7 +104,7 @@ class RayTransport:
             self._disconnect = None
 
     def _message(self, answer: Any) -> Message | None:
-        if answer not in self._pending:  # of a collector that was found lost just now
+        if answer not in self._pending:  # its collector was found to be lost in the same call
             return None
         collector, epoch = self._pending.pop(answer)
         try:
@@ -111,7 +114,7 @@ class RayTransport:
             return Message(collector, epoch, None, first_line(error))
 
     def _end(self, collector: int) -> None:
-        """Kill the actor of a collector, if there is one; what it still owes is not waited for."""
+        """Kill the actor of a collector, if there is one, and drop its pending answers."""
         actor = self._actors.pop(collector, None)
         if actor is not None:
             with contextlib.suppress(Exception):  # it may have ended, and the cluster too
@@ -121,7 +124,7 @@ class RayTransport:
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[None]:
-        """Raise one line where Ray itself fails, not an actor."""
+        """Raise a one-line EnvError if Ray fails, as opposed to an actor."""
         try:
             yield
         except self._ray.exceptions.RayError as error:

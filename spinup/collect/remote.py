@@ -1,14 +1,15 @@
-"""Collectors in other processes, which act by themselves and run ahead of the learner by a bounded amount.
+"""Collectors in other processes that act asynchronously, ahead of the learner by a bounded number of steps.
 
-The learner hands out numbered tickets, each for a block of transitions, and sends the policy with them. A
-collector answers its tickets in turn. Blocks carry collector, epoch (how often it was started), sequence
-number and the policy's version, which is the number of gradient steps that the policy had seen. A block is
-admitted to the replay buffer once, in the order of its collector's sequence; others are refused and counted.
+The learner sends numbered tickets, each a request for a block of transitions, together with a snapshot of the
+policy. A collector answers its tickets in order. A block has the index of its collector, the epoch (how often
+the collector was started), a sequence number and the policy's version, which is the number of gradient steps
+made before the snapshot. A block is admitted to the replay buffer once, in the order of its collector's
+sequence numbers; duplicates and blocks of earlier epochs are refused and counted.
 
-Staleness is bounded as in Ho et al. (2013). A ticket is handed out only if all that is on the way earns at
-most `max_staleness` gradient steps. A block is admitted before one that was asked for earlier only if that
-one can still be admitted within the bound. So the block of the oldest ticket can always be admitted: nothing
-is discarded, and a collector that is slow, but not one that is lost, makes the learner wait in the end.
+Staleness is bounded as in Ho et al. (2013). A ticket is sent only if, with all requested transitions
+admitted, at most `max_staleness` gradient steps are due. A block is admitted before that of an older ticket
+only if the latter can still be admitted within the bound. So the block of the oldest ticket can always be
+admitted, and no block is discarded. The learner eventually waits for a slow collector, not for a lost one.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ from spinup.errors import EnvError
 from spinup.interfaces import Act, Collected, Episode
 from spinup.replay.transition import Field, Transitions
 
-TICKETS = 2  # of each collector at a time, so that it works on one while another is on the way
-SNAPSHOTS = 20  # a snapshot is not replaced before it is max_staleness / 20, or update_every, updates old
-POLL_SECONDS = 0.2  # after which the loop gets a turn, to honor signals
+TICKETS = 2  # tickets per collector at a time, so that it works on one while another is in transit
+SNAPSHOTS = 20  # a snapshot is reused until it is max_staleness / 20, or update_every, gradient steps old
+POLL_SECONDS = 0.2  # after which `collect` returns, so that the loop can react to signals
 PATIENCE = 20.0  # seconds without any collector before the log says so
 
 
 @dataclass
 class _Ticket:
-    """Transitions asked of a collector: how many, how many of them at random, by which policy."""
+    """A request for transitions: their number, how many with random actions, and the policy's version."""
 
     rows: int
     random: int
@@ -50,9 +51,17 @@ class _Ticket:
 class _Collector:
     """The learner's view of one collector.
 
-    epoch: of its newest start; ready: whether it has answered since; sequence: of the next block to admit;
-    tickets: those that are not wholly admitted; blocks: received, by sequence; heard: when it last answered,
-    on the learner's clock; starts: without a block since; cut: its next rows do not follow its last ones.
+    Attributes:
+        index: index of the collector.
+        epoch: number of its latest start.
+        ready: whether it has answered since that start.
+        was_ready: whether it has answered since any start.
+        sequence: sequence number of the next block to admit.
+        tickets: tickets whose blocks are not completely admitted, by number.
+        blocks: blocks received and not completely admitted, by sequence number.
+        heard: time of its last answer, on the learner's clock.
+        starts: number of starts since its last admitted rows.
+        cut: whether its next rows do not continue the episodes of its last ones.
     """
 
     index: int
@@ -69,15 +78,15 @@ class _Collector:
 
 @final
 class RemoteCollector:
-    """Admits what collectors in other processes send.
+    """Admits transitions from collectors in other processes.
 
     Args:
-        config: of the run.
+        config: the hyperparameters.
         env_fn: returns an environment.
-        actions: of the environment.
-        fields: of its transitions.
-        transport: to the collectors.
-        ledger: the loop's, whose counts decide what may be collected.
+        actions: the environment's actions.
+        fields: the fields of its transitions.
+        transport: connection to the collectors.
+        ledger: the training loop's ledger, whose counts bound how much is requested.
     """
 
     def __init__(
@@ -105,17 +114,17 @@ class RemoteCollector:
         self.new_epoch()
 
     def act_by(self, policy: PolicySource) -> None:
-        """Send this policy to the collectors; to be called before `start`.
+        """Set the policy that collectors act by; must be called before `start`.
 
         Raises:
-            ConfigError: if the environment or the policy cannot be sent to them.
+            ConfigError: if the environment or the policy cannot be pickled.
         """
         self._policy = policy
         self._program = pickled_program(CollectorProgram(self.env_fn, self.config, policy.make))
 
     @property
     def ticket_rows(self) -> int:
-        """Transitions that a ticket asks for: about `update_every`, fewer if staleness is bounded tightly."""
+        """Number of transitions per ticket: about `update_every`, fewer for a small `max_staleness`."""
         config = self.config
         ahead = config.max_staleness / config.updates_per_step - config.update_every
         fair = min(int(ahead / (TICKETS * len(self._collectors))), config.update_every)
@@ -125,20 +134,20 @@ class RemoteCollector:
         """Start all collectors.
 
         Raises:
-            SpinupError: if the transport has none.
+            SpinupError: if the transport cannot provide them.
         """
         self.transport.open(self._program, len(self._collectors))
         for collector in self._collectors:
             self._start(collector)
 
     def collect(self, act: Act) -> Collected:
-        """Admit the next block; brings nothing if none arrives within `POLL_SECONDS`.
+        """Admit the next block; the result is empty if none arrives within `POLL_SECONDS`.
 
         Args:
-            act: not used, since collectors act by snapshots of the policy.
+            act: not used, since collectors act with snapshots of the policy.
 
         Raises:
-            EnvError: after too many restarts because of an environment.
+            EnvError: after too many restarts.
         """
         self._hand_out()
         began = time.perf_counter()
@@ -158,8 +167,8 @@ class RemoteCollector:
         """Columns of the epoch's row.
 
         Staleness, MaxStaleness: gradient steps between the policy that collected a transition and its
-        admission; LearnerWait, CollectorWait: seconds without work, the latter per collector; BlocksRefused,
-        CollectorRestarts: since the run or its resumption began.
+        admission, mean and maximum; LearnerWait, CollectorWait: idle seconds, the latter per collector;
+        BlocksRefused, CollectorRestarts: counts since the run was started or resumed.
         """
         ages = np.array(self._ages, np.float64) if self._ages else np.array([[np.nan, 1.0]])
         return {
@@ -172,14 +181,14 @@ class RemoteCollector:
         }
 
     def new_epoch(self) -> None:
-        """Start the statistics of `metrics` anew."""
+        """Reset the statistics of `metrics`."""
         self._ages: list[tuple[int, int]] = []  # staleness of each admission, and its number of rows
         self._learner_wait = self._collector_wait = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Counts: of admitted steps, from which the ledger's follow, of tickets, and of starts by collector.
+        """The counts of admitted steps, random actions and tickets, and the epoch of each collector.
 
-        Blocks on the way are not part of it: a resumed run discards them and asks for others.
+        Requested blocks are not included: a resumed run requests new ones.
         """
         return {
             "env_steps": self.env_steps,
@@ -190,7 +199,7 @@ class RemoteCollector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> str:
-        """Continue the counts of `state`; every collector will begin new episodes."""
+        """Continue the counts of `state`; every collector will start new episodes."""
         self.env_steps, self._next_ticket = state["env_steps"], state["tickets"]
         self._random = state["random"]
         for collector, epoch in zip(self._collectors, state["epochs"].tolist(), strict=True):
@@ -212,7 +221,7 @@ class RemoteCollector:
         self.transport.send(index, pack({"kind": "hello"}))
 
     def _lost(self, collector: _Collector, reason: str) -> None:
-        """Start a collector again; what it has sent and was not admitted is discarded."""
+        """Restart a collector; its blocks that were not admitted are discarded."""
         if collector.starts > MAX_RESTARTS:
             raise EnvError(
                 f"collector {collector.index} {reason}, {MAX_RESTARTS + 1} times without a transition: fix "
@@ -223,7 +232,11 @@ class RemoteCollector:
         self._start(collector)
 
     def _failed(self, collector: _Collector, error: str, final: bool) -> None:
-        """Start a collector again whose environment raised, unless that is of no use."""
+        """Restart a collector whose environment raised, unless the error would recur.
+
+        Raises:
+            EnvError: if the error is final, came before the first answer, or after MAX_RESTARTS restarts.
+        """
         if final or not collector.was_ready:
             raise EnvError(f"collector {collector.index}: {error}")
         if self._faults == MAX_RESTARTS:
@@ -235,7 +248,7 @@ class RemoteCollector:
         self._lost(collector, f"failed ({error})")
 
     def _keep_time(self) -> None:
-        """Give up collectors that owe an answer for too long, by a clock that stops in long updates."""
+        """Restart collectors whose answers are overdue, by a clock that excludes long updates."""
         now = time.monotonic()
         self._clock += min(now - self._last_turn, 1.0)
         self._last_turn = now
@@ -257,14 +270,14 @@ class RemoteCollector:
     # Tickets
 
     def _hand_out(self) -> None:
-        """Hand out tickets, one round after the other, as far as staleness permits."""
+        """Send tickets to all collectors in turn, as far as `max_staleness` permits."""
         for held in range(TICKETS):
             for collector in self._collectors:
                 if collector.ready and len(collector.tickets) <= held and not self._ask(collector):
                     return
 
     def _ask(self, collector: _Collector) -> bool:
-        """Send a ticket, unless all that would be on the way earned too many gradient steps."""
+        """Send a ticket and return True, unless the staleness bound or the end of the run forbids it."""
         on_the_way = [ticket for c in self._collectors for ticket in c.tickets.values()]
         ahead = self.env_steps + sum(ticket.rows for ticket in on_the_way)
         rows, asked = self.ticket_rows, self.ledger.asked(ahead + self.ticket_rows)
@@ -318,7 +331,7 @@ class RemoteCollector:
             self._lost(collector, f"sent what is not a block ({type(error).__name__}: {error})")
 
     def _is_new(self, collector: _Collector, block: dict[str, Any]) -> bool:
-        """Whether a block is neither admitted nor received."""
+        """Whether a block belongs to an open ticket and was not received before."""
         sequence = block["sequence"]
         return (
             block["ticket"] in collector.tickets
@@ -328,10 +341,10 @@ class RemoteCollector:
         )
 
     def _check(self, collector: _Collector, block: dict[str, Any]) -> None:
-        """Check a block's arrays, since they go into the replay buffer.
+        """Check dtypes, shapes and environment indices of a block before it enters the replay buffer.
 
         Raises:
-            MessageError: if they are not transitions of this collector.
+            MessageError: if they do not fit this collector.
         """
         rows: Transitions = block["rows"]
         if not rows:
@@ -345,7 +358,11 @@ class RemoteCollector:
             raise MessageError("env is out of range")
 
     def _next_block(self) -> _Collector | None:
-        """The collector whose block is to be admitted next, if there is one: that of the oldest ticket."""
+        """The collector whose block is admitted next, or None.
+
+        Of the received blocks, it is that of the oldest ticket, unless its admission would make a block of
+        an older ticket too stale.
+        """
         waiting = [c for c in self._collectors if c.sequence in c.blocks]
         if not waiting:
             return None
@@ -360,17 +377,17 @@ class RemoteCollector:
         return first
 
     def _rows_to_admit(self, block: dict[str, Any]) -> int:
-        """Rows of a block up to the end of the epoch."""
+        """Number of rows of a block up to the end of the epoch."""
         count = len(block["rows"]["reward"]) if block["rows"] else 0
         return min(count, self.config.steps_per_epoch - self.env_steps % self.config.steps_per_epoch)
 
     def _admit(self, collector: _Collector) -> tuple[Transitions, list[Episode]]:
-        """Rows and episodes of a collector's next block; what lies beyond the end of the epoch stays."""
+        """Rows and episodes of a collector's next block; rows beyond the end of the epoch stay in it."""
         block = collector.blocks[collector.sequence]
         rows, count = block["rows"], self._rows_to_admit(block)
         age = self.ledger.updates - block["version"]
         self._notes += [f"collector {collector.index}: {note}" for note in block.pop("notes", [])]
-        if age > self.config.max_staleness:  # of a collector that does not wait for tickets
+        if age > self.config.max_staleness:  # only if a collector sends blocks without waiting for tickets
             self._finish(collector, block)
             self.refused += 1
             collector.cut = True

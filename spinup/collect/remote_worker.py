@@ -1,7 +1,7 @@
-"""A collector's process: steps its environments by a snapshot of the policy, when the learner asks for it.
+"""A collector's process: steps its environments with a snapshot of the policy, as the learner requests.
 
-It owns no random generator and no count that a run depends on: each ticket says how many transitions to
-collect, how many of them at random, and the number from which its noise is seeded.
+It has no random generator or count that a run depends on: each ticket gives the number of transitions, the
+number of random actions among them, and a number from which the noise is seeded.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ from spinup.envs.make import EnvFn, make_vector
 from spinup.envs.workers import EnvCrash
 from spinup.errors import EnvError, SpinupError
 
-REMOTE_STREAM = 5  # of the noise of tickets
-BLOCK_SECONDS = 1.0  # after which a collector answers with what it has
-EPOCH_EPISODES = 2**32  # the number of an epoch's first episode is a multiple, so that no seed is used twice
+REMOTE_STREAM = 5  # seeds the noise of tickets
+BLOCK_SECONDS = 1.0  # after which a collector answers with the transitions so far
+EPOCH_EPISODES = 2**32  # episodes of epoch k are numbered from k times this, so that no seed is used twice
 
 
 @dataclass(frozen=True)
 class CollectorProgram:
-    """Makes the worker of a collector; pickled once per run. Needed there: this package, and what it imports.
+    """Makes the worker of a collector; pickled once per run. The worker's process needs this package.
 
-    env_fn: returns an environment; config: of the run; make_policy: see PolicySource.
+    Attributes:
+        env_fn: returns an environment.
+        config: the hyperparameters.
+        make_policy: see `PolicySource.make`.
     """
 
     env_fn: EnvFn
@@ -43,14 +46,14 @@ class CollectorProgram:
 
 
 class CollectorWorker:
-    """Collects transitions of `num_envs` environments, as a learner's tickets ask.
+    """Collects transitions from `num_envs` environments, as requested by the learner's tickets.
 
     Args:
         env_fn: returns an environment.
-        config: of the run.
-        make_policy: returns the policy, whose arrays come with the tickets.
+        config: the hyperparameters.
+        make_policy: returns the policy; its arrays arrive with the tickets.
         collector: index of this collector.
-        epoch: number of its start, from 0.
+        epoch: number of this start of the collector, from 0.
     """
 
     def __init__(
@@ -72,13 +75,13 @@ class CollectorWorker:
         self._notes: list[str] = []
         self._random = 0
         self.rows = 0  # transitions collected since the last block
-        self._version_of_rows = 0  # of the oldest policy that collected one of `_parts`
+        self._version_of_rows = 0  # version of the oldest policy that collected one of `_parts`
         self._idle_since = time.perf_counter()
 
     def run(self, request: bytes, policy: bytes) -> bytes:
-        """Answer one request: "hello" by a greeting, a ticket by a block of transitions.
+        """Answer one request: a "hello" with a "hello", a ticket with a block of transitions.
 
-        What an environment raises is answered as an error.
+        An exception becomes an answer of kind "error".
         """
         try:
             asked = unpack(request)
@@ -101,7 +104,7 @@ class CollectorWorker:
             self._idle_since = time.perf_counter()
 
     def open(self) -> EnvCollector:
-        """The environments, made and begun at the first call.
+        """The environments; the first call makes them and starts their episodes.
 
         Raises:
             EnvError: if they cannot be made.
@@ -121,7 +124,7 @@ class CollectorWorker:
         return self.envs
 
     def load(self, policy: bytes) -> None:
-        """Act by this snapshot from now on; an empty one changes nothing."""
+        """Load a snapshot of the policy; empty bytes change nothing."""
         if policy:
             snapshot = unpack(policy)
             if self.policy is None:
@@ -130,7 +133,7 @@ class CollectorWorker:
             self.version = snapshot["version"]
 
     def seed(self, ticket: int) -> None:
-        """Seed the noise and the random actions of what is collected next."""
+        """Seed the noise and the random actions of the next transitions."""
         entropy = [self.config.seed, REMOTE_STREAM, ticket]
         self.rng = np.random.default_rng(np.random.SeedSequence(entropy))
         if self.policy is not None:
@@ -153,7 +156,7 @@ class CollectorWorker:
         self._episodes += [[e.env, e.ret, e.length] for e in collected.episodes]
 
     def take(self, ticket: dict[str, Any], idle: float = 0.0) -> bytes:
-        """The answer to a ticket: all that was collected since the last one, in order."""
+        """The answer to a ticket: all transitions since the last answer, in order."""
         assert self.envs is not None
         parts = self._parts
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
@@ -169,7 +172,7 @@ class CollectorWorker:
 
 
 def described(error: Exception) -> dict[str, Any]:
-    """The entries "error", one line, and "final", whether another try is of no use."""
+    """The entries "error", one line, and "final", whether the error would recur after a restart."""
     cause = error.__cause__ if isinstance(error, EnvError) else error
     final = isinstance(error, SpinupError) and (cause is None or not isinstance(error, EnvError))
     if final or isinstance(cause, EnvCrash):

@@ -10,7 +10,7 @@ from spinup.errors import ConfigError
 
 
 class Worker(Protocol):
-    """What runs in a collector's process."""
+    """The object that answers requests in a collector's process."""
 
     def run(self, request: bytes, policy: bytes) -> bytes:
         """Answer a request; `policy` is a snapshot of the policy, or empty. Raises nothing."""
@@ -21,7 +21,7 @@ Program = Callable[[int, int], Worker]  # makes the worker of a collector and an
 
 
 class Message(NamedTuple):
-    """An answer of a collector, or, with body None, the news that it was lost and why."""
+    """An answer of a collector; if `body` is None, the collector was lost, and `reason` says why."""
 
     collector: int
     epoch: int
@@ -32,16 +32,16 @@ class Message(NamedTuple):
 class Transport(Protocol):
     """Starts collectors and carries requests and answers, as bytes.
 
-    A collector may be started again at any time; each start is a new epoch of it, and the previous one is
-    ended if it still runs. Answers may come in any order, late, twice, or not at all; the receiver sorts
-    this out. A collector that has ended should be reported, once.
+    A collector may be restarted at any time; each start is a new epoch, and ends the process of the previous
+    one. Answers may arrive in any order, late, twice, or not at all; the receiver handles all of these.
+    A collector that has ended should be reported once, by a `Message` without body.
     """
 
     def open(self, program: bytes, collectors: int) -> None:
         """Prepare for that many collectors; `program` is a pickled `Program`.
 
         Raises:
-            SpinupError: one line, if they cannot be had.
+            SpinupError: if they cannot be provided.
         """
         ...
 
@@ -50,11 +50,11 @@ class Transport(Protocol):
         ...
 
     def send(self, collector: int, request: bytes, policy: bytes = b"") -> None:
-        """Send a request to the newest epoch of a collector, which answers requests in turn."""
+        """Send a request to the latest epoch of a collector, which answers requests in order."""
         ...
 
     def receive(self, timeout: float) -> list[Message]:
-        """All that has arrived; waits at most `timeout` seconds for the first message."""
+        """The messages that have arrived; waits at most `timeout` seconds for the first one."""
         ...
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class RemotePolicy(Protocol):
     """A policy in a collector's process."""
 
     def load(self, arrays: dict[str, Any]) -> None:
-        """Act as the snapshot does from now on."""
+        """Load a snapshot of the policy's arrays."""
         ...
 
     def seed(self, entropy: list[int]) -> None:
@@ -80,9 +80,11 @@ class RemotePolicy(Protocol):
 
 @dataclass(frozen=True)
 class PolicySource:
-    """The learner's policy for others to act by.
+    """The learner's policy, for use in other processes.
 
-    make: returns a RemotePolicy, called once in each collector's process; arrays: the snapshot of now.
+    Attributes:
+        make: returns a RemotePolicy; called once in each collector's process.
+        arrays: returns a snapshot of the policy's current arrays.
     """
 
     make: Callable[[], RemotePolicy]
@@ -90,10 +92,10 @@ class PolicySource:
 
 
 def pickled_program(program: Program) -> bytes:
-    """The program as bytes; lambdas and what a script defines are sent by value.
+    """The program as bytes; lambdas and definitions of the main script are pickled by value.
 
     Raises:
-        ConfigError: if it holds what cannot be pickled.
+        ConfigError: if it cannot be pickled.
     """
     import cloudpickle  # a dependency of gymnasium
 

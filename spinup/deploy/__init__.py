@@ -1,1 +1,1 @@
-"""What leaves a run: policies as files for other programs, and models on the Hugging Face Hub."""
+"""Export of policies for other programs, and upload of models to the Hugging Face Hub."""

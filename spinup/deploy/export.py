@@ -28,7 +28,7 @@ from spinup.files import MAX_JSON_BYTES, atomic_write, read_regular, to_json
 from spinup.playback.episodes import check_fit, folder_with_model, load_env
 from spinup.playback.policies import load_actor_critic
 
-Inputs = dict[str, NDArray[Any]]  # by name, in the order of the policy's arguments
+Inputs = dict[str, NDArray[Any]]  # arrays by name, in the order of the policy's arguments
 Run = Callable[[Inputs], NDArray[Any]]
 FORMATS = {"onnx": "policy.onnx", "torchscript": "policy.torchscript"}
 CHECKED = 1000  # observations
@@ -48,29 +48,29 @@ def export_policy(
 ) -> tuple[Path, float]:
     """Write the deterministic policy of a PyTorch run as one file that needs no spinup.
 
-    The file maps `obs`, float32 (batch, obs_dim) of any batch, to `action`: float32 (batch, act_dim) in the
-    environment's units, or int64 (batch,) in its numbering. An image is `obs`, uint8 (batch, *shape) as the
-    environment gives it; a Dict with images has an input for each key, its vectors flat float32. Its metadata
-    are `env` (id, keyword arguments, step limit), `observation_space`, `action_space`, `versions`,
-    `config_sha256` and `itr`, each as JSON. It is compared with the actor-critic's `act` on 1,000 random
-    observations before it is written.
+    The model maps the input `obs`, float32 (batch, obs_dim) of any batch size, to the output `action`:
+    float32 (batch, act_dim) in the environment's units, or int64 (batch,) in the environment's numbering. If
+    the observation is an image, `obs` is uint8 (batch, *shape); a Dict with images has one input per key,
+    with vectors as flat float32. The metadata are `env` (id, keyword arguments, step limit),
+    `observation_space`, `action_space`, `versions`, `config_sha256` and `itr`, each as JSON. The exported
+    policy is compared with the actor-critic's `act` on 1,000 random observations before the file is written.
 
     Args:
         fpath: the folder of the run.
         to: "onnx" (needs the extra `onnx`) or "torchscript".
         out: the file; by default policy.onnx or policy.torchscript in the folder.
         itr: which model, see `load_policy_and_env`.
-        env: the environment in place of the saved one, see `load_policy_and_env`.
+        env: replaces the saved environment, see `load_policy_and_env`.
 
     Returns:
         The path of the file, and the largest difference found, see `largest_difference`.
 
     Raises:
-        ConfigError: for an unknown format, or a policy of your own without `mean_action`.
+        ConfigError: for an unknown format, or a custom policy without `mean_action`.
         RunError: if the run has no PyTorch model, or the file cannot be written.
         EnvError: if the environment, whose spaces the file describes, cannot be made or does not fit.
         ExportMismatch: if the exported policy acts differently; nothing is written then.
-        MissingExtraError: for "onnx" without its packages.
+        MissingExtraError: if `to` is "onnx" and its packages are not installed.
     """
     check_choice("to", to, tuple(FORMATS))
     folder = folder_with_model(fpath)
@@ -108,10 +108,13 @@ def export(
 
     Args:
         ac: the actor-critic.
-        observation_space: flat.
-        action_space: of the environment.
+        observation_space: the flat observation space.
+        action_space: the environment's action space.
         to: a key of FORMATS.
-        metadata: what JSON can represent, by name.
+        metadata: values that JSON can represent, by name.
+
+    Raises:
+        ConfigError, ExportMismatch, MissingExtraError: see `export_policy`.
     """
     module = DeployedPolicy(ac, action_space)
     layout = module.encoder.layout if module.encoder is not None else None
@@ -125,13 +128,13 @@ def export(
     try:
         data = write(module, {name: torch.from_numpy(a[:2].copy()) for name, a in inputs.items()}, strings)
         run = load(data)
-        # Several batch sizes, since a graph may hold the one that it was made with.
+        # Several batch sizes, since a graph may be specialized to the one that it was traced with.
         ends = [0, 1, 3, 20, *range(118, CHECKED + 1, 98)]
         parts = [{name: a[i:j] for name, a in inputs.items()} for i, j in itertools.pairwise(ends)]
         actions = np.concatenate([run(part) for part in parts])
     except MissingExtraError:
         raise
-    except Exception as error:  # a user's module may contain what the exporter cannot express
+    except Exception as error:  # a user's module may contain operations that the exporter does not support
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(
             f"the policy cannot be exported to {to} ({type(error).__name__}: {reason}): use torch operations "
@@ -173,7 +176,7 @@ def _write_onnx(module: DeployedPolicy, example: dict[str, torch.Tensor], metada
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Without the warnings of that logger, which reports each optional package that is not installed."""
+    """Suppress warnings of this logger, which reports each optional package that is not installed."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -248,7 +251,7 @@ def _metadata(folder: Path, itr: int | str, env: Any) -> dict[str, Any]:
 
 
 def _describe_space(space: Space[Any]) -> dict[str, Any]:
-    """The fields of a Box or Discrete space; of any other, what it prints."""
+    """The fields of a Box or Discrete space; for any other space, its repr."""
     name = type(space).__name__
     if isinstance(space, Box):
         return {

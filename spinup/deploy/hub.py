@@ -23,7 +23,7 @@ from spinup.playback.episodes import folder_with_model, load_policy_and_env, run
 from spinup.plotting.curves import column, find_runs
 from spinup.plotting.figures import make_plots
 
-# What is uploaded of a run's folder, and the names that are accepted from a repository.
+# The files of a run's folder that are uploaded, and the file names that are accepted from a repository.
 FILES = (
     "config.json", "vars.json", "progress.txt", "pyt_save/*.pt", "policy.onnx", "README.md", "curve.png",
     "replay.mp4",
@@ -45,23 +45,23 @@ def push(
 ) -> str:
     """Upload a PyTorch run: models, settings, rows, and a card with return, curve, video and command.
 
-    The model is evaluated first, on episodes of its own. Checkpoints are not uploaded.
+    The model is first evaluated on new episodes. Checkpoints are not uploaded.
 
     Args:
         fpath: the folder of the run.
         repo_id: "user/name" or "name"; by default the name of the folder.
-        itr: which model is evaluated and filmed, see `load_policy_and_env`.
-        episodes: number of episodes.
-        env: the environment in place of the saved one, see `load_policy_and_env`.
+        itr: which model is evaluated and recorded, see `load_policy_and_env`.
+        episodes: number of episodes of the evaluation.
+        env: replaces the saved environment, see `load_policy_and_env`.
         private: whether a new repository is private.
-        video: whether to add a video: the newest one of the run, else a new one where that is possible.
+        video: whether to add a video: the newest one of the run, else a new one if possible.
 
     Returns:
         The address of the model.
 
     Raises:
         ConfigError: for an invalid `repo_id` or number of episodes.
-        RunError: if the folder holds no model, or the Hub refuses or cannot be reached.
+        RunError: if the folder holds no model, or the Hub refuses the upload or cannot be reached.
         EnvError: if the environment cannot be made.
         MissingExtraError: if huggingface_hub is not installed.
     """
@@ -107,7 +107,7 @@ def pull(repo_id: str, folder: str | Path | None = None, revision: str | None = 
 
     Args:
         repo_id: "user/name".
-        folder: to create; by default data/<name>.
+        folder: the folder to create; by default data/<name>.
         revision: branch, tag or commit; by default the newest.
 
     Returns:
@@ -186,7 +186,7 @@ def _copy(folder: Path, staging: Path) -> None:
 
 
 def _add_video(folder: Path, path: Path, itr: int | str, env: Any) -> bool:
-    """Copy the newest video of the run, or make one; False, after a message, if that is impossible."""
+    """Copy the newest video of the run, or record one; prints a message and returns False if impossible."""
     films = sorted((folder / VIDEO_FOLDER).glob("epoch*.mp4"), key=lambda film: film.stat().st_mtime)
     if films:
         shutil.copyfile(films[-1], path)
@@ -221,7 +221,7 @@ def _import_hub() -> Any:
 
 @contextmanager
 def _hub_errors(hub: Any) -> Iterator[None]:
-    """Raise what goes wrong with the Hub as a RunError."""
+    """Convert errors of the Hub to RunErrors."""
     try:
         yield
     except (RunError, MissingExtraError):
@@ -234,7 +234,7 @@ def _hub_errors(hub: Any) -> Iterator[None]:
             if status in (None, 401, 403):
                 remedy = "log in with `hf auth login`, or set HF_TOKEN to a token that may do this"
             raise RunError(f"the Hugging Face Hub refused ({reason}): {remedy}") from None
-        # The library of its HTTP client is not the same in all versions.
+        # Versions of huggingface_hub differ in their HTTP client.
         network = type(error).__module__.startswith("httpx") or isinstance(error, ConnectionError)
         if network or isinstance(error, errors.LocalEntryNotFoundError):
             raise RunError(f"the Hugging Face Hub cannot be reached ({reason}): try again later") from None

@@ -1,4 +1,4 @@
-"""The model card of a run: what it learned, how well, and the command that trains it again."""
+"""The model card of a run: task, returns, and the command that trains the model again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spinup.config import field_defaults
 from spinup.version import __version__
 
-# Settings that follow from the machine, or from how a run is watched.
+# Settings that depend on the machine, or only affect logging and checkpoints.
 _NOT_IN_COMMAND = (
     "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every", "checkpoint_minutes",
     "callback_every", "keep_checkpoints", "video_every",
@@ -23,7 +23,7 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Returns of fresh episodes with the deterministic policy, and the 95% interval of their mean."""
+    """Returns of new episodes with the deterministic policy, and the 95% interval of their mean."""
 
     returns: NDArray[np.float64]
     low: float
@@ -31,7 +31,7 @@ class Evaluation:
 
     @property
     def mean(self) -> float:
-        """Of the returns."""
+        """The mean of the returns."""
         return float(self.returns.mean())
 
 
@@ -44,14 +44,14 @@ def bootstrap_interval(returns: NDArray[np.float64], seed: int = 0) -> tuple[flo
 
 
 def training_command(config: dict[str, Any], env: dict[str, Any] | None) -> str:
-    """The command that trains this again, with the settings that differ from their defaults.
+    """The command that trains the model again, with the settings that differ from their defaults.
 
     Args:
         config: the content of config.json.
         env: the environment's entry in vars.json.
 
     Returns:
-        The command; empty if none can give the same run, as with an environment that only code can make.
+        The command; empty if no command gives the same run, as for an environment that only code can make.
     """
     if not env or env.get("wrappers") or config.get("actor_critic", "") not in _OUR_NAMES:
         return ""
@@ -88,9 +88,9 @@ def model_card(
     Args:
         config: the content of config.json.
         env: the environment's entry in vars.json.
-        evaluation: of the model.
-        repo_id: of the repository, for the commands.
-        steps: env interactions that it was trained for.
+        evaluation: returns of the model.
+        repo_id: id of the repository, for the commands.
+        steps: env interactions of the training.
         video, curve: files in the repository; empty if there is none.
     """
     name = str(env["id"]) if env else "an environment of its own"

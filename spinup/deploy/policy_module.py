@@ -15,15 +15,16 @@ from spinup.replay.image_layout import ImageLayout
 
 
 class DeployedPolicy(nn.Module):
-    """normalizer or encoder, then the most likely action, then the environment's units and numbering.
+    """Applies normalizer or encoder, computes the most likely action, and converts it for the environment.
 
     Args:
-        ac: an actor-critic; continuous ones need `pi.mean_action(obs)`, see `SquashedGaussianActor`.
-        action_space: of the environment; a Discrete one may start at any number.
+        ac: an actor-critic; for continuous actions, it must have `pi.mean_action(obs)`, see
+            `SquashedGaussianActor`.
+        action_space: the environment's action space; a Discrete one may start at any number.
         normalizer: applied to observations first; by default that of the actor-critic, if it has one.
 
     Raises:
-        ConfigError: if the actor-critic does not offer its mean action as a tensor.
+        ConfigError: if the policy of a continuous actor-critic has no `mean_action`.
     """
 
     def __init__(self, ac: Any, action_space: Box | Discrete, normalizer: nn.Module | None = None) -> None:
@@ -38,7 +39,7 @@ class DeployedPolicy(nn.Module):
         if normalizer is None:
             normalizer = getattr(ac, "normalizer", None)
         self.normalizer = nn.Identity() if normalizer is None else normalizer
-        # Of `EncodedActorCritic`; an actor-critic of your own may have an encoder of another kind.
+        # Only the encoder of `EncodedActorCritic`; a custom actor-critic may have one of another class.
         encoder: Any = getattr(ac, "encoder", None)
         self.encoder = encoder if isinstance(getattr(encoder, "layout", None), ImageLayout) else None
         self.pi = ac.pi if self.encoder is None else ac.ac.pi
@@ -63,9 +64,9 @@ class DeployedPolicy(nn.Module):
 def random_observations(
     space: Box, count: int, seed: int = 0, layout: ImageLayout | None = None
 ) -> NDArray[Any]:
-    """Random observations (count, obs_dim): uniform between bounds, standard normal where they are wide.
+    """Random observations (count, obs_dim): uniform between bounds, or standard normal if these are wide.
 
-    Those with images are rows of their `layout`, of uniform pixels and standard normal vectors.
+    Observations with images are rows of their `layout`, with uniform pixels and standard normal vectors.
     """
     rng = np.random.default_rng(seed)
     if layout is not None:
@@ -87,18 +88,18 @@ def random_observations(
 def largest_difference(
     ac: Any, action_space: Box | Discrete, observations: NDArray[Any], actions: NDArray[Any]
 ) -> float:
-    """How far actions of an exported policy are from `ac.act(observations, deterministic=True)`.
+    """The largest difference between exported actions and `ac.act(observations, deterministic=True)`.
 
     Args:
         ac: the actor-critic.
-        action_space: of the environment.
-        observations: (count, obs_dim), or rows of images.
-        actions: of the exported policy, in the environment's units and numbering.
+        action_space: the environment's action space.
+        observations: (count, obs_dim), or rows of observations with images.
+        actions: actions of the exported policy, in the environment's units and numbering.
 
     Returns:
-        Continuous: the largest difference, in half ranges of the action's dimension. Discrete: the largest
-        difference in probability of another choice, which rounding makes between equally likely actions. inf
-        for actions of another shape.
+        Continuous: the largest absolute difference, in half ranges of the action's dimension. Discrete: the
+        largest difference in probability between two different choices, since rounding may decide between
+        equally likely actions. inf if the shapes differ.
     """
     wanted = np.asarray(ac.act(torch.as_tensor(observations), deterministic=True))
     if isinstance(action_space, Box):

@@ -18,11 +18,11 @@ KEYS = ("observation", "achieved_goal", "desired_goal")
 
 
 def goals_of(env: gym.Env[Any, Any]) -> Goals:
-    """Where the goals of an environment are in its flat observations, and its reward function of them.
+    """The columns of goals in an environment's flat observations, and its reward as a function of goals.
 
     `compute_reward(achieved_goal, desired_goal, info)` is called with arrays of n goals, in the goals' dtype,
-    and an empty info, and must return n rewards. `compute_terminated` is used alike if the environment has
-    it.
+    and an empty info, and must return n rewards. `compute_terminated` is called in the same way if the
+    environment has it.
 
     Raises:
         EnvError: if the observation space is not a Dict with the keys of KEYS, the goals' spaces are not
@@ -71,7 +71,7 @@ def goals_of(env: gym.Env[Any, Any]) -> Goals:
 def _computed(
     name: str, function: Any, goal: Box, achieved: Goal, desired: Goal, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """What the environment's function returns for n achieved and desired goals."""
+    """Call a function of the environment with n achieved and desired goals, and check the result."""
     shape = (len(achieved), *goal.shape)
     goals = [flat.reshape(shape).astype(goal.dtype) for flat in (achieved, desired)]
     values = np.asarray(call_checked(lambda: function(*goals, {}), f"{name} must take arrays of n goals"))

@@ -49,7 +49,7 @@ def read_saved_env(folder: Path) -> dict[str, Any] | None:
     """The environment's entry in vars.json: id, kwargs, max_episode_steps, wrappers; None if there is none.
 
     Raises:
-        RunError: if the file cannot be read, or an entry cannot be one that a run has written.
+        RunError: if the file cannot be read, or an entry is invalid.
     """
     path = folder / "vars.json"
     saved = read_json(path).get("env")

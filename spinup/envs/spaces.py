@@ -1,4 +1,4 @@
-"""Conversion of observation and action spaces to what the networks use; unsupported spaces raise."""
+"""Conversion of observation and action spaces to those of the networks."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def flat_observation_space(space: Space[Any]) -> Box:
     """The Box of flattened observations of `space`: float32 (obs_dim,), or with images uint8 (bytes,).
 
     Raises:
-        EnvError: for images of another form than `image_layout` takes, empty spaces, and spaces that cannot
-            be flattened to a fixed size.
+        EnvError: for images that `image_layout` does not support, empty spaces, and spaces that cannot be
+            flattened to a fixed size.
     """
     if (layout := image_layout(space)) is not None:
         return Box(0, 255, (layout.nbytes,), np.uint8)
@@ -50,15 +50,15 @@ def _check_flattenable(space: Space[Any]) -> None:
 
 
 def image_layout(space: Space[Any]) -> ImageLayout | None:
-    """Where the parts of an observation with images lie in a row of bytes; None if it has no image.
+    """The layout of observations with images as rows of bytes; None if they have no image.
 
     An image is a Box of uint8 with the axes (H, W), (H, W, C) or (C, H, W), or a stack of frames as
     `gymnasium.wrappers.FrameStackObservation` makes it, (frames, H, W, C) or (frames, C, H, W). The
-    observation is one, or a Dict of images and of spaces that can be flattened.
+    observation must be an image, or a Dict of images and of spaces that can be flattened.
 
     Raises:
-        EnvError: for images elsewhere, images of floats, and images whose channels cannot be recognized, or
-            that are too small for convolutions.
+        EnvError: for images in other spaces, images of floats, and images whose channels cannot be
+            recognized, or that are too small for convolutions.
     """
     if _is_image(space):
         return ImageLayout((_image_part("", space),))
@@ -77,7 +77,7 @@ def image_layout(space: Space[Any]) -> ImageLayout | None:
 
 
 def flatten_observation(space: Space[Any], layout: ImageLayout | None, observation: Any) -> NDArray[Any]:
-    """One observation of `space` as a row: see `flat_observation_space`; numbers keep their own dtype.
+    """One observation of `space` as a row, see `flat_observation_space`; without images, in its own dtype.
 
     Raises:
         ValueError, TypeError, KeyError, IndexError: for an observation that does not fit the space.
@@ -100,7 +100,7 @@ def flatten_observation(space: Space[Any], layout: ImageLayout | None, observati
 
 
 def key_columns(space: Dict) -> dict[str, slice]:
-    """Where each key of a Dict is in the flat observation."""
+    """The columns of each key of a Dict in the flat observation."""
     found, start = {}, 0
     for key, part in space.spaces.items():
         size = gym.spaces.utils.flatdim(part)
@@ -110,7 +110,7 @@ def key_columns(space: Dict) -> dict[str, slice]:
 
 
 def policy_columns(space: Space[Any], critic_keys: tuple[str, ...]) -> list[int]:
-    """The numbers of a flat observation outside the keys that only critics see.
+    """The indices of the columns of a flat observation that do not belong to `critic_keys`.
 
     Raises:
         EnvError: if the space is not a Dict, lacks one of the keys, or has no other.
@@ -157,7 +157,7 @@ def _image_part(key: str, space: Space[Any]) -> Part:
 
 
 def _reject_images(space: Space[Any]) -> None:
-    """Refuse what looks like an image and is none that `image_layout` takes."""
+    """Raise an EnvError for a space that looks like an image and is not supported by `image_layout`."""
     if isinstance(space, (Dict, Tuple)):
         for part in space.spaces.values() if isinstance(space, Dict) else space.spaces:
             _reject_images(part)
@@ -196,7 +196,7 @@ class ActionSpec(Protocol):
         ...
 
     def to_env(self, actions: Float) -> NDArray[Any]:
-        """Actions (N, dim) as a batch of the environment's own action space."""
+        """Actions (N, dim) as a batch of the environment's action space."""
         ...
 
     def from_env(self, actions: NDArray[Any]) -> Float:
@@ -236,7 +236,7 @@ class BoxActions:
 
 
 class _IndexedActions:
-    """What actions that are stored as an index from 0 have in common."""
+    """Base class of actions that are stored as an index from 0."""
 
     space: Discrete
 
@@ -271,7 +271,8 @@ class DiscreteActions(_IndexedActions):
 class ProductActions(_IndexedActions):
     """Several discrete actions at once, stored as the index of their combination, the last varying fastest.
 
-    A distribution over combinations holds the products of distributions over the parts, and more.
+    A distribution over combinations can represent dependencies between the actions, unlike a product of
+    distributions over the single ones.
     """
 
     env_space: MultiDiscrete | MultiBinary

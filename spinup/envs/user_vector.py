@@ -70,7 +70,7 @@ class UserVector(EnvVector):
     def replay_episodes(
         self, mask: Bools, seeds: list[int | None], histories: list[EpisodeHistory]
     ) -> tuple[Any, list[int]]:
-        """Replays nothing, since the environments of a user's vector may share state."""
+        """Does not replay any episode, since the environments of a user's vector may share state."""
         return None, [-1] * self.num_envs
 
     def rebuild(self) -> None:

@@ -1,4 +1,4 @@
-"""Flattens what environments return and checks it against their declared spaces."""
+"""Flattens observations and checks observations and rewards against the declared spaces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spinup.errors import EnvError
 from spinup.replay.image_layout import ImageLayout
 
 Float = NDArray[np.float32]
-Where = Callable[[int], str]  # environment index to "in step 3 of episode 0"
+Where = Callable[[int], str]  # maps an environment's index to text such as "in step 3 of episode 0"
 
 
 class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
@@ -69,7 +69,7 @@ def reset_env(env: Any, **kwargs: Any) -> tuple[Any, Any]:
     """The observation and info that an environment's reset returns.
 
     Raises:
-        EnvError: if its reset is that of an old Gym, which takes no seed and returns the observation alone.
+        EnvError: if its reset has the API of an old Gym: it takes no seed, or returns only the observation.
     """
     try:
         result = env.reset(**kwargs)
@@ -93,7 +93,7 @@ def step_env(env: Any, action: Any) -> tuple[Any, Any, Any, Any, Any]:
     """The five values that an environment's step returns.
 
     Raises:
-        EnvError: if they are the four of an old Gym, here or in a wrapper around it.
+        EnvError: if there are four, as in the API of an old Gym, here or in a wrapper around it.
     """
     try:
         observation, reward, terminated, truncated, info = env.step(action)
@@ -113,7 +113,7 @@ def flatten_batch(
     """Observations of N environments as (N, obs_dim) float32, or as rows of `layout` (N, bytes) uint8.
 
     Args:
-        space: of a single environment.
+        space: observation space of a single environment.
         observations: batched as Gymnasium does for `space`, or a list of N single observations.
         num_envs: N.
         layout: see `image_layout`; the space may be that of its rows.

@@ -99,11 +99,11 @@ class EnvVector(abc.ABC):
         """Replace all environments by new ones, after an EnvCrash."""
 
     def metrics(self) -> dict[str, float]:
-        """Columns of the epoch's row; empty where environments are stepped on this machine."""
+        """Columns of the epoch's row; empty unless environments are stepped by remote collectors."""
         return {}
 
     def new_epoch(self) -> None:
-        """Start the statistics of `metrics` anew."""
+        """Reset the statistics of `metrics`."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -115,10 +115,10 @@ def call_checked(call: Callable[[], T], remedy: str = "fix the environment, then
 
     Args:
         call: the code.
-        remedy: the end of the message.
+        remedy: the remedy in the message.
 
     Raises:
-        EnvError: one line for any exception that the environment raised, which is its cause.
+        EnvError: for any exception that the environment raised, with one line; the exception is its cause.
     """
     try:
         return call()

@@ -35,15 +35,15 @@ class EnvCrash(Exception):
 
 
 class RemoteError(Exception):
-    """Stands for an exception that cannot be sent to another process; the message has its type and text."""
+    """Replaces an exception that cannot be sent to another process; the message has its type and text."""
 
 
 @contextlib.contextmanager
 def sendable_exceptions() -> Iterator[None]:
-    """Replace exceptions that do not survive the way from a worker to the training process.
+    """Replace exceptions that cannot be sent from a worker to the training process.
 
-    AsyncVectorEnv pickles an exception, and raises `type(error)(error)` in the training process. Where
-    pickling fails it would wait for the exception forever.
+    AsyncVectorEnv pickles an exception, and raises `type(error)(error)` in the training process. If pickling
+    fails, it would wait for the exception forever.
 
     Raises:
         RemoteError: in place of such an exception.
@@ -104,11 +104,14 @@ def call_with_timeout(
     """Call `send()` and return the result of `wait(timeout=timeout)`.
 
     Args:
+        envs: the environments, to find those at fault.
+        send: sends a request to the workers.
+        wait: receives the answers, such as `envs.step_wait`.
         timeout: seconds.
         limit: describes the exceeded limit in the message of a timeout.
 
     Raises:
-        EnvError: raised in a worker by our own validation.
+        EnvError: raised in a worker by the validation of this package.
         EnvCrash: for any other exception, a worker that exited, or a timeout.
     """
     try:

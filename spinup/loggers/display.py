@@ -15,7 +15,7 @@ from spinup.loggers.progress import Details, Status
 from spinup.loggers.text import Row, format_cells, plain_table, printable, sparkline
 
 Report = Callable[[str, Any], None]  # called as report("progress", [n, total]) and report("row", row)
-NOTEBOOK_SECONDS = 1.0  # between two changes of the line in a notebook
+NOTEBOOK_SECONDS = 1.0  # between two updates of the line in a notebook
 REPORT_SECONDS = 0.5  # between two reports of progress
 PLAIN_SECONDS = (5.0, 60.0)  # until the first line of progress in a log file, and between two
 _LAST_DOCUMENTED = "StepsPerSecond"  # columns after it are for diagnosis
@@ -60,7 +60,7 @@ class SilentDisplay(Display):
 
 
 class PlainDisplay(Display):
-    """Lines on standard output, for files and pipes: tables, and a line of progress now and then."""
+    """Lines on standard output, for files and pipes: tables, and a line of progress every PLAIN_SECONDS."""
 
     def __init__(self) -> None:
         self._status = Status()
@@ -127,8 +127,8 @@ class NotebookDisplay(Display):
 class LiveDisplay(Display):
     """A Rich display that a separate thread redraws; `progress` only stores numbers.
 
-    The lines with progress and results are at the bottom. The table above them ends with the last documented
-    column where the terminal is not high enough for all of it, and is left out if that is not enough.
+    The lines with progress and results are at the bottom. If the terminal is not high enough for the table
+    above them, the table ends with the last documented column; if that does not fit, it is left out.
     """
 
     def __init__(self, console: Any) -> None:
@@ -168,7 +168,7 @@ class LiveDisplay(Display):
         from rich.console import Group
 
         lines = self._lines()
-        room = self._console.height - len(lines) - 3  # the table's rules, and a line for the cursor
+        room = self._console.height - len(lines) - 3  # for the table's borders, and a line for the cursor
         cells = format_cells(self._status.row)
         if len(cells) > room * self._pairs():
             names = [name for name, _ in cells]
@@ -217,7 +217,7 @@ class ReportingDisplay(Display):
     """Also reports progress and rows to the process that started this one.
 
     Args:
-        display: shows everything here.
+        display: display of this process.
         report: called with each row, and at most every REPORT_SECONDS with the progress.
     """
 
@@ -254,7 +254,7 @@ _report: Report | None = None
 
 
 def report_to(report: Report | None) -> None:
-    """Let displays that this process makes from now on report to `report` as well; None ends it."""
+    """Let displays made later in this process also report to `report`; None switches this off."""
     global _report
     _report = report
 

@@ -171,7 +171,7 @@ class EpochLogger:
         self._trackers.config(self._config)
 
     def video(self, path: Path, step: int) -> None:
-        """Pass a video of an env step on to the trackers."""
+        """Pass a video, recorded at env step `step`, to the trackers."""
         self._trackers.video(step, path)
 
     def setup_pytorch_saver(self, what_to_save: Any) -> None:
@@ -193,8 +193,8 @@ class EpochLogger:
         reported but not raised, and the previous files stay.
 
         Args:
-            state_dict: values to save beside the model.
-            itr: None for the latest save; a number or a name ("best") for one that later saves keep.
+            state_dict: values to save in addition to the model.
+            itr: None for the latest save, which later ones replace; a number or a name ("best") to keep it.
         """
         kept, skipped = jsonable_entries(state_dict)
         if skipped:
@@ -212,7 +212,7 @@ class EpochLogger:
             self.log(f"could not save ({error}): the previous files are kept", color="red")
 
     def state_dict(self) -> dict[str, Any]:
-        """What an exact continuation needs, as plain JSON: statistics, columns, position, pending rows."""
+        """The state for an exact continuation, as plain JSON: statistics, columns, position, pending rows."""
         return {
             "stats": {key: stats.state() for key, stats in self._stats.items()},
             "header": list(self._header),
@@ -260,7 +260,7 @@ class EpochLogger:
         self._check(self._events.add(self._step(row), scalars), "the TensorBoard events")
 
     def _step(self, row: dict[str, Any]) -> int:
-        """The env step of a row, for trackers; its number where there is none."""
+        """The env step of a row, for trackers; the number of the row if it has none."""
         step = row.get("TotalEnvInteracts", self._rows)
         return int(step) if isinstance(step, (int, float)) and math.isfinite(step) else self._rows
 

@@ -1,4 +1,4 @@
-"""How far a run is: steps, speed, time left, and the row of the running epoch."""
+"""Progress of a run: steps, speed, time left, and the row of the current epoch."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 
 from spinup.loggers.text import Row, format_duration
 
-ROW_SECONDS = 1.0  # between two looks at the running epoch
+ROW_SECONDS = 1.0  # between two updates of the current epoch's row
 
 
 @dataclass
 class Details:
-    """What a run tells its display besides the number of steps; the run changes it in place.
+    """Data that a run provides to its display in addition to the number of steps; it updates them in place.
 
     Args:
-        begin: steps before the first update. They are cheap, and do not count for the time left.
-        epochs: planned.
-        row: returns the row of the running epoch so far; called in the thread of the run.
+        begin: number of steps before the first update; they are fast, and excluded from the time left.
+        epochs: planned number of epochs.
+        row: returns the row of the current epoch so far; called in the thread of the run.
     """
 
     begin: int = 0
     epochs: int = 0
     row: Callable[[], Row] = dict
-    epoch: int = 0  # finished
-    phase: str = ""  # what is done between two steps: testing or recording; else empty
+    epoch: int = 0  # number of finished epochs
+    phase: str = ""  # current activity between two steps: testing or recording; else empty
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("env", "act", "update", "test"), 0.0)
     )
@@ -43,7 +43,7 @@ class Details:
             self.phase = ""
 
     def shares(self) -> str:
-        """The share of the time that went into each part so far, as text."""
+        """The share of the time spent in each part so far, as text."""
         total = sum(self.seconds.values())
         if total <= 0:
             return ""
@@ -51,10 +51,10 @@ class Details:
 
 
 class Progress:
-    """Steps that are done, and the speed of this process, measured from its first step.
+    """Number of steps done, and the speed of this process, measured from its first step.
 
-    A resumed run starts at n > 1. Once the first update is made, steps before it do not count, and neither
-    does the time of tests, which the time left contains once per remaining epoch.
+    A resumed run starts at n > 1. After the first update, the speed excludes steps before it, and the time of
+    tests, which the time left includes once per remaining epoch.
 
     Attributes:
         n: steps done.
@@ -97,9 +97,9 @@ class Progress:
 
 
 class Status:
-    """A run in a few lines: progress, the row of the running epoch, and a curve of the returns.
+    """A run in a few lines: progress, the row of the current epoch, and a curve of the returns.
 
-    `update` is called by the run at every step, the rest perhaps by another thread.
+    The run calls `update` at every step; another thread may call the other methods.
     """
 
     def __init__(self) -> None:
@@ -109,13 +109,13 @@ class Status:
         self._row_due_at = 0.0
 
     def update(self, n: int, total: int, details: Details | None = None) -> None:
-        """Set the steps; once per ROW_SECONDS also fetch the row of the running epoch."""
+        """Set the steps; once per ROW_SECONDS also fetch the row of the current epoch."""
         self.progress.update(n, total, details)
         now = time.monotonic()
         if details is not None and now >= self._row_due_at:
             self._row_due_at = now + ROW_SECONDS
             row = details.row()
-            # In a new epoch most columns are nan at first; those of the last one stay until then.
+            # In a new epoch most columns are nan at first; the last epoch's values are kept until then.
             self.row = self.row | {key: value for key, value in row.items() if not _is_nan(value)}
 
     def finish_epoch(self, row: Row) -> None:
@@ -132,7 +132,7 @@ class Status:
         return "  ".join([*parts, progress.details.phase]).rstrip()
 
     def results(self) -> str:
-        """Return, alpha, entropy and Q, as far as they are known, in one line."""
+        """Return, alpha, entropy and Q in one line, without those that are unknown."""
         wanted = {"return": mean_return(self.row)}
         names = {"alpha": "Alpha", "entropy": "Entropy", "Q": "AverageQ1Vals"}
         wanted |= {name: self.row.get(column, math.nan) for name, column in names.items()}
@@ -140,7 +140,7 @@ class Status:
 
 
 def mean_return(row: Row) -> float:
-    """Of the test episodes in a row, or of training where there were none; nan if there were none either."""
+    """The mean return of the test episodes in a row, or of training episodes if none; nan if none either."""
     returns = [row.get(name) for name in ("AverageTestEpRet", "AverageEpRet")]
     finite = [r for r in returns if isinstance(r, (int, float)) and math.isfinite(r)]
     return finite[0] if finite else math.nan

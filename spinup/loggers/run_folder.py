@@ -1,4 +1,4 @@
-"""Creates the folder of a run, and refuses or clears one that already holds a run."""
+"""Creates the folder of a run, and rejects or clears one that already holds a run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from spinup.errors import ConfigError, RunError, option
 
-LOG_FILE = "log.txt"  # what a run prints that has its own process
+LOG_FILE = "log.txt"  # output of a run in a separate process
 VIDEO_FOLDER = "videos"
-TRACKED = "trackers.json"  # ids of the run in the trackers' own records
+TRACKED = "trackers.json"  # ids of the run in the tracking services
 
-# Everything a run writes into its folder, and so what `overwrite` removes: all but the lock file, which the
-# overwriting run holds, and LOG_FILE. Names that begin with a dot are leftovers of an interrupted save.
+# All files that a run writes into its folder and `overwrite` removes, except LOG_FILE and the lock file,
+# which the new run holds. Names that begin with a dot are temporary files of an interrupted save.
 _RUN_FILES = (
     "config.json", "vars*.json", "pyt_save", "tf1_save", "tf1_save_*", "tf1_save[0-9]*", "checkpoint",
     "nan_batch.npz", VIDEO_FOLDER, TRACKED, "policy.onnx", "policy.torchscript",
@@ -74,7 +74,7 @@ def already_holds_run(folder: str | Path) -> RunError:
 
 
 def refuse_both(overwrite: bool, resume: bool) -> None:
-    """Check that a run is not to be both removed and continued.
+    """Check that `overwrite` and `resume` are not both set.
 
     Raises:
         ConfigError: if both are set.

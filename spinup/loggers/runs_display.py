@@ -22,13 +22,13 @@ _COLUMNS = ("run", "epoch", "step", "return", "steps/s", "time left", "state")
 
 
 class RunStatus:
-    """What is known about one run.
+    """The current status of one run.
 
     Attributes:
-        name: of the run.
-        state: one of the words above.
+        name: the run's name.
+        state: one of the constants above.
         epoch: the last finished epoch; None before the first.
-        mean_return: of its test episodes, or of training where there were none.
+        mean_return: mean return in the last row, of test episodes, or of training episodes if none.
     """
 
     def __init__(self, name: str) -> None:
@@ -39,9 +39,9 @@ class RunStatus:
         self._ended_at: float | None = None
 
     def set_state(self, state: str) -> None:
-        """Set the state; the speed stays as it is when the run ends."""
+        """Set the state; the speed is kept when the run ends."""
         self.state = state
-        if state == STARTING:  # also one that starts again, from an earlier step
+        if state == STARTING:  # also after a restart, which begins at an earlier step
             self._progress = Progress()
         if state in ENDED:
             self._ended_at = time.monotonic()
@@ -51,11 +51,11 @@ class RunStatus:
         self._progress.update(n, total)
 
     def set_row(self, row: Row) -> None:
-        """Set what the row of a finished epoch tells."""
+        """Set epoch and mean return from the row of a finished epoch."""
         self.epoch, self.mean_return = row.get("Epoch"), mean_return(row)
 
     def cells(self) -> tuple[str, ...]:
-        """One text per column of the table; empty where nothing is known."""
+        """One text per column of the table; empty if unknown."""
         progress, at = self._progress, self._ended_at or time.monotonic()
         known = progress.total > 0
         left = format_duration(progress.seconds_left(at) or 0.0) if known and self.state not in ENDED else ""
@@ -74,7 +74,7 @@ class RunsDisplay(abc.ABC):
     """Shows the states of several runs.
 
     Args:
-        names: one per run.
+        names: names of the runs.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -91,7 +91,7 @@ class RunsDisplay(abc.ABC):
         self.runs[i].set_row(row)
 
     def state(self, i: int, state: str, note: str = "") -> None:
-        """Run i is in another state, for the reason in `note`."""
+        """Run i has changed its state, for the reason in `note`."""
         self.runs[i].set_state(state)
 
     @abc.abstractmethod
@@ -126,7 +126,7 @@ class PlainRunsDisplay(RunsDisplay):
 
 
 class LiveRunsDisplay(RunsDisplay):
-    """A table that Rich redraws in a thread of its own; notes are printed above it."""
+    """A table that Rich redraws in a separate thread; notes are printed above it."""
 
     def __init__(self, names: Sequence[str], console: Any) -> None:
         from rich.live import Live
@@ -157,8 +157,8 @@ class LiveRunsDisplay(RunsDisplay):
         return runs_table(_COLUMNS, [(run.cells(), _STYLES.get(run.state)) for run in self._shown()], caption)
 
     def _shown(self) -> list[RunStatus]:
-        """The runs that fit on the terminal, in order; those that are active come first in the choice."""
-        room = max(self._console.height - 6, 1)  # header, rules, caption and a line for the cursor
+        """The runs that fit on the terminal, in order; active runs have priority."""
+        room = max(self._console.height - 6, 1)  # for header, borders, caption and a line for the cursor
         order = sorted(self.runs, key=lambda run: (run.state in ENDED, run.state == WAITING))
         chosen = {id(run) for run in order[:room]}
         return [run for run in self.runs if id(run) in chosen]
@@ -168,9 +168,9 @@ def runs_table(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str |
     """A Rich table of runs.
 
     Args:
-        columns: their names.
-        rows: the text of each cell, and the style of the row.
-        caption: below the table.
+        columns: names of the columns.
+        rows: for each row, the texts of its cells and its style.
+        caption: text below the table.
     """
     from rich import box
     from rich.table import Table

@@ -30,7 +30,7 @@ _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 
 
 def tag_of(column: str) -> str:
-    """The tag of a column: its name, behind that of its group where it is one of SAC's columns."""
+    """The tag of a column: "<group>/<name>" for columns of SAC, else its name."""
     group = _GROUP_OF.get(column) or _GROUP_OF.get(re.sub("^(Average|Std|Max|Min)", "", column))
     return f"{group}/{column}" if group else column
 
@@ -83,7 +83,7 @@ class EventFile:
         return self._file.append(data)
 
     def hyperparameters(self, config: dict[str, Any]) -> None:
-        """Let the next record be preceded by these settings, for TensorBoard's table of hyperparameters."""
+        """Write these settings before the next record, for TensorBoard's table of hyperparameters."""
         data = self._hparams(version=0)
         start = data.session_start_info
         start.start_time_secs = time.time()

@@ -1,4 +1,4 @@
-"""Values, rows, errors and curves as text that a terminal shows as it is."""
+"""Values, rows, errors and curves as printable text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def error_line(error: BaseException) -> str:
-    """The message of an error, printable, on one line, without the middle of one that quotes a long file."""
+    """The message of an error as one printable line; the middle of a long one is left out."""
     return _shortened(printable(_shortened(" ".join(str(error).split()))))
 
 
@@ -55,7 +55,7 @@ def format_duration(seconds: float) -> str:
 
 def sparkline(values: list[float], width: int) -> str:
     """A curve of at most `width` characters, each a bar of one of eight heights; nan is a blank."""
-    if len(values) > width:  # means of neighbors
+    if len(values) > width:  # average neighboring values
         edges = [round(i * len(values) / width) for i in range(width + 1)]
         groups = [[v for v in values[a:b] if math.isfinite(v)] for a, b in itertools.pairwise(edges)]
         values = [sum(group) / len(group) if group else math.nan for group in groups]

@@ -22,7 +22,7 @@ _GROUPS = (
     *("manip_ops", "math_ops", "nn_ops", "random_ops", "resource_variable_ops", "special_math_ops"),
     *("spectral_ops", "state_ops", "stateful_random_ops", "stateless_random_ops", "stateless_random_ops_v2"),
 )
-# Exceptions in these groups: they end the process, read a file, or run a function by its name.
+# Operations excluded from these groups, as they end the process, read a file, or run a function by its name.
 _EXCLUDED = frozenset({"Abort", "ImmutableConst", "RemoteCall", "SymbolicGradient"})
 # Operations of other groups that are safe too, as are TensorArray*V3: checks, partitions and loops use them.
 _ALSO_ALLOWED = frozenset({"Assert", "DynamicPartition", "DynamicStitch", "ParallelDynamicStitch"})
@@ -67,7 +67,7 @@ def restore_tf_graph(sess: Any, fpath: str | Path) -> dict[str, Any]:
             for name, value in values.items():
                 found[name].load(value, sess)
             return {key: sess.graph.get_tensor_by_name(scope + name) for key, name in names.items()}
-    except RunError:  # which is also a RuntimeError
+    except RunError:  # before its base class RuntimeError
         raise
     except (OSError, LookupError, ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -85,8 +85,8 @@ def _read_meta_graph(path: Path) -> Any:
     """The MetaGraphDef tagged `serve`.
 
     Raises:
-        ValueError: if there is none, or a file of the model is not a regular one, for which TensorFlow, which
-            opens those of the variables, would wait.
+        ValueError: if there is none, or a file of the model is not a regular file; TensorFlow, which opens
+            the files of the variables, would wait for a FIFO.
     """
     serving = import_tf().saved_model.tag_constants.SERVING
     try:

@@ -17,8 +17,8 @@ INFO_FILE = "model_info.json"
 def import_tf() -> Any:
     """TensorFlow's `compat.v1` module.
 
-    Sets two defaults that the user's environment variables override: informational messages are off, and so
-    is oneDNN, so that results are the same on machines of one kind.
+    Sets two defaults, which environment variables of the user override: no informational messages, and no
+    oneDNN, so that results are the same on all machines with the same kind of processor.
 
     Raises:
         MissingExtraError: if TensorFlow is not installed.

@@ -1,7 +1,7 @@
 """Experiment trackers: wandb, trackio and mlflow receive the rows of progress.txt under the same names.
 
-Each is an optional package, imported when a run that names it begins. A tracker that fails, because of the
-network for instance, is reported once and left out; it never stops the run.
+Each is an optional package, imported when a run that names it begins. The failure of a tracker, for example
+because of the network, is reported once, and the tracker is disabled; it never stops the run.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Tracker(abc.ABC):
     """The record of one run in a tracking service.
 
     Args:
-        folder: of the run.
+        folder: the run's folder.
         project: the experiment's name.
         config: the settings, as plain JSON.
-        run_id: what `run_id` of the same run gave when it began; None for a new run.
+        run_id: `run_id` of the tracker when the same run began; None for a new run.
     """
 
     package: ClassVar[str]
@@ -50,7 +50,7 @@ class Tracker(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Write what is left, and end the record."""
+        """Write pending data, and end the record."""
 
 
 class WandbTracker(Tracker):
@@ -166,7 +166,7 @@ class Trackers:
 
     Args:
         names: keys of TRACKERS.
-        folder: of the run.
+        folder: the run's folder.
         project: the experiment's name; None is PROJECT.
         log: receives a line when a tracker fails.
     """
@@ -179,7 +179,7 @@ class Trackers:
         self._started: dict[str, Tracker] | None = None
 
     def config(self, config: dict[str, Any]) -> None:
-        """Take the settings, and start all trackers."""
+        """Set the run's settings, and start all trackers."""
         self._config = to_json(config)
         self._start()
 

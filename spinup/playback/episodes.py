@@ -37,14 +37,14 @@ def load_policy_and_env(
         fpath: the folder of the run.
         itr: "last" (also -1), "best" (by test return), or the number of a numbered save.
         deterministic: True for the mean action, as in SAC's test episodes; False to sample.
-        env: an environment, a function that makes one, or an id, in place of the saved one; the same id
+        env: replaces the saved environment: an environment, a function that makes one, or an id; the same id
             with a module ("module:Env-v0") keeps the saved keyword arguments and step limit.
 
     Returns:
         The environment, and `get_action(observation)`, which maps an observation as the environment returns
-        it to an action as the environment takes it. If no `env` is given and the files are not enough to
-        make the saved one, the environment is None, after a warning with the reason; `get_action` then maps
-        an array to the policy's own action, for discrete actions an index from 0.
+        it to an action as the environment takes it. If no `env` is given and the saved one cannot be made
+        from the files, the environment is None, after a warning with the reason; `get_action` then maps an
+        array to the policy's action, for discrete actions an index from 0.
 
     Raises:
         RunError: if the folder or the model is missing or damaged.
@@ -88,7 +88,7 @@ def run_policy(
     Args:
         env: a Gymnasium environment; rendering uses a copy of it, made from its spec.
         get_action: from `load_policy_and_env`, or any function of an observation.
-        max_ep_len: longest episode, in steps; None or 0 leaves it to the environment.
+        max_ep_len: maximum episode length in steps; None or 0 uses only the environment's limit.
         num_episodes: number of episodes.
         render: open a window, if there is a display.
         video: an .mp4 or .gif file to record, instead of a window.
@@ -100,7 +100,7 @@ def run_policy(
     Raises:
         ConfigError: for a video file of another type, or in a folder that does not exist.
         EnvError: if `env` is None, or cannot be rendered.
-        MissingExtraError: if a video is asked for and imageio is not installed.
+        MissingExtraError: if `video` is given and imageio is not installed.
     """
     if env is None:
         raise EnvError(f"there is no environment to run the policy in: {_OWN_ENV}")
@@ -120,7 +120,7 @@ def load_env(fpath: str | Path, given: Any = None) -> Any:
 
     Raises:
         RunError: if the folder holds no model, or the environment's description is damaged.
-        EnvError: if the environment is not registered, or cannot be made from the files alone.
+        EnvError: if the environment is not registered, or cannot be made from the files.
     """
     folder = folder_with_model(fpath)
     if given is not None and not isinstance(given, str):
@@ -150,7 +150,7 @@ def load_env(fpath: str | Path, given: Any = None) -> Any:
 
 def _flat_row(observation: Any) -> NDArray[Any]:
     array = np.asarray(observation)
-    if array.dtype == np.uint8 and array.ndim > 1:  # an image, of which the policy takes pixels
+    if array.dtype == np.uint8 and array.ndim > 1:  # an image: the policy takes its pixels as uint8
         return array.reshape(1, -1)
     with np.errstate(over="ignore"):
         return array.astype(np.float32).reshape(1, -1)
@@ -178,10 +178,10 @@ def _print_summary(returns: list[float], lengths: list[int]) -> None:
 
 
 def check_fit(act: Act, env: Any, act_dim: int) -> None:
-    """Check that an environment's observations and actions have the sizes of a policy's.
+    """Check that the sizes of an environment's observations and actions fit a policy.
 
     Raises:
-        EnvError: if not.
+        EnvError: if they do not.
     """
     flat = flat_observation_space(env.observation_space)
     (obs_dim,) = flat.shape
@@ -201,7 +201,7 @@ def folder_with_model(fpath: str | Path) -> Path:
     """The folder of a run that has saved a model.
 
     Raises:
-        RunError: if it is none; it names a run inside it.
+        RunError: if the folder holds no saved model; the message names a run inside it, if any.
     """
     folder = existing_dir(fpath)
     if has_model(folder):

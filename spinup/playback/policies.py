@@ -27,12 +27,12 @@ def has_model(folder: Path) -> bool:
 
 
 def load_policy(folder: Path, itr: int | str, deterministic: bool) -> Act:
-    """The policy of a run: maps observations (batch, obs_dim) float32 to actions of the same batch.
+    """The policy of a run: a function from observations (batch, obs_dim) float32 to a batch of actions.
 
     Args:
         folder: the folder of the run.
         itr: "last" or -1, "best", or the number of a save; if all saves are numbered, "last" is the highest.
-        deterministic: the mean action instead of a sample.
+        deterministic: whether to return the mean action instead of a sample.
 
     Raises:
         RunError: if there is no such save, it is damaged, or it is not a policy.
@@ -87,7 +87,7 @@ def _find_save(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
 
 
 def _check_archive(file: BufferedReader) -> None:
-    """Check that the file is an archive as `torch.save` writes it, without compression that hides its size.
+    """Check that the file is an archive of `torch.save`, without compression, which could hide its true size.
 
     Raises:
         ValueError: if it is not.

@@ -1,4 +1,4 @@
-"""Videos of a policy during training, in an environment of its own that renders off-screen."""
+"""Videos of a policy during training, in a separate environment that renders off-screen."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Float = NDArray[np.float32]
 
 
 class Recorder:
-    """Writes a video of one episode, each in a new environment, which training knows nothing of.
+    """Writes videos of single episodes, each in a new environment, without affecting training.
 
     Args:
-        spec: of the environment.
-        seed: of the run; each epoch's episode is reset with its own seed derived from it.
-        max_ep_len: longest episode.
+        spec: the environment's spec.
+        seed: the run's seed, from which the seed of each epoch's episode is derived.
+        max_ep_len: maximum episode length in steps.
 
     Raises:
         EnvError: if the environment has no spec to make another from, or cannot be rendered here.
@@ -49,11 +49,11 @@ class Recorder:
 
         Args:
             path: an .mp4 file; its folder is created.
-            act: from observations (1, obs_dim) to actions (1, act_dim).
-            epoch: determines the seed.
+            act: maps observations (1, obs_dim) to actions (1, act_dim).
+            epoch: number of the epoch, from which the seed is derived.
 
         Raises:
-            EnvError, OSError: if it fails.
+            EnvError, OSError: if the environment fails, or the file cannot be written.
         """
         path.parent.mkdir(exist_ok=True)
         env = gym.make(self._spec)

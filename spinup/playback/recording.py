@@ -21,7 +21,7 @@ def check_dataset_id(dataset_id: str) -> None:
     """Check that a dataset can be written under this id.
 
     Raises:
-        ConfigError: if the id is not valid, or a dataset has it.
+        ConfigError: if the id is not valid, or a dataset with this id exists.
         MissingExtraError: if minari or h5py is not installed.
     """
     if not _ID.fullmatch(dataset_id):
@@ -45,17 +45,17 @@ def record_episodes(
     max_ep_len: int | None = None,
     seed: int | None = None,
 ) -> tuple[int, float]:
-    """Run episodes and write them as a Minari dataset, whose folder $MINARI_DATASETS_PATH sets.
+    """Run episodes and write them as a Minari dataset, in the folder $MINARI_DATASETS_PATH.
 
-    An episode that is cut at `max_ep_len` is truncated there.
+    An episode that reaches `max_ep_len` is recorded as truncated.
 
     Args:
         env: a Gymnasium environment.
         get_action: from `load_policy_and_env`, or any function of an observation.
         dataset_id: such as "hopper/medium-v0".
         num_episodes: at least 1.
-        max_ep_len: longest episode, in steps; None leaves it to the environment.
-        seed: of the first reset.
+        max_ep_len: maximum episode length in steps; None uses only the environment's limit.
+        seed: seed of the first reset.
 
     Returns:
         The number of steps, and the mean return.
@@ -75,7 +75,7 @@ def record_episodes(
         stacked = {name: _stack(space, episode.pop(name)) for name, space in spaces.items()}
         episodes.append(EpisodeBuffer(id=number, **stacked, **episode))
     with warnings.catch_warnings():
-        # It warns of each entry about an author, a permalink and the like, which a run does not have.
+        # Minari warns about missing metadata, such as author and permalink, which a run does not have.
         warnings.simplefilter("ignore")
         create_dataset_from_buffers(
             dataset_id,
@@ -118,7 +118,7 @@ def _run_episode(
 
 
 def _stack(space: Any, values: list[Any]) -> Any:
-    """Values of a space as arrays with a leading axis of time, in its nested structure."""
+    """Stack values of a space along a leading time axis, keeping its nested structure."""
     if isinstance(values[0], dict):
         return {key: _stack(space[key], [value[key] for value in values]) for key in space.spaces}
     if isinstance(values[0], tuple):

@@ -61,7 +61,7 @@ def open_viewer(env: Any, render: bool, video: str | Path | None) -> Iterator[Vi
     Raises:
         ConfigError: for a video file that is neither .mp4 nor .gif, or whose folder does not exist.
         EnvError: if the environment cannot be rendered.
-        MissingExtraError: if a video is asked for and imageio is not installed.
+        MissingExtraError: if `video` is given and imageio is not installed.
     """
     if video is not None:
         with _recording(env, Path(video)) as viewer:
@@ -136,7 +136,7 @@ def _make_rgb_array(env: Any) -> Any:
     except Exception as error:  # graphics libraries raise exceptions of any type
         if copy is not None:
             copy.close()
-        if isinstance(error, gym.error.DependencyNotInstalled):  # its message names the remedy
+        if isinstance(error, gym.error.DependencyNotInstalled):  # its message already names the remedy
             raise EnvError(f"{_video()}: {short_reason(error)}") from None
         raise EnvError(f"{_video()}: rendering fails here ({short_reason(error)}): {GL_REMEDY}") from None
     return copy

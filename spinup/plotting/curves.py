@@ -20,7 +20,7 @@ from spinup.hints import nearest
 from spinup.loggers.text import printable
 
 Array = NDArray[np.float64]
-Series = list[tuple[Array, Array]]  # x and y of some runs, each (rows,)
+Series = list[tuple[Array, Array]]  # x and y, each (rows,), of several runs
 MAX_COLUMNS, MAX_CELL, MAX_NAME = 10_000, 100, 200  # columns; characters of a number, and of a name
 MAX_NUMBER = 1e300  # beyond, Matplotlib's arithmetic overflows
 ESTIMATORS: dict[str, Callable[..., Any]] = {
@@ -30,11 +30,16 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """The table of one run: `columns[name]` is float64 (rows,), nan where a cell is not a number.
+    """The table of one run.
 
-    `root` is the folder under which it was found; `name` that of its line in a legend of Matplotlib;
-    `exp_name` the same as plain text; `env` the environment's id and `seed` the seed, empty where they are
-    not recorded.
+    Attributes:
+        root: the folder under which it was found.
+        path: the run's folder.
+        name: label of its line in a legend of Matplotlib.
+        columns: columns by name, float64 (rows,), nan where a cell is not a number.
+        exp_name: the label as plain text.
+        env: the environment's id; empty if it is not recorded.
+        seed: the seed; empty if it is not recorded.
     """
 
     root: Path
@@ -48,9 +53,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: `x`, `y` and, for several runs, their standard deviation `spread`, each (points,).
+    """One line of a figure.
 
-    `interval` is a confidence interval in place of `spread`; `runs` the (x, y) of runs drawn beside the line.
+    Attributes:
+        name: label of the line.
+        x, y: the points, each (points,).
+        spread: standard deviation over runs, (points,); None for a single run.
+        interval: lower and upper ends of a confidence interval, (points,), drawn instead of `spread`.
+        runs: (x, y) of runs that are drawn in addition to the line.
     """
 
     name: str
@@ -148,7 +158,7 @@ def moving_average(y: Array, width: int) -> Array:
 
 
 def interpolated(series: Series) -> tuple[Array, Array]:
-    """All x of some runs, (points,), and the y of each run there, (runs, points); nan outside its own x."""
+    """All x of several runs, (points,), and y of each run there, (runs, points); nan outside its range."""
     sorted_series = [(x[order], y[order]) for x, y in series for order in [np.argsort(x, kind="stable")]]
     grid = np.unique(np.concatenate([x for x, _ in sorted_series]))
     table = np.array([np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in sorted_series])
@@ -173,7 +183,7 @@ def aggregate(name: str, series: Series, estimator: str) -> Curve:
 def labeled_roots(
     logdirs: Sequence[str | Path], legend: Sequence[str] | None
 ) -> list[tuple[Path, str | None]]:
-    """The folders that each path stands for, in order, each with its legend; None without one.
+    """The folders that each path stands for, in order, each with its legend, or None.
 
     Raises:
         RunError: if a folder does not exist.
@@ -203,7 +213,7 @@ def _expand_prefix(path: Path) -> list[Path]:
 
 
 def experiment_name(folder: Path, config: dict[str, Any]) -> str:
-    """The name in a run's config.json, or its folder's where that is no name that fits a legend."""
+    """The name in a run's config.json, or its folder's name if that is missing or unsuitable for a legend."""
     name = config.get("exp_name")
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
         name = re.sub(r"_s\d+$", "", folder.resolve().name)
@@ -211,14 +221,14 @@ def experiment_name(folder: Path, config: dict[str, Any]) -> str:
 
 
 def env_name(config: dict[str, Any]) -> str:
-    """The id of the environment in a run's config.json; empty where there is none."""
+    """The id of the environment in a run's config.json; empty if there is none."""
     env = config.get("env")
     found = env.get("id") if isinstance(env, dict) else env
     return printable(" ".join(found[:MAX_NAME].split())) if isinstance(found, str) else ""
 
 
 def seed_of(folder: Path, config: dict[str, Any]) -> str:
-    """The seed in a run's config.json, or in the name of its folder; empty where there is none."""
+    """The seed in a run's config.json, or in the name of its folder; empty if there is none."""
     seed = config.get("seed")
     number = re.search(r"_s(\d{1,20})$", folder.resolve().name)
     return str(seed) if type(seed) is int and 0 <= seed < 2**63 else number[1] if number else ""
@@ -227,7 +237,7 @@ def seed_of(folder: Path, config: dict[str, Any]) -> str:
 def _label(name: str) -> str:
     """The name of an experiment in a legend of Matplotlib."""
     label = name.replace("$", r"\$")  # Matplotlib reads $...$ as a formula
-    return f" {label}" if label.startswith("_") else label  # which would not be in the legend
+    return f" {label}" if label.startswith("_") else label  # else Matplotlib would omit it from the legend
 
 
 def _number(cell: bytes) -> float:

@@ -107,7 +107,7 @@ def _figure(
     runs: list[Run], xaxis: str, value: str, count: bool, smooth: int, estimator: str
 ) -> tuple[list[Curve], str]:
     """The lines of a figure and the title of its y axis."""
-    groups: dict[str, dict[str, Series]] = {}  # by name of the line, and environment
+    groups: dict[str, dict[str, Series]] = {}  # series by name of the line, and by environment
     names = Counter(_line_name(run) for run in runs)
     for run in runs:
         x, y = column(run, xaxis), column(run, value)

@@ -13,7 +13,7 @@ from spinup.plotting.curves import Curve, Series, interpolated
 Array = NDArray[np.float64]
 RESAMPLES = 2000  # 50 of them lie beyond each end of a 95% interval
 CONFIDENCE = 0.95
-MAX_POINTS = 500  # of a curve: more cannot be told apart in a figure, and each takes RESAMPLES sorts
+MAX_POINTS = 500  # of a curve; more are not visible in a figure, and each takes RESAMPLES sorts
 _CHUNK = 2**22  # numbers that are resampled at once
 
 
@@ -27,12 +27,12 @@ def interquartile_mean(values: Array) -> Array:
 def bootstrap_interval(strata: Sequence[Array], seed: int = 0) -> tuple[Array, Array]:
     """Percentile bootstrap interval of the interquartile mean over all values of all strata.
 
-    The values of each stratum are drawn anew with replacement among themselves, so that each keeps its number
-    of values (Agarwal et al. 2021, section 4.1).
+    Each stratum is resampled with replacement separately, so that it keeps its number of values (Agarwal et
+    al. 2021, section 4.1).
 
     Args:
         strata: the values of the runs of each task, (points, runs of the task).
-        seed: of the draws, which are the same for each point.
+        seed: seed of the resampling, which is the same for each point.
 
     Returns:
         The lower and the upper ends, (points,).
@@ -54,15 +54,15 @@ def bootstrap_interval(strata: Sequence[Array], seed: int = 0) -> tuple[Array, A
 def iqm_curve(name: str, tasks: Sequence[Series]) -> Curve:
     """The interquartile mean over all runs of an experiment, its interval, and the lines of the runs.
 
-    A run counts from its first x to its last, linearly interpolated; the curve has points where every
-    task has a run. Tasks count by their number of runs.
+    A run is linearly interpolated between its first and last x, and excluded outside of this range. The curve
+    has points where every task has a run. Each task is weighted by its number of runs.
 
     Args:
-        name: of the experiment.
-        tasks: for each task the (x, y) of its runs; of several tasks, y on a common scale.
+        name: name of the experiment.
+        tasks: for each task, (x, y) of its runs; if there are several, y must be on a common scale.
 
     Raises:
-        RunError: if there is no such point.
+        RunError: if there is no point at which every task has a run.
     """
     runs = [series for task in tasks for series in task]
     owner = np.repeat(np.arange(len(tasks)), [len(task) for task in tasks])
@@ -92,10 +92,10 @@ def iqm_curve(name: str, tasks: Sequence[Series]) -> Curve:
 
 
 def normalized(groups: dict[str, dict[str, Series]]) -> dict[str, dict[str, Series]]:
-    """The same experiments, by name, and tasks, with y of each task scaled to [0, 1].
+    """Scale y of each task to [0, 1]; `groups` maps experiments to tasks to runs.
 
-    0 and 1 are the smallest and the largest value of the task over all experiments, so that scores compare
-    the experiments of one figure.
+    0 and 1 are the smallest and the largest value of the task over all experiments, so that scores are
+    comparable only within one figure.
     """
     bounds: dict[str, tuple[float, float]] = {}
     for tasks in groups.values():

@@ -37,15 +37,15 @@ class UpdateOptions:
     Args:
         lr: Adam's learning rate, for policy, critics and alpha.
         polyak: target <- polyak * target + (1 - polyak) * online.
-        alpha: entropy coefficient, at the start if it is learned.
-        target_entropy: what a learned alpha aims at, in nats; None fixes alpha.
-        policy_delay: the policy and alpha are updated in every such gradient step.
-        actor_first: whether they are updated before the critics, instead of after.
+        alpha: entropy coefficient; the initial value if it is learned.
+        target_entropy: target of a learned alpha, in nats; None fixes alpha.
+        policy_delay: the policy and alpha are updated in every `policy_delay`-th gradient step.
+        actor_first: whether the policy and alpha are updated before the critics instead of after them.
         betas: Adam's decay rates of the first and second moment, for policy, critics and alpha.
         weight_decay: decoupled weight decay (AdamW, Loshchilov & Hutter 2019), for policy and critics.
         lr_schedule: "constant", or "linear" or "cosine" from `lr` to `lr_end` over `total_updates`.
-        lr_end: the last learning rate of a schedule.
-        total_updates: gradient steps of a schedule; 0 where the learning rate is constant.
+        lr_end: the final learning rate of a schedule.
+        total_updates: length of a schedule in gradient steps; 0 if the learning rate is constant.
         normalize_weights: whether weights are scaled to norm 1 after each step, see `normalize_weights`.
     """
 
@@ -72,7 +72,7 @@ class UpdateOptions:
 
 
 class Optimizers(NamedTuple):
-    """One for each loss; alpha's is None where alpha is fixed."""
+    """One optimizer per loss; `alpha` is None if alpha is fixed."""
 
     critic: Any
     actor: Any
@@ -97,23 +97,24 @@ class Temperature:
 
 
 class Agent:
-    """All learned state of a run, for every engine the same.
+    """All learned state of a run; the same class for every engine.
 
     Args:
-        ac: the actor-critic: `pi`, and critics `q1` to `q<critics>`; the targets are copies of the latter.
+        ac: the actor-critic: `pi`, and critics `q1` to `q<critics>`; the target networks are copies of the
+            critics.
         options: settings of the optimizers, the targets and alpha.
         critics: number of critics.
         has_value: whether `ac.v` is a value network; then its copy is the target, and the critics have none.
-        make_policy: returns how the agent acts, from `ac` and a source of noise.
-        seed: of the generator behind it.
+        make_policy: makes the policy that acts, from `ac` and a source of noise.
+        seed: seed of the generator of that noise.
         save: writes `model` as model.pt.
-        target_networks: whether there are target networks; else the critics give their own targets.
-        hold_noise: the arguments of `HeldNoise`; None draws anew for each action.
-        normalizer: scales the observations to act on; batches arrive scaled.
+        target_networks: whether there are target networks; otherwise the critics compute their own targets.
+        hold_noise: the arguments of `HeldNoise` after `rng`; None draws new noise for each action.
+        normalizer: normalizes the observations given to `act`; batches must be normalized already.
 
     Attributes:
-        model: the actor-critic for the environment's own observations: `ac`, behind the normalizer if it
-            scales them.
+        model: the actor-critic that takes raw observations: `ac`, preceded by the normalizer if that
+            normalizes observations.
     """
 
     def __init__(
@@ -148,7 +149,7 @@ class Agent:
         self.averaged_params = [p.data for p in averaged.parameters()] if target_networks else []
         self.critic_params = unique_parameters(ensemble, *([ac.v] if has_value else []))
         self.actor_params = unique_parameters(ac.pi, but_not=self.critic_params)
-        self.like = self.critic_params[0]  # dtype and device of what the agent computes with
+        self.like = self.critic_params[0]  # has the dtype and device of all computations
         self.temperature = Temperature(options, self.like)
         log_alpha = self.temperature.log_alpha
         self.optimizers = Optimizers(
@@ -167,7 +168,7 @@ class Agent:
         return self.policy.act(obs, deterministic)
 
     def to_tensors(self, batches: Batches) -> dict[str, Tensor]:
-        """The fields as tensors on the agent's device, those of floats in its dtype."""
+        """The fields as tensors on the agent's device; floating-point fields are cast to its dtype."""
         found = {}
         for name, values in batches.items():
             tensor = torch.as_tensor(values).to(self.like.device)
@@ -260,7 +261,7 @@ def _adam(
     betas: tuple[float, float] = (0.9, 0.999),
     weight_decay: float = 0.0,
 ) -> torch.optim.Adam:
-    """Adam, or AdamW with weight decay. Its state exists from the start, in tensors that stay in place."""
+    """Adam, or AdamW with weight decay. Its state is allocated here, in tensors that are changed in place."""
     on_cuda = params[0].is_cuda if params else False
     kind = torch.optim.AdamW if weight_decay else torch.optim.Adam
     optimizer = kind(params, lr=lr, betas=betas, weight_decay=weight_decay, fused=True, capturable=on_cuda)

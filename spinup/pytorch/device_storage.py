@@ -1,4 +1,4 @@
-"""Replay storage on a CUDA device, where a block of batches takes a few copies instead of one per step."""
+"""Replay storage on a CUDA device. A block of batches needs a few copies from the host, not one per step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from spinup.replay.transition import Batches, Field, Transitions
 
 @final
 class DeviceStorage(Storage):
-    """Rows on a device; gathered fields are tensors there.
+    """Stores rows on a device; gathered fields are tensors on it.
 
-    New rows wait on the host until rows are gathered or read, and are then copied together.
+    New rows are buffered on the host, and copied together when rows are next gathered or read.
 
     Raises:
         ConfigError: if `capacity` rows do not fit in the device's free memory.

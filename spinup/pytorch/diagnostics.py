@@ -1,9 +1,9 @@
-"""Diagnostics: quantities of an epoch that tell how learning goes, and why it fails.
+"""Diagnostics: quantities per epoch that show whether learning works, and why it fails.
 
-They are measured once per epoch on a batch from the replay buffer, and once per test on its episodes, by
-plain torch on the agent's networks, whatever the engine. Random numbers are those of generators of their own,
-derived from the seed and the epoch, and buffers of the networks are put back: a run with diagnostics and one
-without have the same numbers. docs/diagnostics.md describes the columns.
+They are computed once per epoch on a batch from the replay buffer, and once per test on its episodes, with
+plain torch operations on the agent's networks for every engine. They use separate random generators, seeded
+by the run's seed and the epoch, and restore the networks' buffers, so a run gives the same results with and
+without diagnostics. docs/diagnostics.md describes the columns.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from spinup.pytorch.variants.objective import Batch, Objective
 from spinup.replay.buffer import ReplayBuffer
 
 OF_EPOCH_STREAM, OF_TEST_STREAM = 6, 7
-# The batch is as large as an update's within these bounds, so that it costs about as much as a few updates.
+# Bounds of the batch size, which is otherwise that of updates, so that the cost is that of a few updates.
 LEAST_ROWS, MOST_ROWS = 100, 256
-SATURATED = 0.99  # of |tanh|: the slope of tanh is 2% there
-LEAST_KNOWN = 0.05  # share of the return that the mean bias needs, see `QBias`
+SATURATED = 0.99  # threshold for |tanh|, where the slope of tanh is 2%
+LEAST_KNOWN = 0.05  # minimum mean of 1 - w_t for an estimate of the bias, see `QBias`
 
 Array = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ class NetworkDiagnostics:
         )
 
     def of_epoch(self, epoch: int) -> dict[str, float]:
-        """The columns that a batch of the replay buffer gives; none before there is a row."""
+        """Columns computed from a batch of the replay buffer; none if the buffer is empty."""
         rng = self._generator(OF_EPOCH_STREAM, epoch)
         count = min(max(self.config.batch_size, LEAST_ROWS), MOST_ROWS)
         batches = self.replay.peek(count, rng)
@@ -98,7 +98,7 @@ class NetworkDiagnostics:
 
     @contextmanager
     def _leaving_no_trace(self, rng: Generator) -> Iterator[None]:
-        """Torch's generators, seeded from `rng` within the block, and the networks' buffers are put back."""
+        """Seed torch's generators from `rng`; restore them and the networks' buffers after the block."""
         with preserved_generators(), _preserved_buffers(self.agent):
             seed = int(rng.integers(2**63))
             if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -109,7 +109,7 @@ class NetworkDiagnostics:
 
     @torch.no_grad()
     def _of_outputs(self, batch: Batch) -> dict[str, float]:
-        """What follows from the networks' outputs alone, without dropout and batch statistics."""
+        """Columns computed from the networks' outputs, without dropout and batch statistics."""
         networks, obs, found = self.agent.networks, batch["obs"], {}
         with _outputs(self._relus) as outputs:
             noise = (batch["noise"][1],) if self.objective.draws_actions else ()
@@ -140,7 +140,7 @@ class NetworkDiagnostics:
         }
 
     def _taken(self, obs: Tensor, action: Tensor) -> Tensor:
-        """The critics' values of actions, of distributions their means, (N, B)."""
+        """The critics' values of the given actions, (N, B); of distributional critics, the means."""
         critics = self.agent.networks.critics
         if self.objective.draws_actions:
             found: Tensor = critics(obs, action)
@@ -149,7 +149,7 @@ class NetworkDiagnostics:
         return q.gather(-1, action.long().expand(len(q), -1, -1)).squeeze(-1)  # type: ignore[no-any-return]
 
     def _estimates(self, traces: Sequence[Trace], rng: Generator) -> list[Estimates]:
-        """What the networks say along test episodes; values are means over all critics."""
+        """The networks' estimates along test episodes; values are means over all critics."""
         agent, ends = self.agent, np.cumsum([len(trace.obs) for trace in traces])
         kept = int(ends[-1])
         obs = np.concatenate([*(trace.obs for trace in traces), [trace.last_obs for trace in traces]])
@@ -173,14 +173,18 @@ class NetworkDiagnostics:
         return [Estimates(*found) for found in zip(*by_episode, value.tolist(), strict=True)]
 
     def _reward_scale(self) -> float:
-        """What the critics learn for a reward of 1."""
+        """The factor by which the rewards that the critics learn from are scaled."""
         unit = 1.0 if self.agent.normalizer is None else self.agent.normalizer.reward_unit()
         return self.objective.reward_scale / unit
 
 
 class Estimates(NamedTuple):
-    """Of the k kept steps of a test episode: Q(s, a) and alpha times the policy's entropy at s, (k,) each;
-    and the soft value of the observation after the last step.
+    """The networks' estimates for the k kept steps of a test episode.
+
+    Attributes:
+        q: Q(s, a), (k,).
+        bonus: alpha times the policy's entropy at s, (k,).
+        last_value: the soft value of the observation after the last step.
     """
 
     q: Array
@@ -196,11 +200,11 @@ class QBias:
 
         W_t = r_t + gamma (b_{t+1} + W_{t+1}),    W_{T-1} = r_{T-1} + gamma V_T
 
-    What followed a truncated episode is unknown, and the networks' own soft value V_T stands in for it; it
-    is 0 where the MDP terminated. If Q is too large by c everywhere, so is V_T, and Q - W is c (1 - w_t) with
-    w_t = gamma^(T-t), or w_t = 0 in an episode that terminated. So the bias is estimated as the sum of
-    Q - W divided by that of 1 - w_t, in which steps near a truncated end count little. Without truncation it
-    is the plain mean of Q - W. The bonus of a step that is not kept is that of the last kept one before it.
+    If the MDP terminated, V_T is 0. The return after a truncation is unknown; the networks' soft value V_T
+    replaces it. If Q is too large by c everywhere, so is V_T, and Q - W is c (1 - w_t) with
+    w_t = gamma^(T-t), or w_t = 0 in an episode that terminated. The bias is therefore estimated as the sum of
+    Q - W divided by the sum of 1 - w_t, which gives steps near a truncation little weight. Without truncation
+    it is the mean of Q - W. A step that is not kept takes the bonus of the last kept step before it.
 
     Args:
         gamma: discount factor.
@@ -211,7 +215,7 @@ class QBias:
         self._q = self._error = self._known = 0.0
 
     def add(self, trace: Trace, reward_scale: float, estimates: Estimates) -> None:
-        """Count the kept steps of an episode; rewards times `reward_scale` have the unit of Q."""
+        """Add the kept steps of an episode. `reward_scale` converts its rewards to the scale of Q."""
         rewards = (reward_scale * trace.rewards).tolist()
         q, bonus = estimates.q.tolist(), estimates.bonus.tolist()
         following, unknown = (0.0, 0.0) if trace.terminated else (estimates.last_value, 1.0)
@@ -230,7 +234,7 @@ class QBias:
         return self._q / self.steps
 
     def bias(self) -> float:
-        """The mean bias; nan where too little of the returns is known."""
+        """The mean bias; nan if the mean of 1 - w_t is at most LEAST_KNOWN."""
         return self._error / self._known if self._known > LEAST_KNOWN * self.steps else math.nan
 
 
@@ -242,7 +246,7 @@ def gradient_norm(loss: Tensor, params: Sequence[nn.Parameter]) -> float:
 
 
 def _center_and_half_range(space: Box | Discrete, like: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Of continuous actions, (act_dim,) each."""
+    """Center and half range of the bounds of a Box, (act_dim,) each; None for discrete actions."""
     if isinstance(space, Discrete):
         return None
     low, high = (torch.as_tensor(bound).flatten().to(like) for bound in (space.low, space.high))
@@ -250,8 +254,10 @@ def _center_and_half_range(space: Box | Discrete, like: Tensor) -> tuple[Tensor,
 
 
 def _parts(agent: Agent, count: int) -> list[tuple[str, list[nn.Module]]]:
-    """The modules in which dead units are counted, by network: of the `count` critics the first two, as in
-    the log; an encoder of images is a network of its own.
+    """The modules in which dead units are counted, by name of the network.
+
+    Of the `count` critics, only the first two are included, as in the log. An image encoder that the critics
+    share is listed as a separate network.
     """
     critics: Any = agent.networks.critics
     encoder = getattr(critics, "encoder", None)
@@ -269,7 +275,7 @@ def _relus(modules: list[nn.Module]) -> list[nn.Module]:
 
 @contextmanager
 def _outputs(layers: dict[str, list[nn.Module]]) -> Iterator[dict[str, list[Tensor]]]:
-    """Lists of what the layers return within the block, by name."""
+    """Record the outputs of the layers within the block; returns lists of them by name."""
     found: dict[str, list[Tensor]] = {name: [] for name in layers}
 
     def keep(name: str) -> Callable[..., None]:
@@ -284,14 +290,14 @@ def _outputs(layers: dict[str, list[nn.Module]]) -> Iterator[dict[str, list[Tens
 
 
 def _dead(output: Tensor) -> Tensor:
-    """Which of n units are zero for the whole batch, (n,) bool, from (B, ..., n), of images (B, n, H, W)."""
+    """Whether each of n units is zero for the whole batch, (n,) bool; output (B, n), or (B, n, H, W)."""
     units = output.movedim(1, -1) if output.dim() > 3 else output
     return (units == 0).flatten(0, -2).all(0)
 
 
 @contextmanager
 def _preserved_buffers(agent: Agent) -> Iterator[None]:
-    """Running statistics of the networks after the block are as they were before it."""
+    """Restore the networks' buffers, such as running statistics, after the block."""
     kept = [(b, b.clone()) for module in (agent.ac, agent.target) for b in module.buffers()]
     try:
         yield

@@ -1,6 +1,6 @@
 """The equations of distributional critics as pure functions on tensors: C51's atoms, TQC's quantiles.
 
-B is the batch size, N the number of critics, n that of atoms or quantiles. Equation numbers are those of
+B is the batch size, N the number of critics, n the number of atoms or quantiles. Equation numbers refer to
 docs/recipes.md.
 """
 
@@ -20,8 +20,8 @@ def categorical_target(
 ) -> Tensor:
     """Equation 12: the distribution of r + discount (z + bonus), projected onto the atoms; (B, n).
 
-    Each atom's probability is shared between the two neighbors of where it lands, in proportion to their
-    nearness; what lands outside belongs to the outermost atom (Bellemare et al. 2017, algorithm 1).
+    The probability of each shifted atom is split between its two nearest neighbors by linear interpolation;
+    values outside the support are clipped to the outermost atom (Bellemare et al. 2017, algorithm 1).
 
     Args:
         probs: probabilities of the atoms at the next observation, (B, n).
@@ -42,7 +42,7 @@ def categorical_target(
 def lowest_mean(logits: Tensor, atoms: Tensor, subset: Tensor | None = None) -> Tensor:
     """Per sample, the probabilities (B, n) of the critic with the smallest mean; logits (N, B, n).
 
-    The smaller of two critics (equation 4), for distributions. `subset` as in `min_q`.
+    This replaces the minimum over critics (equation 4). `subset` as in `min_q`.
     """
     chosen = logits if subset is None else logits[subset]
     lowest = atom_values(chosen, atoms).argmin(0)
@@ -66,7 +66,7 @@ def truncated_quantiles(quantiles: Tensor, dropped: int, subset: Tensor | None =
 
     Args:
         quantiles: (N, B, n).
-        dropped: how many are dropped for each critic (Kuznetsov et al. 2020, section 3).
+        dropped: number of quantiles to drop for each critic (Kuznetsov et al. 2020, section 3).
         subset: as in `min_q`.
     """
     chosen = quantiles if subset is None else quantiles[subset]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class NoiseSource(Protocol):
-    """Where policies take standard normal noise from; a NumPy Generator is one."""
+    """A source of standard normal noise for policies, such as a NumPy Generator."""
 
     def standard_normal(self, size: Any, dtype: Any) -> NDArray[Any]:
         """Noise of that shape."""
@@ -28,7 +28,7 @@ class HeldNoise:
         rng: draws noise and times.
         longest: largest number of steps.
         rows: N, the number of environments.
-        size: of a row, act_dim.
+        size: length of a row, act_dim.
     """
 
     EXPONENT = 2.0
@@ -42,7 +42,7 @@ class HeldNoise:
         self._cumulative[-1] = 1.0
 
     def standard_normal(self, size: Any, dtype: Any = np.float32) -> NDArray[Any]:
-        """The noise of the next step, (rows, size)."""
+        """The noise of the next step; `size` must be (rows, act_dim)."""
         ended = np.flatnonzero(self.left == 0)
         if len(ended):
             self.noise[ended] = self.rng.standard_normal((len(ended), self.noise.shape[1]), np.float32)
@@ -52,7 +52,7 @@ class HeldNoise:
         return self.noise.astype(dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """The noise and the steps that it is still held for; the generator is kept elsewhere."""
+        """The noise and for how many steps it is still held, without the state of the generator."""
         return {"noise": self.noise.copy(), "left": self.left.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

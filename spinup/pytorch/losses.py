@@ -48,8 +48,8 @@ def min_q(q: Tensor, subset: Tensor | None = None) -> Tensor:
 
     Args:
         q: values of N critics.
-        subset: indices (M,) of the critics that count, all if None. A random subset of M = 2 is the
-            target of REDQ (Chen et al. 2021, algorithm 1).
+        subset: indices (M,) of the critics to use, all if None. REDQ (Chen et al. 2021, algorithm 1) uses a
+            random subset of M = 2.
     """
     first, *others = (q if subset is None else q[subset]).unbind()
     for other in others:
@@ -63,7 +63,7 @@ def q_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     Args:
         reward: (B,); for n-step returns, the discounted sum of n rewards.
         discount: gamma^n (1 - terminated), (B,).
-        next_value: the soft value of the observation after them, (B,).
+        next_value: the soft value of the observation after these rewards, (B,).
     """
     return reward + discount * next_value
 
@@ -110,7 +110,7 @@ def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | flo
 def expected_log_prob(probs: Tensor, logp: Tensor) -> Tensor:
     """sum over a of pi(a|s) log pi(a|s), minus the policy's entropy, (B,); both arguments (B, n).
 
-    0 log 0 counts as 0, in value and in gradient, so that a policy may rule actions out.
+    0 log 0 counts as 0, in value and in gradient, so that a policy may give an action probability 0.
     """
     return (probs * logp.masked_fill(probs == 0.0, 0.0)).sum(-1)
 
@@ -150,6 +150,6 @@ def polyak_update(targets: list[Tensor], params: list[Tensor], polyak: float) ->
 
 
 def _lerp_each(targets: list[Tensor], params: list[Tensor], weight: float) -> None:
-    """The same where torch lacks `_foreach_lerp_`."""
+    """Fallback for torch versions without `_foreach_lerp_`."""
     for target, param in zip(targets, params, strict=True):
         target.lerp_(param, weight)

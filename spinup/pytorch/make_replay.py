@@ -1,4 +1,4 @@
-"""The replay buffer of a run: storage, sampler, prior data and normalizer, as the configuration asks for."""
+"""Builds the replay buffer of a run from its configuration: storage, sampler, prior data and normalizer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from spinup.runs.prior_data import read_prior_data
 
 
 class Replay(NamedTuple):
-    """A replay buffer, what config.json keeps about its data, and lines for the log."""
+    """A replay buffer, entries about its data for config.json, and warnings for the log."""
 
     buffer: ReplayBuffer
     choices: dict[str, Any]
@@ -33,10 +33,10 @@ class Replay(NamedTuple):
 
 
 def make_normalizer(config: SACConfig, collector: EnvCollector) -> Normalizer | None:
-    """The normalizer that the configuration asks for, or None.
+    """The normalizer for this configuration, or None.
 
     Raises:
-        ConfigError: for normalized observations that have images.
+        ConfigError: if observations with images are to be normalized.
     """
     if not (config.normalize_observations or config.normalize_rewards):
         return None
@@ -63,19 +63,19 @@ def make_replay(
     normalizer: Normalizer | None,
     stack: ExitStack,
 ) -> Replay:
-    """An empty replay buffer; prior data is read, and counted by the normalizer.
+    """Make an empty replay buffer, load prior data and add it to the normalizer's statistics.
 
     Args:
         config: the hyperparameters.
         collector: makes the transitions that will be stored.
         env_fn: makes the environment whose reward function hindsight calls.
-        device: where rows are stored.
-        normalizer: of the run, or None.
+        device: the agent's device; rows of vectors are stored on it.
+        normalizer: the run's normalizer, or None.
         stack: closes that environment.
 
     Raises:
-        ConfigError: for prior data that cannot be used, a buffer that does not fit in memory, or shifts of
-            images that there are not.
+        ConfigError: for prior data that cannot be used, a buffer that does not fit in memory, or
+            `random_shift` without images.
         EnvError: for hindsight in an environment without goals.
     """
     layout, shift = collector.layout, config.random_shift
@@ -109,7 +109,7 @@ def make_replay(
 
 
 def _goals(env_fn: EnvFn | str, stack: ExitStack) -> Goals:
-    """The goals of an environment of its own, which `stack` closes."""
+    """The goals of a new environment, which `stack` closes."""
     env = env_function(env_fn)()
     stack.callback(env.close)
     if not isinstance(env, gym.Env):

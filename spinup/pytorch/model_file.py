@@ -1,7 +1,7 @@
 """model.pt: a working actor-critic under torch.load's safe default.
 
-The file holds data alone: the constructor's registered name, spaces, keyword arguments and tensors.
-Loading it calls one allow-listed function, which looks the name up; a file never causes an import.
+The file holds only data: the constructor's registered name, spaces, keyword arguments and tensors.
+Loading it calls one allow-listed function, which looks up the name; a file never causes an import.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from spinup.pytorch.activations import ACTIVATIONS
 
 _REGISTRY: dict[str, Any] = {}
 _PLAIN = (bool, int, float, str, type(None))
-_INSTANCE = " instance"  # suffix of the name of an argument that is an object of a class
+_INSTANCE = " instance"  # suffix of the class name of an argument that is an instance of a class
 for _name in ACTIVATIONS:
     _REGISTRY[f"torch.nn.{_name}"] = getattr(nn, _name)
 
@@ -38,7 +38,7 @@ def qualified_name(thing: Any) -> str:
 def register_actor_critic(constructor: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
     """Allow `torch.load` to rebuild actor-critics made by `constructor`; usable as a class decorator.
 
-    Classes of your own inside `ac_kwargs`, an activation for instance, must be registered too.
+    Custom classes inside `ac_kwargs`, such as an activation, must be registered too.
 
     Args:
         constructor: the class or function given to `sac_pytorch` as `actor_critic`.
@@ -78,7 +78,8 @@ def rebuild_actor_critic(data: dict[str, Any]) -> nn.Module:
     """The actor-critic that `data` describes, on the CPU.
 
     Raises:
-        RunError: if its constructor, or a class among its arguments, is not registered.
+        RunError: if its constructor, or a class among its arguments, is not registered, or if `data` does not
+            describe an actor-critic.
     """
     try:
         constructor = _look_up(data["constructor"])
@@ -88,7 +89,7 @@ def rebuild_actor_critic(data: dict[str, Any]) -> nn.Module:
         ac.load_state_dict(data["state"])
     except RunError:
         raise
-    except Exception as error:  # a file's data may be what no actor-critic has, and make any call fail
+    except Exception as error:  # a file may hold any data, and any of these calls may fail on it
         cause = " ".join(str(error).split())
         raise RunError(
             f"this model file does not describe an actor-critic that spinup saved: {cause}"
@@ -99,7 +100,7 @@ def rebuild_actor_critic(data: dict[str, Any]) -> nn.Module:
 def save_as(
     constructor: Callable[..., Any], spaces: tuple[Any, Any], kwargs: dict[str, Any]
 ) -> Callable[[nn.Module, Path], None]:
-    """A function that writes what `constructor(*spaces, **kwargs)` made."""
+    """A function `save(ac, path)` that writes an actor-critic made by `constructor(*spaces, **kwargs)`."""
     return lambda ac, path: save_model(ac, path, constructor, spaces, kwargs)
 
 
@@ -122,7 +123,7 @@ def _look_up(name: str) -> Any:
 
 
 def load_warnings(constructor: Callable[..., Any], ac_kwargs: dict[str, Any]) -> tuple[str, ...]:
-    """Log lines about what makes model.pt impossible to load, or possible only where it is registered."""
+    """Log lines about arguments that cannot be loaded from model.pt, and classes to register before."""
     lines = []
     names = [qualified_name(constructor)]
     for key, value in ac_kwargs.items():
@@ -142,7 +143,7 @@ def load_warnings(constructor: Callable[..., Any], ac_kwargs: dict[str, Any]) ->
 
 
 def _names(data: Any) -> list[str]:
-    """The names in encoded arguments, of classes, functions and objects of classes."""
+    """The names of classes, functions and instances in encoded arguments."""
     if isinstance(data, list):
         return [name for item in data for name in _names(item)]
     if isinstance(data, dict) and "dict" in data:
@@ -152,7 +153,7 @@ def _names(data: Any) -> list[str]:
 
 def _encode(value: Any) -> Any:
     """Arguments as plain data: arrays and tensors as tensors, all else by name."""
-    if isinstance(value, np.generic):  # before float, which np.float64 is too
+    if isinstance(value, np.generic):  # before float, the base class of np.float64
         value = value.item()
     if type(value) in _PLAIN:
         return value
@@ -170,7 +171,7 @@ def _encode(value: Any) -> Any:
 
 
 def _as_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor | None:
-    """A copy; None for dtypes that torch lacks, such as text."""
+    """A copy as a tensor; None for dtypes that torch lacks, such as strings."""
     try:
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
     except TypeError:

@@ -1,4 +1,4 @@
-"""How an agent acts: one or a few observations at a time, so overhead matters, not arithmetic."""
+"""How an agent acts. Batches have one or a few observations, so overhead costs more than arithmetic."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Policy(Protocol):
 def gaussian_policy(ac: Any, rng: NoiseSource) -> Policy:
     """The fastest policy that computes what `ac.act` computes for continuous actions.
 
-    The package's own actor takes its noise from `rng`; any other module is called through its `act`.
+    The default actor takes its noise from `rng`; of any other actor-critic, `act` is called.
     """
     if isinstance(ac, EncodedActorCritic):
         return EncodedPolicy(ac, gaussian_policy(ac.ac, rng))
@@ -54,7 +54,7 @@ def gaussian_policy(ac: Any, rng: NoiseSource) -> Policy:
 
 
 def categorical_policy(ac: Any, rng: np.random.Generator) -> Policy:
-    """The same for discrete actions."""
+    """The fastest policy that computes what `ac.act` computes for discrete actions."""
     if isinstance(ac, EncodedActorCritic):
         return EncodedPolicy(ac, categorical_policy(ac.ac, rng))
     if isinstance(ac.pi, CategoricalActor) and type(ac) is DiscreteMLPActorCritic:
@@ -63,11 +63,11 @@ def categorical_policy(ac: Any, rng: np.random.Generator) -> Policy:
 
 
 class EncodedPolicy:
-    """A policy of the features of images.
+    """Encodes observations with images, and applies a policy to the features.
 
     Args:
-        ac: whose encoder makes the features.
-        policy: acts on them.
+        ac: its encoder computes the features.
+        policy: maps features to actions.
     """
 
     def __init__(self, ac: EncodedActorCritic, policy: Policy) -> None:
@@ -82,7 +82,7 @@ class EncodedPolicy:
 
 
 def calls_act(policy: Policy) -> bool:
-    """Whether it is the `act` of a user's module that decides, also where it acts on features."""
+    """Whether the policy calls the `act` of a user's module, on observations or on features of images."""
     return isinstance(policy.policy if isinstance(policy, EncodedPolicy) else policy, ModulePolicy)
 
 
@@ -121,10 +121,10 @@ class GaussianPolicy:
 class NumpyPolicy:
     """The default actor on the CPU, in NumPy on the parameters' own memory.
 
-    For one row this takes a quarter of the time of the torch calls, which cost more than the products.
-    NumPy's BLAS has its own threads, which spin after a product that they shared and so compete with
-    torch's. It shares products of more than `SINGLE_THREAD` multiplications; so rows are processed in
-    pieces small enough to stay on this thread, and more than `MAX_ROWS` rows are left to torch.
+    For one row this takes a quarter of the time of torch, whose call overhead exceeds that of the products.
+    NumPy's BLAS has its own threads, which busy-wait after a multithreaded product and so compete with
+    torch's threads. It uses them for products of more than `SINGLE_THREAD` multiplications. Rows are
+    therefore processed in pieces below that size, and batches of more than `MAX_ROWS` rows by torch.
     """
 
     SINGLE_THREAD = 2**18  # OpenBLAS: 4 * 65536
@@ -198,8 +198,8 @@ class CategoricalPolicy:
 def inverse_cdf(probs: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
     """Indices (N,) with the probabilities (N, n), from numbers (N,) uniform in [0, 1).
 
-    Scaled by each row's own sum, so that rounding never yields an index past the end or one whose
-    probability is zero.
+    The numbers are scaled by the sum of each row, so that rounding never yields an index past the end or one
+    whose probability is zero.
     """
     cumulative = probs.cumsum(-1)
     passed = cumulative <= uniform[:, None] * cumulative[:, -1:]
@@ -208,7 +208,7 @@ def inverse_cdf(probs: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDA
 
 
 def _affine(layer: nn.Linear) -> tuple[Float, Float]:
-    """Views of a layer's weight, (in, out), and bias, (out,), on the parameters' memory."""
+    """A layer's weight, (in, out), and bias, (out,), as views of the parameters' memory."""
     return layer.weight.detach().numpy().T, layer.bias.detach().numpy()
 
 
@@ -221,7 +221,7 @@ def _largest_layer(pi: SquashedGaussianActor) -> int:
 
 
 def _clip(x: Float, low: Any, high: Any) -> Float:
-    """np.clip without its checks, which dominate for so few numbers."""
+    """np.clip without its checks, which take most of its time for small arrays."""
     clipped: Float = np.minimum(np.maximum(x, low), high)
     return clipped
 

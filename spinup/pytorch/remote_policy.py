@@ -24,12 +24,14 @@ def policy_source(
     spaces: tuple[Any, Any],
     kwargs: dict[str, Any],
 ) -> PolicySource:
-    """The agent's policy as a recipe, sent once, and snapshots of its arrays.
+    """The agent's policy for remote collectors: a function that rebuilds it, and snapshots of its arrays.
 
     Args:
-        agent: whose policy it is.
-        make_policy: how the agent acts.
-        constructor: with `spaces` and `kwargs`, makes the agent's networks.
+        agent: the agent that acts.
+        make_policy: makes the agent's policy from an actor-critic and a source of noise.
+        constructor: the agent's networks are made by `constructor(*spaces, **kwargs)`.
+        spaces: observation space and action space of the networks.
+        kwargs: keyword arguments of the constructor.
     """
     acting = _acting_module(agent.ac, agent.policy)
     make = MakeSnapshotPolicy(make_policy, constructor, spaces, kwargs)
@@ -55,7 +57,7 @@ class SnapshotPolicy:
 
     Args:
         ac: an actor-critic like the agent's.
-        make_policy: how it acts, from `ac` and a random generator.
+        make_policy: makes the policy from `ac` and a random generator.
     """
 
     def __init__(self, ac: Any, make_policy: MakePolicy) -> None:
@@ -64,7 +66,7 @@ class SnapshotPolicy:
         self.acting = _acting_module(ac, self.policy)
 
     def load(self, arrays: dict[str, Any]) -> None:
-        """Act as the snapshot does from now on."""
+        """Load a snapshot, to be used from the next action on."""
         load_arrays(self.acting, arrays)
 
     def seed(self, entropy: list[int]) -> None:
@@ -79,6 +81,6 @@ class SnapshotPolicy:
 
 
 def _acting_module(ac: Any, policy: Policy) -> nn.Module:
-    """The part of an actor-critic that acts; all of it where a user's `act` decides."""
+    """The part of an actor-critic that acts; all of it if the policy calls a user's `act`."""
     part: nn.Module = ac if calls_act(policy) else ac.pi
     return part

@@ -1,4 +1,4 @@
-"""sac_pytorch: the documented call. Signature, docstring, wiring."""
+"""sac_pytorch: the signature, the documentation and the assembly of a run."""
 
 from __future__ import annotations
 
@@ -147,11 +147,12 @@ def sac_pytorch(
             | `pi(obs)`                       | (batch, act_dim), (batch,) | actions and their log pi        |
             | `q1(obs, a)`, `q2(obs, a)`      | (batch,)                   | values; flat, never (batch, 1)  |
 
-            where pi, q1 and q2 are Modules themselves, and gradients flow through both results of pi. It
-            receives flat float32 spaces. A `pi` that takes the keyword `noise`, (batch, act_dim) standard
-            normal, receives the run's own noise; any other draws from torch's global generator, which is
-            seeded for the run. Parameters that pi shares with the critics are trained by the critics' loss.
-            Where the action space is Discrete, the protocol and the default are those of
+            where pi, q1 and q2 are Modules themselves, and gradients flow through both results of pi. The
+            constructor receives flat float32 spaces. A `pi` that takes the keyword `noise`, (batch, act_dim)
+            standard normal, receives noise from the run's generator; any other draws from torch's global
+            generator, which is seeded for the run. Parameters that pi shares with the critics are trained by
+            the critics' loss.
+            If the action space is Discrete, the protocol and the default are those of
             `DiscreteMLPActorCritic`.
         ac_kwargs: keyword arguments for `actor_critic`.
         seed: seed of every random generator of the run.
@@ -164,103 +165,108 @@ def sac_pytorch(
         alpha: entropy coefficient; or "auto", or "auto_0.1" with that start, to learn it such that the
             policy's entropy meets `target_entropy` (Haarnoja et al. 2018b, section 5).
         batch_size: transitions per gradient step.
-        start_steps: first actions, drawn uniformly from the action space.
+        start_steps: number of initial actions, sampled uniformly from the action space.
         update_after: env interactions before the first gradient step.
-        update_every: env interactions between blocks of as many gradient steps.
-        num_test_episodes: episodes of the deterministic policy at the end of each epoch.
-        max_ep_len: longest episode; one cut there is not terminal.
+        update_every: env interactions between blocks of gradient steps; a block has `update_every` *
+            `updates_per_step` gradient steps.
+        num_test_episodes: episodes of the deterministic policy in each test.
+        max_ep_len: maximum episode length in steps; an episode truncated there is not terminal.
         logger_kwargs: keyword arguments for EpochLogger, see `setup_logger_kwargs`.
         save_freq: epochs between saves of the model.
         target_entropy: nats, in tanh space; "auto" is -act_dim, or 0.3 log n for n discrete actions, and
             "auto_0.5" half of that.
-        engine: how an update is computed, never what: "eager" is plain autograd for any actor-critic;
-            "native" is machine code for the default networks; "auto" is "native" where it supports the
-            run and a C++ compiler is installed, else "eager". See docs/engines.md.
-        device: "cpu", "cuda", `"cuda:<index>"`; "auto" is cuda where there is one.
+        engine: implementation of the update; every engine computes the same update. "eager" is plain autograd
+            for any actor-critic; "native" is machine code for the default networks; "auto" is "native" if it
+            supports the run and a C++ compiler is installed, else "eager". See docs/engines.md.
+        device: "cpu", "cuda", `"cuda:<index>"`; "auto" is cuda if it is available.
         num_envs: environments stepped together; must divide `steps_per_epoch`. With `collectors`, the
             number in each.
-        env_workers: "sync", all in this process, or "async", a process per environment.
+        env_workers: "sync" steps all environments in this process, "async" each one in its own process.
         env_timeout: seconds that an async environment may take for a step or a reset.
-        updates_per_step: gradient steps per env interaction, whatever `num_envs` is.
-        threads: threads of the run. "auto" is one for torch, and two for the native engine where this
-            process may use two cores; a number holds for both.
+        updates_per_step: gradient steps per env interaction, independent of `num_envs`.
+        threads: number of threads, for torch and for the native engine. "auto" is 1 for torch, and 2 for the
+            native engine if this process may use two cores.
         variant: "sac", or "sac_v1", the older one with a value network (Haarnoja et al. 2018a), for which
-            an actor-critic has the Module `v` besides: `v(obs)` returns (batch,). See docs/variants.md.
-        n_step: longest window of rewards that a target sums before it bootstraps; see docs/variants.md.
-        critics: number of critics. An `actor_critic` of your own takes it as the keyword `critics` if it
-            is not 2, and offers q1, q2, q3, ...
+            an actor-critic must also have a Module `v`: `v(obs)` returns (batch,). See docs/variants.md.
+        n_step: maximum number of rewards that a target sums before it bootstraps; see docs/variants.md.
+        critics: number of critics. If it is not 2, a custom `actor_critic` must accept it as the keyword
+            `critics`, and have q1, q2, q3, ...
         target_critics: number of critics, drawn at random for each batch, whose minimum forms the target.
             If it is less than `critics`, the policy maximizes the mean of all (Chen et al. 2021).
-        critic: what a critic gives: "scalar", a value; "categorical", a distribution over values in equal
-            steps (C51); "quantile", quantiles of the return (TQC). See docs/recipes.md.
-        atoms: values that a categorical critic distinguishes.
-        value_bound: their range is [-value_bound, value_bound].
-        quantiles: quantiles that a quantile critic gives. The target pools those of all critics.
-        drop_quantiles: of them, the largest this many for each critic are dropped.
-        target_networks: False lets the critics give their own targets, in one joint pass (CrossQ).
-        reward_scale: multiplies the rewards of every batch; returns must fit into `value_bound`.
-        policy_delay: gradient steps between two of the policy and alpha.
-        actor_first: whether these come before that of the critics.
+        critic: output of a critic: "scalar", a value; "categorical", a distribution over equally spaced atoms
+            (C51); "quantile", quantiles of the return (TQC). See docs/recipes.md.
+        atoms: number of atoms of a categorical critic.
+        value_bound: the atoms of a categorical critic span [-value_bound, value_bound].
+        quantiles: number of quantiles of a quantile critic. The target pools those of all critics.
+        drop_quantiles: number of quantiles to drop per critic, the largest of the pooled target.
+        target_networks: False lets the critics compute their own targets, in one joint pass (CrossQ).
+        reward_scale: multiplies the rewards of every batch. With categorical critics, choose it such that
+            returns are within `value_bound`.
+        policy_delay: gradient steps per update of the policy and alpha.
+        actor_first: whether to update the policy and alpha before the critics instead of after them.
         betas: Adam's decay rates of its first and second moment.
         weight_decay: decoupled weight decay of policy and critics (AdamW).
         lr_schedule: "constant", or "linear" or "cosine" from `lr` to `lr_end` over the planned updates.
-        lr_end: the last learning rate of a schedule.
+        lr_end: the final learning rate of a schedule.
         normalize_weights: scale each row of the weights of linear layers to norm 1 after each gradient step.
-        hold_noise: longest time in steps that exploration noise is held; each time is random, k steps with
+        hold_noise: maximum number of steps that exploration noise is held. The number is random: k steps with
             probability proportional to k^-2.
-        recipe: a named set of these and other settings, see `spinup recipes` and docs/recipes.md. Arguments
-            that are given beside it, also entries of `ac_kwargs`, replace its own.
+        recipe: a named set of these and other settings, see `spinup recipes` and docs/recipes.md. Other
+            arguments, including entries of `ac_kwargs`, override those of the recipe.
         critic_keys: keys of a Dict observation that only the critics see; the saved policy does not need
             them.
-        random_shift: most pixels by which each image of a batch is shifted, at random (DrQ, Kostrikov et al.
-            2021); 0 switches it off. See docs/images.md.
-        normalize_observations: scale observations to mean 0 and variance 1 by statistics of the run, which
-            the returned and the saved actor-critic hold: they take raw observations. See docs/data.md.
+        random_shift: maximum number of pixels by which each image of a batch is shifted at random (DrQ,
+            Kostrikov et al. 2021); 0 switches it off. See docs/images.md.
+        normalize_observations: scale observations to mean 0 and variance 1 by running statistics. The
+            returned and saved actor-critics contain these and take raw observations. See docs/data.md.
         normalize_rewards: divide rewards by the running standard deviation of the discounted return. Returns
             in the log are raw, losses and values are scaled.
         sampler: which transitions form a batch: "uniform"; "per", prioritized by TD error (Schaul et al.
             2016); or "her", with goals replaced by what was achieved later (Andrychowicz et al. 2017), for
             environments with the keys observation, achieved_goal and desired_goal, and `compute_reward`.
-        priority_exponent: of "per": a in P(i) ~ |TD error|^a, in [0, 1]; 0 is uniform.
-        priority_beta: of "per": exponent of the importance weights at the first gradient step, in [0, 1].
-        priority_beta_updates: of "per": gradient steps until that exponent is 1.
-        her_k: of "her": relabeled transitions for each one that keeps its goal.
+        priority_exponent: for "per": a in P(i) ~ |TD error|^a, in [0, 1]; 0 is uniform.
+        priority_beta: for "per": exponent of the importance weights at the first gradient step, in [0, 1].
+        priority_beta_updates: for "per": gradient steps until that exponent is 1.
+        her_k: for "her": relabeled transitions for each one that keeps its goal.
         prior_data: id or folder of a Minari dataset, or the folder of another run, whose transitions are
             learned from too (RLPD, Ball et al. 2023).
         prior_fraction: share of each batch that is prior data, in [0, 1).
-        offline: learn from `prior_data` alone. No step is taken in the environment but those of tests; epochs
-            count gradient steps.
+        offline: learn only from `prior_data`. The environment is used only for tests; epochs count gradient
+            steps.
         collectors: number of processes on a Ray cluster (extra `ray`) that step environments; None steps
             them in this process. See docs/scale.md.
-        collect: "async", collectors act by snapshots of the policy while the learner updates; "lockstep",
-            all of them step together, with the result of `num_envs` = collectors * num_envs local ones.
-        max_staleness: with "async", most gradient steps between the policy that collected a transition and
-            the transition's admission to the replay buffer.
+        collect: "async": collectors act with snapshots of the policy while the learner updates. "lockstep":
+            all collectors step together, with the same result as collectors * num_envs local environments.
+        max_staleness: with "async", maximum number of gradient steps between the policy that collected a
+            transition and the transition's admission to the replay buffer.
         ray: address of the cluster of the collectors; None or "local" starts one on this machine.
-        transport: a `spinup.collect.transport.Transport` to the collectors, in place of Ray.
+        transport: a `spinup.collect.transport.Transport` to the collectors, used instead of Ray.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
-        callback_every: env steps between further calls within an epoch, whose row has the same columns, of
-            the epoch so far; 0 is never.
-        test_every: "epoch", at the end of each, or env steps between two tests. A row then holds the
-            statistics of the tests in its epoch.
-        keep_checkpoints: whenever model.pt is saved, also write `model<epoch>.pt`, and keep as many of
-            these as this says, the newest, or "all".
+        callback_every: env steps between additional calls within an epoch, with the row of the epoch so far,
+            which has the same columns; 0 is never.
+        test_every: "epoch", at the end of each epoch, or env steps between two tests. In the latter case, a
+            row holds the statistics of the tests in its epoch.
+        keep_checkpoints: whenever model.pt is saved, also write `model<epoch>.pt`, and keep this many of the
+            newest ones; "all" keeps all, 0 writes none.
         video_every: epochs between videos of a test episode, written to the folder `videos`; 0 is never.
-        checkpoint_every: "epoch", or env steps between two checkpoints of everything; 0 is never.
-        checkpoint_minutes: minutes between two checkpoints, whatever the steps; 0 is never.
-        resume: continue the run that the folder in `logger_kwargs` holds, exactly where its last
-            checkpoint was taken; a folder that holds none gets a new run. "again" also continues a run that
-            its callback has ended before the planned end. See docs/reliability.md.
+        checkpoint_every: "epoch", or env steps between two checkpoints of the whole state; 0 is never.
+        checkpoint_minutes: minutes after which a further checkpoint is written if `checkpoint_every` has not
+            caused one; 0 is never.
+        resume: continue the run in the folder given by `logger_kwargs` exactly where its last checkpoint was
+            taken, or start a new one if the folder holds none. "again" also continues a run that its
+            callback ended before the planned end. See docs/reliability.md.
 
     Returns:
         The trained actor-critic.
 
     Raises:
-        ConfigError: for a value, combination or actor-critic that cannot work.
-        EnvError: for an environment that SAC cannot work with, or that returns what it must not.
+        ConfigError: for an invalid value, combination of values or actor-critic.
+        EnvError: for an environment that SAC does not support, or that violates its declared spaces, returns
+            NaN, crashes or hangs.
         RunError: if the output folder holds a run already, is in use, or cannot be resumed.
         TrainingDiverged: if a loss or a parameter becomes NaN or infinite.
-        KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with a checkpoint.
+        KeyboardInterrupt, SystemExit: after SIGINT, and after SIGTERM or SIGUSR1; a checkpoint is written
+            first.
     """
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})

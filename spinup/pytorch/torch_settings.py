@@ -54,19 +54,19 @@ def torch_settings(threads: int, seed: int) -> Iterator[None]:
 
 @contextmanager
 def preserved_generators() -> Iterator[None]:
-    """Torch's global generators after the block are as they were before it."""
+    """Restore the state of torch's global generators after the block."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         yield
 
 
 def _flush_denormals(flush: bool, threads: int) -> None:
-    """Flush denormals, or not, on this thread and on the `threads` - 1 that torch shares its work with.
+    """Set whether denormals are flushed to zero, on this thread and on torch's `threads` - 1 worker threads.
 
-    Adam's moments of an inactive unit decay into denormal numbers, which take a core up to 25 times as
-    long. Flush-to-zero is per thread; existing worker threads do not inherit it, so two runs of one seed
-    could differ. Torch has no call that sets it on its workers, but its OpenMP runtime can run a function on
-    each: the C library's fesetenv, with the mode of this thread.
+    Adam's moments of an inactive unit decay to denormal numbers, on which arithmetic is up to 25 times
+    slower. Flush-to-zero is per thread; existing worker threads do not inherit it, so two runs with the same
+    seed could differ. Torch has no call that sets it on its worker threads, but its OpenMP runtime can run a
+    function on each of them: the C library's fesetenv, with the floating-point environment of this thread.
     """
     torch.set_flush_denormal(flush)
     runtimes = list((Path(torch.__file__).parent / "lib").glob("libgomp*"))

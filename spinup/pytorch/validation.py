@@ -21,11 +21,11 @@ def check_actor_critic(
     critics: int = 2,
     has_value: bool = False,
 ) -> None:
-    """Check what SAC calls, at batch sizes 1 and 3: see `sac_pytorch` for the protocol.
+    """Call everything that SAC calls, at batch sizes 1 and 3; see `sac_pytorch` for the protocol.
 
     Args:
         ac: the actor-critic.
-        observation_space, action_space: what it was made for.
+        observation_space, action_space: the spaces it was constructed with.
         critics: number of critics, q1 to q<critics>.
         has_value: whether the variant also learns a value network `v`.
 
@@ -44,7 +44,7 @@ def check_actor_critic(
     dtype = next((p.dtype for p in ac.parameters() if p.is_floating_point()), torch.float32)
     device = next((p.device for p in ac.parameters()), torch.device("cpu"))
     for batch in (1, 3):
-        kind = torch.uint8 if observation_space.dtype == np.uint8 else dtype  # rows of images
+        kind = torch.uint8 if observation_space.dtype == np.uint8 else dtype  # images arrive as rows of bytes
         obs = torch.zeros(batch, observation_space.shape[0], dtype=kind, device=device)
         if isinstance(action_space, Discrete):
             _check_discrete(ac, name, obs, int(action_space.n), critic_names)

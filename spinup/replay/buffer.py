@@ -18,10 +18,10 @@ class ReplayBuffer:
     """Stores transitions and draws batches.
 
     Args:
-        storage: where rows are held, in host memory or on a device.
-        sampler: which rows form a batch.
-        normalizer: counts the rows that are added and scales the batches; rows are stored as they are.
-        augmentation: changes the images of the batches at random.
+        storage: stores rows, in host memory or on a device.
+        sampler: decides which rows form a batch.
+        normalizer: updates its statistics with new rows and normalizes batches; raw rows are stored.
+        augmentation: randomly shifts the images of batches.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ReplayBuffer:
 
     @property
     def total(self) -> int:
-        """Rows ever written; the last `len` of them are held."""
+        """Number of rows ever written; the last `len(self)` of them are stored."""
         return self.storage.total
 
     @property
@@ -55,7 +55,7 @@ class ReplayBuffer:
         self.append(transitions)
 
     def append(self, transitions: Transitions) -> None:
-        """Append transitions that the normalizer has counted already."""
+        """Append transitions that are part of the normalizer's statistics already."""
         start = self.storage.total
         self.storage.append(transitions)
         self.sampler.added(start, transitions)
@@ -66,7 +66,7 @@ class ReplayBuffer:
         return self._transformed(batches, rng)
 
     def peek(self, batch_size: int, rng: Generator) -> Batches:
-        """One batch of uniform rows, (1, batch_size, *shape) by field, which later batches do not depend on.
+        """One batch of uniform rows, (1, batch_size, *shape) by field, without an effect on later batches.
 
         Empty if there are no rows.
         """
@@ -74,11 +74,11 @@ class ReplayBuffer:
         return self._transformed(batches, rng) if batches else batches
 
     def read(self, start: int, stop: int) -> Transitions:
-        """A copy of the rows numbered start to stop - 1, which must still be held."""
+        """A copy of the rows numbered start to stop - 1, which must still be stored."""
         return self.storage.read(start, stop)
 
     def restore(self, start: int, transitions: Transitions) -> None:
-        """Hold `transitions`, as rows numbered from `start`, and no others."""
+        """Replace the content by `transitions`, as rows numbered from `start`."""
         self.storage.clear(start)
         self.sampler.reset(self.storage.capacity)
         self.append(transitions)

@@ -1,4 +1,4 @@
-"""Storage of observations with images: each frame is held once, in however many stacks and rows it is."""
+"""Storage of observations with images; a frame that several stacks and rows share is stored once."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from spinup.replay.transition import Field, Transitions
 
 Bytes = NDArray[np.uint8]
 CHUNK = 4096  # frames in one array; arrays are added when needed
-MAX_RECENT = 65_536  # frames among which the frames of new rows are looked for
+MAX_RECENT = 65_536  # maximum number of recent frames among which duplicates of new frames are searched
 
 
 class FramePool:
     """The frames of one image of the observations of a ring of rows.
 
-    A frame of a new row that has the same bytes as a recent one is a reference to it. So what is read does
-    not depend on who stacked the frames, on how an episode's first stack was padded, or on how the rows of
-    several environments lie in the ring.
+    A frame of a new row that has the same bytes as a recent frame is stored as a reference to it. Duplicates
+    are found by content, so results do not depend on which wrapper stacked the frames, on how an episode's
+    first stack was padded, or on the order of the rows of several environments.
 
     Args:
         part: the image.
-        capacity: rows of the ring.
+        capacity: number of rows of the ring.
     """
 
     def __init__(self, part: Part, capacity: int) -> None:
@@ -37,27 +37,27 @@ class FramePool:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of frames and references."""
+        """Memory of frames and references, in bytes."""
         return self._refs.nbytes + self._uses.nbytes + sum(chunk.nbytes for chunk in self._chunks)
 
     @property
     def held(self) -> int:
-        """Frames that rows refer to."""
+        """Number of frames that rows refer to."""
         return self._used - len(self._free)
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Remove all rows."""
         self._refs.fill(-1)
         self._chunks: list[Bytes] = []
-        self._uses: NDArray[np.int32] = np.zeros(0, np.int32)  # by slot, the position of a frame
+        self._uses: NDArray[np.int32] = np.zeros(0, np.int32)  # references by slot (position of a frame)
         self._free: list[int] = []
-        self._used = 0  # slots that were in use once
+        self._used = 0  # slots ever used
         self._recent: dict[int, int] = {}  # hash of a frame to its slot, the newest last
         self._keep = 0
 
     def add(self, start: int, obs: Bytes, next_obs: Bytes) -> None:
-        """Rows at positions `start` and after, in place of those that were there; both (N, bytes)."""
-        # Between two steps of an environment, every other one may bring the frames of two stacks.
+        """Write rows at positions from `start` on, replacing those there; both (N, bytes)."""
+        # Between two steps of an environment, each other environment may add the frames of two stacks.
         self._keep = max(self._keep, min(4 * len(obs) * (self.frames + 1), MAX_RECENT))
         stacks = np.stack([obs, next_obs], 1).reshape(len(obs), 2 * self.frames, self._size)
         for at, row in enumerate(stacks, start):
@@ -80,7 +80,7 @@ class FramePool:
         return pixels
 
     def _slot(self, frame: Bytes) -> int:
-        """The slot that holds these pixels, which gets one more use."""
+        """The slot that holds these pixels; adds one reference to it."""
         content = frame.tobytes()
         key = hash(content)
         slot = self._recent.pop(key, -1)
@@ -115,12 +115,12 @@ class FramePool:
 
 @final
 class FrameStorage(RowStorage):
-    """Rows in this machine's memory whose observations are bytes with images, each frame held once.
+    """Stores rows in host memory whose observations are bytes with images; each frame is stored once.
 
     Args:
-        fields: what is stored.
-        capacity: rows held.
-        layout: of obs and next_obs.
+        fields: the fields to store.
+        capacity: maximum number of rows.
+        layout: layout of obs and next_obs.
 
     Raises:
         ConfigError: if `capacity` rows do not fit.
@@ -130,7 +130,7 @@ class FrameStorage(RowStorage):
         super().__init__(fields, capacity, _OBSERVATIONS, stored_fields(fields, layout))
         self.layout = layout
         self._pools = [FramePool(part, capacity) if part.is_image else None for part in layout.parts]
-        # The bytes of vectors, of obs and of next_obs.
+        # For each vector, its bytes in obs and in next_obs.
         self._vectors = [
             None if part.is_image else np.zeros((2, capacity, part.nbytes), np.uint8) for part in layout.parts
         ]
@@ -168,10 +168,10 @@ _OBSERVATIONS = ("obs", "next_obs")
 
 
 def stored_fields(fields: Sequence[Field], layout: ImageLayout) -> list[Field]:
-    """What a row takes in a `FrameStorage`: what is new in an observation, references, the other fields.
+    """What a row takes in a `FrameStorage`: new frames, references and the other fields.
 
-    New is one frame of a stack. Of an image whose channels come first these are up to three channels, since
-    it may be a stack of one or of three per frame.
+    A new observation adds one frame to a stack. For an image whose channels come first, up to three channels
+    are counted as new, since it may be a stack of frames with one or three channels.
     """
     found = [field for field in fields if field.name not in _OBSERVATIONS]
     for part in layout.parts:

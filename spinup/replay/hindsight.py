@@ -1,4 +1,4 @@
-"""Hindsight goals: transitions are also learned from as if what was achieved later had been the goal."""
+"""Hindsight experience replay: transitions are relabeled with goals that were achieved later."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ TOLERATED = 0.01  # share of rewards that may differ, since goals are stored in 
 
 @dataclass(frozen=True)
 class Goals:
-    """Where goals are in a flat observation, and what they are worth.
+    """The columns of goals in a flat observation, and the reward as a function of goals.
 
     Attributes:
         achieved, desired: columns of the achieved and of the desired goal.
-        reward: of achieved and desired goals, each (n, goal_dim), (n,) float32.
-        terminated: of the same, (n,) bool; None if the goal does not decide where the MDP terminates.
+        reward: maps achieved and desired goals, each (n, goal_dim), to rewards, (n,) float32.
+        terminated: maps the same to whether the MDP terminates, (n,) bool; None if that does not depend on
+            the goal.
     """
 
     achieved: slice
@@ -40,14 +41,14 @@ class Goals:
 class HindsightSampler(Sampler):
     """Hindsight experience replay (Andrychowicz et al. 2017) with the strategy `future`.
 
-    Of each batch, k / (k + 1) of the transitions in expectation have the goal replaced by one that was
-    achieved at the same step or a later one of their episode, uniformly among those stored; their reward is
-    computed anew. One step each, discount = gamma (1 - terminated).
+    In each batch, an expected share k / (k + 1) of the transitions is relabeled: the goal is replaced by one
+    achieved at the same or a later step of the episode, drawn uniformly among the stored ones, and the reward
+    is recomputed. Transitions span one step; discount = gamma (1 - terminated).
 
     Args:
         gamma: discount factor.
         k: relabeled transitions for each one that keeps its goal.
-        goals: of the environment.
+        goals: the environment's goals.
     """
 
     stored_fields = (*Sampler.stored_fields, "env", "episode_start")
@@ -93,7 +94,7 @@ class HindsightSampler(Sampler):
         raise AssertionError("transitions with goals are made by sample")
 
     def _later(self, index: NDArray[np.int64], fractions: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Positions of the same or later steps of the same episodes, as fractions in [0, 1) choose."""
+        """Positions of the same or later steps of the same episodes, selected by fractions in [0, 1)."""
         found, envs = np.empty_like(index), self._env[index]
         for env in np.unique(envs).tolist():
             mine = envs == env
@@ -108,7 +109,7 @@ class HindsightSampler(Sampler):
         """
         index = np.arange(min(len(storage), CHECKED_ROWS))
         rows = {name: _host(v) for name, v in storage.gather(index, ("obs", "next_obs", "reward")).items()}
-        # The goal of an action is that of the observation before it.
+        # An action pursues the goal in the observation before it.
         desired = rows["obs"][:, self.goals.desired]
         computed = self.goals.reward(rows["next_obs"][:, self.goals.achieved], desired)
         wrong = ~np.isclose(computed, rows["reward"], rtol=1e-4, atol=1e-5)
@@ -147,7 +148,7 @@ class _Steps:
         return self._count - 1
 
     def later(self, step: NDArray[np.int64], fractions: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Rows of steps from `step` to the end of its episode, or to the newest, chosen by the fractions."""
+        """Rows between `step` and the end of its episode (or the newest step), selected by `fractions`."""
         starts = np.array([*self._starts, self._count])
         left = starts[np.searchsorted(starts, step, side="right")] - step
         chosen = step + np.minimum((fractions * left).astype(np.int64), left - 1)

@@ -1,4 +1,4 @@
-"""Observations with images as rows of bytes: each image as it is, each vector as float32."""
+"""Observations with images as rows of bytes: images as uint8, vectors as float32."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MAX_CHANNELS = 32
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis of an image (., ., .) holds the channels: the first or the last, if it is the shortest.
+    """The axis of an image (., ., .) that holds the channels: the first or the last, if it is the shortest.
 
     Args:
-        shape: of one image, without the axis of stacked frames.
+        shape: shape of one image, without the axis of stacked frames.
 
     Returns:
         0, 2, or None if neither is shorter than both others or has at most 32 entries.
@@ -36,10 +36,10 @@ class Part:
     """One key of an observation.
 
     Args:
-        key: of the Dict; empty where the observation is one image.
-        shape: of an image as the environment gives it: (H, W), (H, W, C), (C, H, W), or a stack of frames
-            with a first axis before (H, W, C) or (C, H, W). Of a vector (n,).
-        is_image: uint8 pixels; otherwise float32 numbers.
+        key: key in the Dict; empty if the whole observation is one image.
+        shape: shape of an image in the environment's space: (H, W), (H, W, C), (C, H, W), or a stack of
+            frames, (frames, H, W, C) or (frames, C, H, W). For a vector (n,).
+        is_image: whether it is an image of uint8 pixels; otherwise it is a float32 vector.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Part:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of an observation that it takes."""
+        """Size in a row, in bytes."""
         return math.prod(self.shape) * (1 if self.is_image else 4)
 
     @property
@@ -58,21 +58,21 @@ class Part:
 
     @property
     def height(self) -> int:
-        """The axis of the height, counted from the end; that of the width is the next."""
+        """The axis of the height, counted from the end; the width is the axis after it."""
         return -3 if self.channels_last else -2
 
     @property
     def frames(self) -> int:
-        """Equal pieces, along the first axis, that consecutive observations may share: frames or channels."""
+        """Number of frames or channels along the first axis that consecutive observations may share."""
         stacked = len(self.shape) == 4 or (len(self.shape) == 3 and not self.channels_last)
         return self.shape[0] if stacked else 1
 
 
 class ImageLayout:
-    """Where the parts of an observation lie in a row of bytes.
+    """Positions of the parts of an observation in a row of bytes.
 
     Args:
-        parts: in the order of the bytes.
+        parts: the parts, in the order of their bytes.
     """
 
     def __init__(self, parts: tuple[Part, ...]) -> None:
@@ -90,14 +90,14 @@ class ImageLayout:
         return sum(part.nbytes for part in self.parts)
 
     def features(self, of_image: int) -> int:
-        """The number of features of an observation: `of_image` for each image, and the numbers of vectors."""
+        """The number of features: `of_image` for each image, plus the lengths of the vectors."""
         return sum(of_image if part.is_image else part.shape[0] for part in self.parts)
 
     def pack(self, arrays: list[NDArray[Any]]) -> Bytes:
-        """Rows (..., nbytes) of arrays (..., *shape), one for each part.
+        """Pack arrays (..., *shape), one for each part, into rows (..., nbytes) uint8.
 
         Raises:
-            ValueError: for another shape or dtype than the part's.
+            ValueError: if an array has not the part's shape, or an image is not uint8.
         """
         rows = []
         for part, array in zip(self.parts, arrays, strict=True):
@@ -121,9 +121,10 @@ class ImageLayout:
         return found
 
     def rows(self, observations: Any) -> Bytes:
-        """Rows (..., nbytes) of observations: an image or a batch, such arrays by key, or rows.
+        """Rows (..., nbytes) uint8 of one observation or a batch.
 
-        Vectors are given flat.
+        Observations are an image, a mapping from keys to arrays in which vectors are flat, or rows, which are
+        returned unchanged.
 
         Raises:
             ValueError: see `pack`.
@@ -145,12 +146,12 @@ class ImageLayout:
         return array
 
     def to_json(self) -> list[list[Any]]:
-        """The parts as lists of plain values, from which `from_json` makes the layout again."""
+        """The parts as lists of plain values, for `from_json`."""
         return [[part.key, list(part.shape), part.is_image] for part in self.parts]
 
     @staticmethod
     def from_json(parts: list[Any]) -> ImageLayout:
-        """The layout that `to_json` described."""
+        """The layout from the result of `to_json`."""
         return ImageLayout(
             tuple(Part(str(key), tuple(map(int, shape)), bool(image)) for key, shape, image in parts)
         )

@@ -1,4 +1,4 @@
-"""The next observation of each row, stored only where no later row begins with it."""
+"""The next observation of each row, stored only if it is not the observation of a later row."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 class NextObservations:
     """Next observations of the rows of a ring, most of them as references to the observations of later rows.
 
-    Within an episode the next observation of a row is the observation of the row that the same environment
-    adds next. A row refers to the first row added after it whose observation has the same bytes, which stays
-    in the ring for longer than the row itself; until there is one, and at the ends of episodes, the row has a
-    copy of its own. So what is read does not depend on how environments and episodes lie in the ring.
+    Within an episode, the next observation of a row is the observation of the next row of the same
+    environment. A row refers to the first row added after it whose observation has the same bytes, which
+    stays in the ring longer than the row itself. Until there is one, and at the ends of episodes, the row
+    keeps a copy. Rows are matched by content, so their order in the ring does not matter.
 
     Args:
-        obs: the observations of the ring, (capacity, *shape), which the caller writes.
+        obs: the observations of the ring, (capacity, *shape); the caller writes them.
     """
 
     def __init__(self, obs: NDArray[Any]) -> None:
         self._obs = obs
-        # The position of the row that is referred to; where there is none, ~k for the k-th copy.
+        # The position of the row that a row refers to, or ~k if it keeps the k-th copy.
         self._source: NDArray[np.signedinteger[Any]]
         self._source = np.zeros(len(obs), np.int32 if len(obs) <= 2**31 else np.int64)
         self._copies = np.empty((16, *obs.shape[1:]), obs.dtype)
@@ -31,19 +31,19 @@ class NextObservations:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of references and copies."""
+        """Memory of references and copies, in bytes."""
         return self._source.nbytes + self._copies.nbytes
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Remove all rows."""
         self._source.fill(0)
         self._free = list(range(len(self._copies)))
         self._waiting: dict[int, int] = {}  # positions of the newest rows with a copy, by its hash
         self._keep = 0
 
     def add(self, start: int, obs: NDArray[Any], next_obs: NDArray[Any]) -> None:
-        """Rows at positions `start` and after, in place of those that were there; both (N, *shape)."""
-        # Copies that the ends of episodes leave wait in vain; rows of one step can all find their successors.
+        """Write rows at positions from `start` on, replacing those there; both (N, *shape)."""
+        # Enough for all rows of one step, besides copies from ends of episodes, which no later row matches.
         self._keep = max(self._keep, 2 * len(obs))
         for at, (first, last) in enumerate(zip(obs, next_obs, strict=True), start):
             self._release(at)
@@ -67,7 +67,7 @@ class NextObservations:
         return taken
 
     def _refer(self, content: bytes, at: int) -> None:
-        """Let the row that waits for the observation at position `at` refer to it."""
+        """If a row with a copy waits for this observation, let it refer to position `at` instead."""
         before = self._waiting.pop(hash(content), None)
         if before is None:
             return
@@ -77,7 +77,7 @@ class NextObservations:
             self._source[before] = at
 
     def _release(self, at: int) -> None:
-        """Give back the copy of a row that is overwritten."""
+        """Free the copy of a row that is overwritten."""
         slot = ~int(self._source[at])
         if slot >= 0:
             key = hash(self._copies[slot].tobytes())

@@ -1,4 +1,4 @@
-"""Running statistics of observations and returns, and the scaling of batches and observations by them."""
+"""Running statistics of observations and returns, and normalization by them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ EPSILON = 1e-8  # added to variances, as in gymnasium.wrappers.NormalizeObservat
 class RunningMoments:
     """Mean and variance of all rows so far, updated in place by the formula of Chan et al. (1979).
 
-    Start values are those of Gymnasium's `RunningMeanStd`: mean 0, variance 1, with the weight of 1e-4 rows.
+    Initial values are those of Gymnasium's `RunningMeanStd`: mean 0, variance 1, count 1e-4.
 
     Args:
-        shape: of a row.
+        shape: shape of a row.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -28,7 +28,7 @@ class RunningMoments:
         self.count = np.array(1e-4)
 
     def update(self, rows: NDArray[Any]) -> None:
-        """Count rows (N, *shape), N >= 1."""
+        """Update the statistics with rows (N, *shape), N >= 1."""
         new, before = len(rows), float(self.count)
         n = before + new
         mean = rows.sum(0, dtype=np.float64) / new
@@ -43,7 +43,7 @@ class RunningMoments:
         return {"mean": self.mean.copy(), "var": self.var.copy(), "count": self.count.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put `state_dict()` back into the same memory."""
+        """Restore `state_dict()` in place."""
         self.mean[...], self.var[...], self.count[...] = state["mean"], state["var"], state["count"]
 
 
@@ -51,19 +51,20 @@ class RunningMoments:
 class Normalizer:
     """Scales observations to mean 0 and variance 1, and rewards by the standard deviation of returns.
 
-    Statistics count each observation of the run once, in the order in which transitions arrive: the first of
-    an episode, then every next one, as `gymnasium.wrappers.NormalizeObservation` does. A reward is divided by
-    sqrt(var(G) + 1e-8), where G_t = gamma (1 - terminated_t) G_{t-1} + r_t for each environment, as
-    `gymnasium.wrappers.NormalizeReward` does; no mean is subtracted. Nothing is clipped. The replay buffer
-    holds raw values, so that every batch is scaled by the present statistics. With `bound`, rewards are
-    divided by max |G| / bound where that is larger, so that returns stay within it, as in FlashSAC.
+    The statistics include each observation of the run once, in the order in which transitions arrive: the
+    first of an episode, then every next one, as in `gymnasium.wrappers.NormalizeObservation`. A reward is
+    divided by sqrt(var(G) + 1e-8), where G_t = gamma (1 - terminated_t) G_{t-1} + r_t for each environment,
+    as in `gymnasium.wrappers.NormalizeReward`; no mean is subtracted. Nothing is clipped. The replay buffer
+    stores raw values, so every batch is normalized by the current statistics. With `bound`, rewards are
+    divided by max |G| / bound if that is larger, so that returns stay within the bound, as in FlashSAC.
 
     Args:
         obs_dim: length of an observation.
-        num_envs: number of environments, each of which has its own G.
+        num_envs: number of environments; G is tracked for each.
         gamma: discount factor.
-        observations, rewards: what is normalized.
-        bound: of normalized returns; None for no bound.
+        observations: whether to normalize observations.
+        rewards: whether to normalize rewards.
+        bound: bound of normalized returns; None for no bound.
     """
 
     def __init__(
@@ -80,10 +81,10 @@ class Normalizer:
         self.returns = RunningMoments(()) if rewards else None
         self.gamma, self._return = gamma, np.zeros(num_envs)
         self.bound = bound if rewards else None
-        self._largest = np.zeros(())  # of |G|, where there is a bound
+        self._largest = np.zeros(())  # largest |G| so far, if there is a bound
 
     def update(self, transitions: Transitions) -> None:
-        """Count the rows of new transitions."""
+        """Update the statistics with new transitions."""
         if self.obs is not None:
             first = transitions["episode_start"]
             if first.any():
@@ -96,7 +97,7 @@ class Normalizer:
                 np.maximum(self._largest, np.abs(returns).max(), out=self._largest)
 
     def forget_returns(self) -> None:
-        """Let each environment's return begin at 0 again; the statistics stay."""
+        """Reset each environment's running return to 0; the statistics are kept."""
         self._return[:] = 0.0
 
     def observations(self, obs: Float) -> Float:
@@ -105,15 +106,15 @@ class Normalizer:
         return scaled
 
     def reward_unit(self) -> float:
-        """What rewards are divided by now; 1 where they are not normalized."""
+        """The current divisor of rewards; 1 if they are not normalized."""
         return 1.0 if self.returns is None else float(self._reward_unit(self.returns))
 
     def apply(self, batches: Batches, to_batch: Callable[[NDArray[Any]], Any]) -> Batches:
         """Batches with normalized obs, next_obs and reward.
 
         Args:
-            batches: raw, by field.
-            to_batch: converts an array of the host for arithmetic with them (`Storage.to_batch`).
+            batches: raw batches, by field.
+            to_batch: converts a host array for arithmetic with batches (`Storage.to_batch`).
         """
         scaled = dict(batches)
         if self.obs is not None:
@@ -123,7 +124,7 @@ class Normalizer:
         return scaled
 
     def _reward_unit(self, returns: RunningMoments) -> NDArray[np.float32]:
-        """What rewards are divided by, 0-dim."""
+        """The divisor of rewards, 0-dim."""
         unit = _std(returns)
         if self.bound is not None:
             unit = np.maximum(unit, self._largest / self.bound)
@@ -139,7 +140,7 @@ class Normalizer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put `state_dict()` back, in place."""
+        """Restore `state_dict()`, in place."""
         self._return[...] = state["return"]
         if self.bound is not None:
             self._largest[...] = state["largest"]

@@ -1,4 +1,4 @@
-"""Batches that are part prior data: transitions that the run did not make itself (RLPD, Ball et al. 2023)."""
+"""Batches with a share of prior data, which was collected before the run (RLPD, Ball et al. 2023)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from spinup.replay.transition import Batches, Transitions
 
 @final
 class MixedSampler(Sampler):
-    """A fixed share of each batch from prior data, the rest from the run's own transitions.
+    """Draws a fixed share of each batch from prior data, and the rest from the run's transitions.
 
     Both parts are drawn by samplers of the same kind. The rows of the prior data are not part of checkpoints.
 
     Args:
         own: sampler of the run's transitions.
-        prior: the prior data with a sampler of their own.
-        fraction: share of prior data, rounded to whole transitions; 1 draws nothing else.
+        prior: replay buffer with the prior data.
+        fraction: share of prior data in a batch, rounded to whole transitions; 1 draws only prior data.
     """
 
     def __init__(self, own: Sampler, prior: ReplayBuffer, fraction: float) -> None:
@@ -57,7 +57,7 @@ class MixedSampler(Sampler):
 
 
 def _joined(first: Any, second: Any) -> Any:
-    """Two parts (n, B, ...) of the same batches, the first before the second."""
+    """Concatenate two parts (n, B, ...) of the same batches along the second axis."""
     if isinstance(first, np.ndarray):
         return np.concatenate([first, second], axis=1)
     joined = first.new_empty((first.shape[0], first.shape[1] + second.shape[1], *first.shape[2:]))

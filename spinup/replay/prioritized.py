@@ -16,14 +16,14 @@ EPSILON = 1e-6  # added to |TD error|, so that every row can be drawn
 
 
 class SumTree:
-    """Priorities of rows and their sums by block, to draw positions in proportion.
+    """Priorities of rows and their sums by block, to draw positions in proportion to priorities.
 
-    Two levels suffice for arrays: a search among the running sums of blocks, then one within a block, each
-    for all draws at once. Sums are computed anew from priorities and never adjusted by differences, so they
-    follow from the priorities alone.
+    It has two levels: a search in the cumulative sums of blocks, then one within a block, each vectorized
+    over all draws. Sums are recomputed from priorities, never adjusted by differences, so they depend only
+    on the current priorities.
 
     Args:
-        capacity: number of positions; all priorities are 0 at first.
+        capacity: number of positions; all priorities are initially 0.
     """
 
     BLOCK = 32
@@ -40,17 +40,16 @@ class SumTree:
         return float(self._sums.cumsum()[-1])
 
     def set(self, index: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Set the priorities at positions `index`, (n,); the last of several for one position holds."""
+        """Set the priorities at positions `index`, (n,); for repeated positions, the last value counts."""
         self.priorities[index] = values
         blocks = index // self.BLOCK
         self._sums[blocks] = self._rows[blocks].sum(1)
 
     def find(self, fractions: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Positions, of the same shape, at which the running sum of priorities passes these shares of the
-        total.
+        """Positions at which the cumulative sum of priorities exceeds these fractions of the total.
 
-        Fractions uniform in [0, 1) give each position with probability priority / total. A position without
-        priority is never found, whatever the rounding.
+        The result has the shape of `fractions`. Fractions uniform in [0, 1) yield each position with
+        probability priority / total. A position with priority 0 is never returned, even with rounding errors.
         """
         above = self._sums.cumsum()
         target = fractions.reshape(-1) * above[-1]
@@ -73,15 +72,14 @@ class SumTree:
 class PrioritizedSampler(Sampler):
     """Draws row i with probability P(i) = p_i^a / sum_j p_j^a, p_i = |TD error| + 1e-6.
 
-    A new row has the largest priority so far, so that each is soon drawn. The field `weight` of a batch is
+    A new row has the largest priority so far, so that it is drawn soon. The field `weight` of a batch is
     (N P(i))^-beta, divided by the largest of the batch, where beta rises linearly to 1. All batches of one
-    block of updates are drawn from the same priorities, and the TD errors of the block are taken over after
-    it.
+    block of updates are drawn from the same priorities, which are updated with the TD errors after the block.
 
     Args:
-        inner: makes transitions of rows.
+        inner: makes transitions from rows.
         exponent: a; 0 is uniform.
-        beta: at the first gradient step.
+        beta: beta at the first gradient step.
         beta_updates: gradient steps until beta is 1.
     """
 
@@ -94,8 +92,8 @@ class PrioritizedSampler(Sampler):
     def reset(self, capacity: int) -> None:
         self.inner.reset(capacity)
         self._capacity, self._tree = capacity, SumTree(capacity)
-        self._largest = 1.0  # of all p_i^a so far
-        self._total = self._known = 0  # rows ever added; those of them that have a priority
+        self._largest = 1.0  # largest p_i^a so far
+        self._total = self._known = 0  # number of rows ever added, and of those that have a priority
         self._updates = 0
         self._drawn: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -144,7 +142,7 @@ class PrioritizedSampler(Sampler):
         self._tree.set(self._positions(self._total - len(state["priorities"])), state["priorities"])
 
     def _admit(self) -> None:
-        """Give the rows that were added since the last call their priority."""
+        """Assign a priority to the rows that were added since the last call."""
         new = self._positions(max(self._known, self._total - self._capacity))
         if len(new):
             self._tree.set(new, np.full(len(new), self._largest))

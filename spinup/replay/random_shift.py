@@ -16,11 +16,11 @@ from spinup.replay.transition import Batches
 class RandomShift:
     """Shifts each image of a batch by up to `pixels` in each direction, uniformly.
 
-    Pixels from beyond the border repeat those at it. The frames of one observation move together; obs and
-    next_obs, and the images of several keys, move independently.
+    Pixels outside the image are padded with the nearest border pixel. The frames of one observation are
+    shifted together; obs and next_obs, and the images of different keys, independently.
 
     Args:
-        layout: of the observations.
+        layout: layout of the observations.
         pixels: the largest shift, >= 1.
     """
 
@@ -42,9 +42,9 @@ class RandomShift:
 
 
 def shift_images(images: NDArray[Any], shifts: NDArray[np.int64], part: Part) -> NDArray[Any]:
-    """Images (N, *shape), each moved down and to the right by its `shifts` (N, 2), in pixels.
+    """Shift images (N, *shape) down and to the right by `shifts` (N, 2), in pixels.
 
-    Pixel (y, x) of the result is that of the image at (y - down, x - right), or the nearest there is.
+    Pixel (y, x) of the result is pixel (y - down, x - right) of the image, or the nearest one in it.
     """
     axis = part.height
     height, width = images.shape[axis], images.shape[axis + 1]

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 class Sampler(abc.ABC):
-    """Draws batches from a storage. gamma and n-step returns are known here and nowhere else.
+    """Draws batches from a storage. Only samplers depend on gamma and n-step returns.
 
-    `sample` draws rows uniformly with replacement; `batches` makes transitions of rows.
+    `sample` draws rows uniformly with replacement; `batches` makes transitions from rows.
     """
 
     stored_fields: tuple[str, ...] = ("obs", "action", "reward", "terminated", "next_obs")
     batch_fields: tuple[str, ...] = ("obs", "action", "reward", "discount", "next_obs")
 
     def reset(self, capacity: int) -> None:
-        """Forget all rows; those that follow are stored in a ring of `capacity`."""
+        """Remove all rows; those added later are stored in a ring of `capacity` rows."""
 
     def added(self, start: int, transitions: Transitions) -> None:
-        """Note the rows that were appended, numbered from `start`."""
+        """Called after rows, numbered from `start`, were appended to the storage."""
 
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
         """`count` batches of `batch_size` transitions, each field (count, batch_size, *shape)."""
@@ -48,14 +48,14 @@ class Sampler(abc.ABC):
         """The transitions that begin at positions `index`, each field (*index.shape, *shape)."""
 
     def update_priorities(self, td_errors: NDArray[Any]) -> None:
-        """Note the absolute TD errors, (count, batch_size), of the batches that were sampled last."""
+        """Receive the absolute TD errors, (count, batch_size), of the batches sampled last."""
 
     def state_dict(self) -> dict[str, Any]:
         """What later batches depend on besides the rows and the random generator, as arrays and numbers."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put `state_dict()` back, after the rows that it belongs to."""
+        """Restore `state_dict()`, after its rows were restored."""
 
 
 @final
@@ -73,19 +73,19 @@ class UniformSampler(Sampler):
 
 @final
 class NStepSampler(Sampler):
-    """n-step transitions: the rewards of up to n steps summed, and the observation after them.
+    """n-step transitions: the discounted sum of up to n rewards, and the observation after them.
 
-    From a uniform row t, with m <= n steps until the episode terminates, is cut, or the stored rows end:
+    For a uniform row t, with m <= n steps until the episode ends or the stored rows end:
 
         reward = sum_{i<m} gamma^i r_{t+i},   discount = gamma^m (1 - terminated_{t+m-1}),
         next_obs = next_obs_{t+m-1}
 
-    Rewards alone are summed: the entropy terms of the steps in between are left out, and there is no
-    correction for actions that the present policy would not take (as in Barth-Maron et al. 2018).
+    Only rewards are summed, without the entropy terms of intermediate steps and without off-policy correction
+    (as in Barth-Maron et al. 2018).
 
     Args:
         gamma: discount factor per step.
-        n_step: the longest window.
+        n_step: n, the maximum number of rewards.
     """
 
     stored_fields = (*Sampler.stored_fields, "env", "episode_start")
@@ -96,7 +96,7 @@ class NStepSampler(Sampler):
 
     def reset(self, capacity: int) -> None:
         self._capacity = capacity
-        # Distance from each position to the row of the next step of its episode; 0 where there is none.
+        # Distance from each position to the row of the next step of its episode; 0 if there is none.
         self._to_next: NDArray[np.int32] = np.zeros(capacity, np.int32)
         self._last: dict[int, int] = {}  # the newest row of each environment
 
@@ -127,13 +127,13 @@ class NStepSampler(Sampler):
 
 
 def make_sampler(config: SACConfig, goals: Goals | None = None) -> Sampler:
-    """The sampler that the configuration asks for.
+    """The sampler for this configuration.
 
     Args:
         config: the hyperparameters.
-        goals: of the environment, needed for hindsight.
+        goals: the environment's goals; required for sampler="her".
     """
-    # Both modules import this one.
+    # Imported here, since both modules import this one.
     from spinup.replay.hindsight import HindsightSampler
     from spinup.replay.prioritized import PrioritizedSampler
 

@@ -19,11 +19,11 @@ from spinup.replay.transition import Batches, Field, Transitions, bytes_per_row
 class Storage(abc.ABC):
     """The newest `capacity` transitions.
 
-    Rows are numbered by the count of rows ever written; row k lies at position k modulo `capacity`.
+    Rows are numbered in the order in which they are written; row k is at position k modulo `capacity`.
 
     Args:
-        fields: what is stored; other fields of appended transitions are dropped.
-        capacity: rows held.
+        fields: the fields to store; other fields of appended transitions are dropped.
+        capacity: maximum number of rows.
     """
 
     def __init__(self, fields: Sequence[Field], capacity: int) -> None:
@@ -42,25 +42,25 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def to_batch(self, array: NDArray[Any]) -> Any:
-        """An array of the host in the kind that `gather` returns, for arithmetic with its results."""
+        """Convert a host array to the type that `gather` returns, for arithmetic with its results."""
 
     @abc.abstractmethod
     def read(self, start: int, stop: int) -> Transitions:
-        """A copy, on the host, of the rows numbered start to stop - 1, which must still be held."""
+        """A copy, on the host, of the rows numbered start to stop - 1, which must still be stored."""
 
     def clear(self, total: int) -> None:
-        """Drop all rows; the next one appended has number `total`."""
+        """Remove all rows; the next one appended has number `total`."""
         self.total = total
 
 
 class RowStorage(Storage):
-    """Rows in this machine's memory: an array per field, but for observations that subclasses hold otherwise.
+    """Stores rows in host memory, as one array per field, except for fields that subclasses store themselves.
 
     Args:
-        fields: what is stored.
-        capacity: rows held.
-        elsewhere: names of the fields that the subclass holds.
-        needs: what a row takes; `fields` if None.
+        fields: the fields to store.
+        capacity: maximum number of rows.
+        elsewhere: names of the fields that the subclass stores.
+        needs: fields from which the memory of a row is computed; `fields` if None.
 
     Raises:
         ConfigError: if `capacity` rows do not fit.
@@ -83,15 +83,15 @@ class RowStorage(Storage):
 
     @abc.abstractmethod
     def _put(self, at: int, rows: Transitions) -> None:
-        """Add rows at positions `at` and after to what the subclass holds; their arrays are in `_columns`."""
+        """Write the subclass's fields of rows at positions from `at` on; the other fields are written."""
 
     @abc.abstractmethod
     def _take(self, index: NDArray[np.int64], name: str) -> NDArray[Any]:
-        """A field that the subclass holds, see `gather`."""
+        """A field that the subclass stores, see `gather`."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the rows take, unused capacity included."""
+        """Memory of all rows, including unused capacity, in bytes."""
         return sum(column.nbytes for column in self._columns.values())
 
     def append(self, transitions: Transitions) -> None:
@@ -119,7 +119,7 @@ class RowStorage(Storage):
 
 @final
 class HostStorage(RowStorage):
-    """Rows in this machine's memory, an observation that two rows share once.
+    """Stores rows in host memory; an observation that two rows share is stored once.
 
     Raises:
         ConfigError: if `capacity` rows do not fit.
@@ -147,7 +147,7 @@ class HostStorage(RowStorage):
 
 
 def ring_slices(start: int, count: int, capacity: int) -> list[tuple[slice, slice]]:
-    """Which of `count` new rows, numbered from `start`, go to which positions of a ring, oldest first."""
+    """Pairs of slices, of `count` new rows numbered from `start` and of their positions in a ring."""
     kept = min(count, capacity)
     at = (start + count - kept) % capacity
     first = min(kept, capacity - at)

@@ -29,7 +29,7 @@ class Field:
 
 
 def transition_fields(obs_dim: int, act_dim: int, obs_dtype: Any = np.float32) -> dict[str, Field]:
-    """The fields of a transition as a collector makes it.
+    """The fields of the transitions that collectors make.
 
     | field           | per row    | content                                                               |
     |-----------------|------------|-----------------------------------------------------------------------|

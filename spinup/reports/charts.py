@@ -1,4 +1,4 @@
-"""Line charts as HTML: an SVG that fits any width, with labels of constant size beside it."""
+"""Line charts as HTML: an SVG that scales to any width, with labels of constant size around it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spinup.plotting.curves import Curve
 
 Array = NDArray[np.float64]
-UNITS = 1000  # width and height of a chart, in the SVG's own units
+UNITS = 1000  # width and height of a chart, in SVG user units
 MAX_POINTS = 400  # of a line; more than a screen can show
 LOG_RANGE = 1000.0  # positive values that differ by more than this factor get a logarithmic axis
 
@@ -24,10 +24,10 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        group: number of the experiment, which gives the color and by which the legend hides it.
-        curve: its points, and the spread that is shaded.
+        group: number of the experiment, which determines the color; the legend hides lines by it.
+        curve: its points, and the spread, which is shaded.
         style: "mean", "seed" (thin) or "second" (dotted).
-        label: names the value beside the experiment, where a chart shows more than one.
+        label: name of the value, if the chart shows more than one.
     """
 
     group: int
@@ -43,7 +43,7 @@ class Axis:
         low, high: the smallest and largest value, finite.
         log: whether the scale is logarithmic; both are then positive.
         padding: share of the range that is added at both ends.
-        ticks: their number, about.
+        ticks: approximate number of ticks.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Axis:
         first = math.ceil(self.start / step - 1e-9)
         last = math.floor(self.stop / step + 1e-9)
         marks = [i * step for i in range(first, last + 1)]
-        if log and len(marks) < 2:  # less than two decades: 1, 2, 5 of each
+        if log and len(marks) < 2:  # less than two decades: ticks at 1, 2 and 5 times powers of ten
             decades = range(math.floor(self.start), math.floor(self.stop) + 1)
             marks = [d + math.log10(m) for d in decades for m in (1, 2, 5)]
         kept = [mark for mark in marks if self.start <= mark + 1e-9 and mark - 1e-9 <= self.stop]
@@ -81,9 +81,9 @@ def draw_chart(title: str, xlabel: str, lines: Sequence[Line], note: str = "") -
     """A chart, or an empty string if no line has a point.
 
     Args:
-        title: of the chart.
-        xlabel: of the x axis.
-        lines: drawn in order.
+        title: title of the chart.
+        xlabel: label of the x axis.
+        lines: the lines, in drawing order.
         note: a remark below the title.
     """
     lines = [line for line in lines if line.curve.x.size]
@@ -92,7 +92,7 @@ def draw_chart(title: str, xlabel: str, lines: Sequence[Line], note: str = "") -
     low, high = _bounds([line.curve.y for line in lines])
     log = low > 0 and high > LOG_RANGE * low
     bands = [edge for line in lines for edge in _edges(line.curve)]
-    # On a logarithmic axis, a band ends at the smallest mean, since it may reach below zero.
+    # On a logarithmic axis, bands are cut off at the smallest mean, since they may extend below zero.
     low, high = _bounds([np.maximum(edge, low) for edge in bands] if log else bands)
     y = Axis(low, high, log=log, padding=0.06)
     x = Axis(*_bounds([line.curve.x for line in lines]), ticks=4)
@@ -124,7 +124,7 @@ def format_number(value: float) -> str:
 
 
 def _tick_texts(values: Sequence[float]) -> list[str]:
-    """The texts of ticks, all in thousands (k) or millions (M) where the largest has so many digits."""
+    """The texts of ticks, all in thousands (k) or millions (M) if the largest is that large."""
     largest = max(map(abs, values), default=0.0)
     unit, suffix = (1e6, "M") if 1e6 <= largest < 1e9 else (1e3, "k") if 1e4 <= largest < 1e6 else (1.0, "")
     return [format_number(value / unit) + suffix * (value != 0) for value in values]
@@ -155,7 +155,7 @@ def _path(line: Line, x: Axis, y: Axis) -> str:
     kept = _kept(line.curve.x.size)
     points = _points(line.curve.x[kept], line.curve.y[kept], x, y)
     dot = len(points) == 1
-    if dot:  # a line of no length with round ends
+    if dot:  # drawn as a line of length 0 with round ends
         points *= 2
     label = f' data-label="{html.escape(line.label)}"' if line.label else ""
     return (
@@ -170,12 +170,12 @@ def _points(at: Array, values: Array, x: Axis, y: Axis) -> list[str]:
 
 
 def _y(share: float) -> float:
-    """A share of the height, from below, in the SVG's units, from above."""
+    """Convert a share of the height, measured from the bottom, to the SVG's y coordinate."""
     return UNITS * (1.0 - share)
 
 
 def _kept(size: int) -> NDArray[np.int64]:
-    """Rows of a line that are drawn, at equal distances, with the first and the last."""
+    """Indices of the rows of a line that are drawn: evenly spaced, including the first and the last."""
     return np.unique(np.linspace(0, size - 1, min(size, MAX_POINTS)).round().astype(np.int64))
 
 
@@ -186,6 +186,6 @@ def _ticks(axis: Axis, side: str) -> str:
 
 
 def _nice_step(rough: float) -> float:
-    """The least of 1, 2, 2.5 and 5 times a power of ten that is not below `rough`."""
+    """The smallest of 1, 2, 2.5 and 5 times a power of ten that is >= `rough`."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= rough * (1 - 1e-9))

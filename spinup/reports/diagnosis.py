@@ -1,4 +1,4 @@
-"""`spinup diagnose`: what looks wrong in a run, from its table and its settings, with evidence and remedy."""
+"""`spinup diagnose`: finds problems of a run in its table and settings, with evidence and remedy."""
 
 from __future__ import annotations
 
@@ -14,29 +14,33 @@ from spinup.errors import RunError
 from spinup.files import existing_dir
 from spinup.reports.run_summary import RunSummary, read_run
 
-# A single row is noisy, and what a run does at its end is what it would go on with.
-WINDOW = 1 / 3  # of the rows, the last ones, are judged
-LEAST_ROWS = 6  # for a trend: two rows in each third
-ALPHA_GROWTH = 10.0  # alpha falls or settles in runs that learn; a tenfold climb is not noise
-ALPHA_LEAST = 1.0  # below, the entropy bonus is smaller than common rewards, and a climb does no harm
-BIAS = 0.5  # of the return: beyond, differences between actions are smaller than the error of their values
-SATURATED = 0.8  # of actions: some tasks are solved at the bounds, but tanh gives no gradient there
-UPDATES = 0.5  # per step: SAC's published results take 1
-SHORTFALL = 0.9  # of the updates that were asked for
-DEAD = 0.5  # of hidden units: half of the network does nothing
-ENTROPY_GAP = 0.5  # of |target|, and at least
+# Several rows are averaged, since a single one is noisy; the last ones show the current state of the run.
+WINDOW = 1 / 3  # share of the rows, at the end, that is judged
+LEAST_ROWS = 6  # minimum for a trend: two rows in each third
+ALPHA_GROWTH = 10.0  # alpha decreases or converges in runs that learn; a tenfold increase is not noise
+ALPHA_LEAST = 1.0  # below this, the entropy bonus is smaller than common rewards, and growth is harmless
+BIAS = 0.5  # share of the return; above it, value errors exceed the differences between actions
+SATURATED = 0.8  # share of actions; some tasks are solved at the bounds, but tanh has no gradient there
+UPDATES = 0.5  # per step; SAC's published results use 1
+SHORTFALL = 0.9  # share of the requested updates
+DEAD = 0.5  # share of the hidden units
+ENTROPY_GAP = 0.5  # share of |target|, but at least ENTROPY_GAP_LEAST
 ENTROPY_GAP_LEAST = 1.0  # nats; a batch's mean entropy varies by some tenths
-LOSS_GROWTH = 100.0  # of LossQ over its median: it follows the square of the returns, which grow tenfold
-NOISE = 1.0  # standard deviations of the first third by which the last must be better
+LOSS_GROWTH = 100.0  # of LossQ over its median; it grows with the square of returns, which grow tenfold
+NOISE = 1.0  # improvement from first to last third, in standard deviations of the first
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What looks wrong: one line each of name, evidence (columns, epochs, values) and remedy.
+    """A problem of a run.
 
-    consequences: what else was found, and probably follows from it; their remedies do not matter.
+    Attributes:
+        name: the problem, in one line.
+        evidence: columns, epochs and values that show it, in one line.
+        remedy: what to change, in one line.
+        consequences: other findings that are probably caused by this one; their remedies are not shown.
     """
 
     name: str
@@ -46,7 +50,7 @@ class Finding:
 
 
 def diagnose(folder: str | Path) -> str:
-    """What looks wrong in a run, as text.
+    """The problems found in a run, as text.
 
     Raises:
         RunError: if the folder does not exist, or holds no run with a row.
@@ -75,13 +79,13 @@ def diagnose(folder: str | Path) -> str:
 
 
 def unjudged(run: RunSummary) -> list[str]:
-    """The columns of diagnostics without which something is not judged, and that the run has no values of."""
+    """The columns of diagnostics that are needed for a check and have no values in this run."""
     needed = ("TestQBias", "SaturatedActions", "DeadUnitsPi", "UpdatesPerStep")
     return [name for name in needed if not np.isfinite(run.column(name)).any()]
 
 
 def findings(run: RunSummary) -> list[Finding]:
-    """What looks wrong, causes first; what probably follows from one is listed with the first such cause."""
+    """The problems found, causes first; each probable consequence is listed with its first cause."""
     found = {check: finding for check in _CONSEQUENCES if (finding := check(run)) is not None}
     explained: dict[Check, list[Finding]] = {check: [] for check in found}
     for check, finding in list(found.items()):
@@ -220,7 +224,7 @@ def _entropy_off(run: RunSummary) -> Finding | None:
     by = f"; Alpha went from {alpha[0]:.3g} to {alpha[-1]:.3g}" if alpha.size else ""
     if now > wanted:
         side, remedy = "above", "train longer, or start with a smaller alpha: --alpha auto_0.1"
-    elif alpha.size and alpha[-1] > alpha[0]:  # a larger alpha would not reach it either, or not at once
+    elif alpha.size and alpha[-1] > alpha[0]:  # alpha grows already, so a larger alpha is no remedy
         side, remedy = (
             "below",
             f"train longer; if alpha goes on rising, lower --target_entropy ({wanted:.3g})",
@@ -254,7 +258,7 @@ def _no_improvement(run: RunSummary) -> Finding | None:
 
 
 Check = Callable[[RunSummary], Finding | None]
-# In the order in which they are shown: what each, if it is found, probably causes.
+# The checks in the order in which findings are shown, each with those that its finding probably causes.
 _CONSEQUENCES: dict[Check, tuple[Check, ...]] = {
     _no_updates: (
         _too_few_updates, _alpha_climbs, _critics_diverge, _q_overestimates, _saturated, _dead_units,

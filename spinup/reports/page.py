@@ -1,7 +1,7 @@
 """The report of runs as one HTML page: learning curves, runs, diagnostics, settings, videos.
 
-The page needs no network: styles, script, charts and small videos are in it, and its content security
-policy lets nothing else load. All text from files is escaped.
+The page needs no network: it contains styles, script, charts and small videos, and its content security
+policy blocks all other resources. All text from files is escaped.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from spinup.reports.videos import draw_videos
 from spinup.runs.status import COMPLETE
 from spinup.version import __version__
 
-COLORS = 8  # in report.css; experiments beyond get the same colors and another pattern of dashes
-MAX_OTHER_CHARTS = 60  # of columns that this version does not know
-MAX_SEED_LINES = 12  # runs of one experiment that are drawn one by one beside their mean
+COLORS = 8  # in report.css; further experiments reuse the colors with another dash pattern
+MAX_OTHER_CHARTS = 60  # charts of columns that this version does not know
+MAX_SEED_LINES = 12  # maximum number of runs of an experiment that are drawn in addition to their mean
 TITLES = {
     "Performance": "Return", "AverageTestEpRet": "Test return", "AverageEpRet": "Return of training episodes",
     "TotalEnvInteracts": "environment steps", "Time": "seconds", "Epoch": "epoch",
@@ -51,7 +51,7 @@ DIAGNOSTICS = [
     ("Share of dead units", "DeadUnitsQ1", "DeadUnitsPi", "dotted: policy"),
     ("Gradient norm", "GradNormQ", "GradNormPi", "dotted: policy"),
 ]
-# Columns without a chart of their own: those above, and statistics and counters beside them.
+# Columns that get no additional chart: those above, and statistics and counters that belong to them.
 _KNOWN = {column for _, solid, dotted, _ in DIAGNOSTICS for column in (solid, dotted)} | {
     "AverageTestEpRet", "AverageLogPi", "TotalEnvInteracts", "Time", "Epoch", "EpLen",
 }  # fmt: skip
@@ -60,15 +60,15 @@ _KNOWN = {column for _, solid, dotted, _ in DIAGNOSTICS for column in (solid, do
 def draw_page(
     runs: Sequence[RunSummary], title: str, xaxis: str, values: Sequence[str], smooth: int, folder: Path
 ) -> str:
-    """The page of some runs, at least one.
+    """The HTML page about one or more runs.
 
     Args:
-        runs: in the order in which they are shown.
-        title: of the page.
+        runs: the runs, in the order in which they are shown.
+        title: title of the page.
         xaxis: the column on the x axes.
         values: the columns of the large charts.
         smooth: width of the moving average of the curves, in rows.
-        folder: where the page will be, for links.
+        folder: the folder in which the page will be written, for relative links.
     """
     names = list(dict.fromkeys(run.name for run in runs))
     groups = [(names.index(run.name), run) for run in runs]
@@ -116,7 +116,7 @@ def draw_page(
 
 
 def split_settings(settings: Sequence[dict[str, str]]) -> tuple[list[str], dict[str, str]]:
-    """The names of settings that are not the same in all runs, and the others with their values."""
+    """The names of settings that differ between runs, and the settings that all runs share."""
     names = list(dict.fromkeys(name for given in settings for name in given))
     differing = [name for name in names if len({given.get(name) for given in settings}) > 1]
     common = {name: settings[0][name] for name in names if name not in differing}
@@ -173,7 +173,7 @@ Grouped = Sequence[tuple[int, RunSummary]]
 def _lines(
     runs: Grouped, names: Sequence[str], xaxis: str, smooth: int, value: str, style: str, label: str = ""
 ) -> list[Line]:
-    """The mean of each experiment over its runs; their single lines below it, if the style is "large"."""
+    """The mean of each experiment over its runs; if the style is "large", also the lines of its runs."""
     lines = []
     for group in dict.fromkeys(group for group, _ in runs):
         series = _series([run for g, run in runs if g == group], xaxis, value, smooth)
@@ -190,7 +190,7 @@ def _lines(
 
 
 def _large_charts(runs: Grouped, names: Sequence[str], xaxis: str, values: Sequence[str], smooth: int) -> str:
-    """The charts of the values that were asked for, with the line of every run."""
+    """The charts of `values`, with the line of every run."""
     charts = []
     several = any(count > 1 for count in Counter(group for group, _ in runs).values())
     note = "mean and standard deviation over seeds" if several else ""
@@ -210,7 +210,7 @@ def _large_charts(runs: Grouped, names: Sequence[str], xaxis: str, values: Seque
 
 
 def _diagnostics(runs: Grouped, names: Sequence[str], xaxis: str, smooth: int) -> str:
-    """Small charts of what learning depends on, then of all columns that have no chart."""
+    """Small charts of DIAGNOSTICS, then of all columns that have no chart."""
     known = []
     for title, solid, dotted, note in DIAGNOSTICS:
         lines = _lines(runs, names, xaxis, smooth, solid, "small", solid if dotted else "")
@@ -258,7 +258,7 @@ def _runs_table(runs: Grouped, differing: Sequence[str]) -> str:
 
 
 def _findings_table(runs: Grouped) -> str:
-    """What `spinup diagnose` says of each run; empty if no run has a row."""
+    """The findings of `spinup diagnose` for each run; empty if no run has a row."""
     runs = [(group, run) for group, run in runs if run.columns]
     rows, healthy = "", 0
     for group, run in runs:
@@ -320,7 +320,7 @@ def _row(group: int, run: RunSummary, differing: Sequence[str]) -> str:
 
 
 def _row_name(group: int, name: str) -> str:
-    """The first cell of a row, which is cut off if it is long; the full name is its tooltip."""
+    """The first cell of a row. A long name is truncated; the tooltip has the full name."""
     return f'<th scope="row" class="g{group}" title="{_text(name)}">{_text(name)}</th>'
 
 

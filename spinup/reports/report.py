@@ -25,8 +25,8 @@ def write_report(
 ) -> Path:
     """Write one HTML file about the runs under some folders: curves, table, diagnostics, settings, videos.
 
-    The file is self-contained, except that videos of more than 4 MiB are links. A run whose files are
-    damaged is a row of its table, with the reason.
+    The file is self-contained, except that videos of more than 4 MiB are links. A run whose files are damaged
+    is listed in the table with the reason.
 
     Args:
         logdirs: folders, searched recursively; a path that is not a folder stands for all folders whose

@@ -1,4 +1,4 @@
-"""What the files of run folders tell, read only; a damaged folder gives a line instead of an exception."""
+"""Summaries of runs from the files in their folders; a damaged file becomes a line, not an exception."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from spinup.runs.status import run_status
 Array = NDArray[np.float64]
 DAMAGED = "damaged"
 MAX_TEXT, MAX_SETTINGS = 200, 1000  # characters of a value, and number of settings of a run
-# Of config.json: what is shown elsewhere, or is no setting.
+# Entries of config.json that are shown elsewhere, or are not settings.
 _NO_SETTINGS = ("exp_name", "seed", "logger_kwargs", "machine")
 _NO_RUNS = re.compile(r"checkpoint|pyt_save|tf1_save.*|\..*")  # folders in a run folder without runs
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run.
+    """The summary of one run.
 
     Attributes:
-        path: its folder.
-        name: of its experiment, or the label that was asked for.
+        path: the run's folder.
+        name: name of the experiment, or the given label.
         env: the environment's id; empty if it is not recorded.
-        seed: as text; empty if it is not recorded.
+        seed: the seed as text; empty if it is not recorded.
         status: see `run_status`, or "damaged".
-        problems: why it failed, and what could not be read; one line each.
+        problems: the cause of a failure, and files that could not be read; one line each.
         total: planned environment steps; 0 if they are not recorded.
-        settings, machine: from config.json, nested names joined by dots, values as text.
-        columns: its table, see `read_table`.
+        settings, machine: entries of config.json, with nested names joined by dots, and values as text.
+        columns: the run's table, see `read_table`.
     """
 
     path: Path
@@ -74,7 +74,7 @@ def find_folders(
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> list[tuple[Path, str | None]]:
-    """The run folders under some folders, each once, and their labels; arguments as of `make_plots`.
+    """The run folders under some folders, each once, and their labels; for the arguments, see `make_plots`.
 
     Raises:
         RunError: if a folder does not exist.
@@ -99,11 +99,11 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def read_run(folder: Path, label: str | None = None) -> RunSummary | None:
-    """The summary of a folder; None if what it holds is no run's.
+    """The summary of a folder; None if it holds no run.
 
     Args:
         folder: an existing folder.
-        label: the name, in place of the one in config.json.
+        label: replaces the name in config.json.
     """
     problems = []
     config: dict[str, Any] = {}
@@ -138,7 +138,7 @@ def read_run(folder: Path, label: str | None = None) -> RunSummary | None:
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with the default of those that an earlier version did not record."""
+    """The settings, with defaults for those that an earlier version did not record."""
     defaults = field_defaults() if "algorithm" in config else {}
     env = config.get("env")
     shown = {k: v for k, v in env.items() if k != "id"} if isinstance(env, dict) else {}

@@ -1,4 +1,4 @@
-"""The videos in run folders: embedded in a page if they are small, else linked."""
+"""Videos of runs in the HTML report: embedded if they are small, else linked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_videos(runs: Sequence[tuple[int, RunSummary]], page_folder: Path) -> st
     """The newest videos of runs, newest first for each run; empty if there is none.
 
     Args:
-        runs: with the number of their experiment.
+        runs: pairs of the experiment's number and the run.
         page_folder: the folder of the page, to which links are relative.
     """
     figures, room = [], MAX_EMBEDDED_BYTES

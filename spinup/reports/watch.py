@@ -1,4 +1,4 @@
-"""A view of runs from the files in their folders: a live table on a terminal, or one table as text."""
+"""A table of runs, read from the files in their folders: live on a terminal, or once as text."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ COLUMNS = ("run", "epoch", "step", "return", "curve", "steps/s", "time left", "s
 CURVE_WIDTH = 16  # characters
 WIDE = 100  # columns of a terminal; a narrower one gets a shorter curve and no columns _OMITTED
 _OMITTED = ("epoch", "steps/s")
-SPEED_ROWS = 5  # over which the speed is taken
-SCAN_SHARE = 20  # the time between two searches for folders is that of a search times this
+SPEED_ROWS = 5  # number of last rows from which the speed is computed
+SCAN_SHARE = 20  # ratio of the time between two searches for folders to the time of a search
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {RUNNING: "green", UNFINISHED: "yellow", FAILED: "red", DAMAGED: "red", COMPLETE: "bright_black"}
 
@@ -38,17 +38,17 @@ def watch(
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> None:
-    """Show the runs under some folders until Ctrl-C; once where standard output is no terminal.
+    """Show the runs under some folders until Ctrl-C, or once if standard output is not a terminal.
 
     Args:
         logdirs: folders, searched recursively, or prefixes of their names.
-        interval: seconds between two looks at the files.
+        interval: seconds between two updates from the files.
         once: print one table and return.
         select: only runs whose path contains all of these.
         exclude: no runs whose path contains any of these.
 
     Raises:
-        RunError: if a folder does not exist at the beginning.
+        RunError: if a folder does not exist at the start.
         ConfigError: if `interval` is not in [0.1, 3600].
     """
     if not 0.1 <= interval <= 3600:
@@ -75,7 +75,7 @@ class WatchedRuns:
     """The runs under some folders, read again when their files change.
 
     Args:
-        logdirs, select, exclude: as of `watch`.
+        logdirs, select, exclude: see `watch`.
 
     Raises:
         RunError: if a folder does not exist.
@@ -91,11 +91,11 @@ class WatchedRuns:
         self._find()
 
     def refresh(self) -> None:
-        """Look for folders that appeared or disappeared, and read what changed."""
+        """Search for new and removed folders, and read the files that changed."""
         if time.monotonic() >= self._next_search:
             try:
                 self._find()
-            except (RunError, OSError):  # what was there at the beginning has been removed
+            except (RunError, OSError):  # a folder that existed at the start has been removed
                 self._folders = []
         self._read = {folder: self._updated(folder) for folder in self._folders if folder.is_dir()}
 
@@ -123,14 +123,14 @@ class WatchedRuns:
 
 @dataclass(frozen=True)
 class WatchedRun:
-    """What the table shows of a run.
+    """The content of a run's row in the table.
 
     Attributes:
-        name: of its folder, printable.
+        name: name of the run's folder, printable.
         status: see `RunSummary`.
-        problem: the first one, or an empty string.
-        epoch, step, total, mean_return: of the last row; nan, or 0 for `total`, if unknown.
-        returns: those of the last rows, (n,), finite.
+        problem: the first problem, or an empty string.
+        epoch, step, total, mean_return: values of the last row; nan, or 0 for `total`, if unknown.
+        returns: finite mean returns of the last rows, (n,).
         speed: environment steps per second over the last rows; nan if unknown.
         written_at: `time.time()` when the last row was written, or 0.
     """
@@ -147,7 +147,7 @@ class WatchedRun:
     written_at: float
 
     def cells(self, curve_width: int = CURVE_WIDTH) -> tuple[str, ...]:
-        """One text per column of the table; empty where nothing is known."""
+        """One text per column of the table; empty if unknown."""
         step = f"{self.step:,.0f}" if np.isfinite(self.step) else "0" if self.total else ""
         return (
             self.name,
@@ -163,12 +163,12 @@ class WatchedRun:
     def _time_left(self) -> str:
         if self.status != RUNNING or not (self.speed > 0 and self.total and np.isfinite(self.step)):
             return ""
-        elapsed = max(time.time() - self.written_at, 0.0)  # since the last row; steps are not in files
+        elapsed = max(time.time() - self.written_at, 0.0)  # since the last row; files have no later steps
         return format_duration(max((self.total - self.step) / self.speed - elapsed, 0.0))
 
 
 def watched_run(run: RunSummary) -> WatchedRun:
-    """What the table shows of a run that was read."""
+    """The row of the table for a run that was read."""
     step, seconds = run.column("TotalEnvInteracts"), run.column("Time")
     speed = float("nan")
     if 1 < step.size == seconds.size:
@@ -197,7 +197,7 @@ def watched_run(run: RunSummary) -> WatchedRun:
 
 
 def sparkline(values: Array, width: int = CURVE_WIDTH) -> str:
-    """Values (n,) as bars between the smallest and the largest, each the mean of n / width values."""
+    """Values (n,) as bars, scaled from the smallest to the largest, each the mean of n / width values."""
     if values.size < 2:
         return ""
     parts = np.array([part.mean() for part in np.array_split(values, min(width, values.size))])
@@ -229,10 +229,10 @@ def _caption(runs: Sequence[WatchedRun]) -> str:
 
 
 def _table(watched: WatchedRuns, width: int, height: int) -> Any:
-    """The table as far as it fits on the terminal; running ones come first in the choice."""
+    """The table of the runs that fit on the terminal; running ones have priority."""
     runs = watched.rows()
     order = sorted(runs, key=lambda run: (run.status != RUNNING, -run.written_at))
-    room = max(height - 7, 1)  # header, rules, caption, a problem and a line for the cursor
+    room = max(height - 7, 1)  # for header, borders, caption, a problem and a line for the cursor
     chosen = {id(run) for run in order[:room]}
     shown = [run for run in runs if id(run) in chosen]
     hidden = f", {len(runs) - len(shown)} not shown" if len(shown) < len(runs) else ""
@@ -249,7 +249,7 @@ def _table(watched: WatchedRuns, width: int, height: int) -> Any:
 
 
 def _signature(folder: Path) -> Any:
-    """What changes when a run writes to its folder, begins or ends."""
+    """A value that changes when a run writes to its folder, begins or ends."""
     found: list[Any] = [is_locked(folder)]
     for name in ("progress.txt", "config.json", "log.txt", "checkpoint", "nan_batch.npz"):
         try:

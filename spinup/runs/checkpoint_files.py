@@ -5,8 +5,8 @@
     checkpoint/replay-<k>-<start>-<stop>.safetensors  replay rows start to stop - 1, one array per field
 
 The manifest is written last, and a file that a manifest names is never written again, so the previous
-checkpoint stays intact until the new one is complete. A row is written once, and again when small files are
-merged.
+checkpoint stays intact until the new one is complete. A row is written once, and rewritten only when small
+files are merged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class CheckpointFolder:
     """The checkpoints of one run; the newest two are kept.
 
     Args:
-        folder: where they are stored; created by the first checkpoint.
+        folder: folder of the checkpoints; created by the first one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,12 +61,12 @@ class CheckpointFolder:
 
         Args:
             state: nested dicts with string keys of arrays, numbers, strings and lists of these.
-            settings: of the run, as plain JSON.
-            replay: its rows are stored too, those that the previous checkpoint lacks.
+            settings: the run's settings, as plain JSON.
+            replay: replay buffer; its rows that the previous checkpoint lacks are written.
 
         Raises:
-            OSError: a file could not be written; earlier checkpoints are intact.
-            TypeError: the state holds an object that is not data, or more of it outside arrays than `read`
+            OSError: if a file cannot be written; earlier checkpoints are intact.
+            TypeError: if the state holds an object that is not data, or more data outside arrays than `read`
                 accepts.
         """
         last = self._last
@@ -114,15 +114,15 @@ class CheckpointFolder:
                 return complete, lines
             except CheckpointError as error:
                 lines.append(f"checkpoint {number} is skipped: {error}")
-                if isinstance(error, OldVersionError):  # and so are all before it
+                if isinstance(error, OldVersionError):  # all older ones were written by that version too
                     break
         return None, lines
 
     def restore_replay(self, checkpoint: Checkpoint, replay: ReplayBuffer) -> None:
-        """Put the checkpoint's rows into `replay`.
+        """Load the checkpoint's rows into `replay`.
 
         Raises:
-            CheckpointError: a field is not as `replay` stores it, or a file has changed since `read`.
+            CheckpointError: if the fields differ from those of `replay`, or a file has changed since `read`.
         """
         for i, segment in enumerate(checkpoint.segments):
             transitions = read_segment(self.folder, segment, checkpoint.files)
@@ -141,7 +141,7 @@ class CheckpointFolder:
         return [path for path in self.folder.glob("*") if FILE_NAME.fullmatch(path.name)]
 
     def _remove_all_but(self, numbers: set[int], files: set[str]) -> None:
-        """Remove older checkpoints, and what a killed process left partly written."""
+        """Remove older checkpoints, and incomplete files of a killed process."""
         keep = files | {f"manifest-{number}.json" for number in numbers}
         self._remove(path.name for path in self._checkpoint_files() if path.name not in keep)
         self._remove(path.name for path in self.folder.glob(".*.tmp"))
@@ -157,9 +157,9 @@ def plan_segments(
 ) -> tuple[list[Segment], list[Segment]]:
     """Segments to keep, and segments to write, that together hold the rows oldest to total - 1.
 
-    Segments whose rows have all been overwritten are dropped. Once the last MERGE_COUNT segments are of
-    similar size they become one, so that files stay few and each row is rewritten only a few times. None has
-    more than `most` rows.
+    Segments whose rows have all been overwritten are dropped. When the last MERGE_COUNT segments have similar
+    sizes, they are merged into one, so that there are few files and each row is rewritten only a few times.
+    No segment has more than `most` rows.
     """
     current = [s for s in segments if s.stop > oldest]
     start = max(current[-1].stop if current else 0, oldest)

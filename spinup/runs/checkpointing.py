@@ -26,8 +26,8 @@ class Checkpointer:
     one is still intact.
 
     Args:
-        config: when checkpoints are due.
-        settings: of the run, as plain JSON, written into each checkpoint.
+        config: the hyperparameters, which say when checkpoints are due.
+        settings: the run's settings, as plain JSON, written into each checkpoint.
         logger: receives a line when a checkpoint fails.
         signals: checked between steps.
     """
@@ -39,7 +39,7 @@ class Checkpointer:
         self.folder = CheckpointFolder(Path(logger.output_dir) / FOLDER)
         self.enabled = config.checkpoint_every != 0 or config.checkpoint_minutes > 0
         self._mark: int | None = None
-        self._saved: tuple[int, int] | None = None  # n and epoch of the last one
+        self._saved: tuple[int, int] | None = None  # n and epoch of the last checkpoint
         self._due_at = 0.0
         self._failed = False
         self._finite: dict[str, bool] = {}
@@ -48,8 +48,8 @@ class Checkpointer:
         """Write a checkpoint if one is due; stop if a signal was received.
 
         Raises:
-            Interrupted: between two steps; the caller saves then.
-            TrainingDiverged: the state became NaN or infinite.
+            Interrupted: if a signal was received; the caller then writes a checkpoint.
+            TrainingDiverged: if the state became NaN or infinite.
         """
         self.signals.check()
         if self.enabled and (self._progress(trainer) != self._mark or time.monotonic() >= self._due_at):
@@ -59,12 +59,12 @@ class Checkpointer:
         """Stop if a signal was received.
 
         Raises:
-            Interrupted: if one was.
+            Interrupted: if a signal was received.
         """
         self.signals.check()
 
     def restored(self, trainer: Trainer) -> None:
-        """Count from the checkpoint that `trainer` was restored from."""
+        """Compute when the next checkpoint is due, after `trainer` was restored from one."""
         self._set_marks(trainer)
 
     def finish(self, trainer: Trainer) -> None:
@@ -73,11 +73,11 @@ class Checkpointer:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> bool:
-        """Write a checkpoint now, unless the configuration says never; returns whether there is one.
+        """Write a checkpoint now, unless checkpoints are switched off; returns whether one was written.
 
         Raises:
-            TrainingDiverged: the state is not finite; the previous checkpoint is kept.
-            ConfigError: it holds an object that is not data.
+            TrainingDiverged: if the state is not finite; the previous checkpoint is kept.
+            ConfigError: if the state holds an object that is not data.
         """
         if not self.enabled:
             return False
@@ -126,7 +126,7 @@ class Checkpointer:
 
     def _check_finite(self, trainer: Trainer, agent: dict[str, Any]) -> None:
         finite = {path: bool(np.isfinite(array).all()) for path, array in _arrays(agent, "")}
-        # A user's module may hold infinities from the start, in a mask for instance.
+        # A user's module may contain infinities from the start, for example in a mask.
         self._finite = self._finite or finite
         for path, good in finite.items():
             if not good and self._finite.get(path, True):

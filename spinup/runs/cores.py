@@ -1,4 +1,4 @@
-"""How many processor cores this process may use, and the numbers of threads and of runs that follow."""
+"""The number of processor cores that this process may use, and default numbers of threads and runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: least of the machine's, its affinity, its cgroup quota."""
+    """Number of cores that this process may use: the minimum of CPU count, affinity and cgroup quota."""
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         cores = min(cores, len(os.sched_getaffinity(0)))
@@ -25,24 +25,24 @@ def usable_cores() -> int:
 
 
 def thread_count(config: SACConfig) -> int:
-    """Threads of an engine that has its own: as asked, else two where two cores are usable, else one.
+    """Number of threads of an engine that starts its own.
 
-    Two threads share an update, a critic each. More gain little at these sizes (docs/speed.md). Torch
-    itself gets one unless more are asked for: its threads wait actively, so that those of two runs on the
-    same cores slow each other down many times.
+    It is `config.threads`, or for "auto" 2 if two cores are usable, else 1. Two threads process one critic
+    each; more threads gain little at these network sizes (docs/speed.md). Torch uses 1 thread for "auto": its
+    threads busy-wait, so that two runs on the same cores would slow each other down many times.
     """
     return config.threads if isinstance(config.threads, int) else min(2, usable_cores())
 
 
 def run_count(name: str, value: Any) -> int:
-    """The number of runs at a time: as asked, or one per usable core for "auto".
+    """The number of runs at a time: `value`, or one per usable core for "auto".
 
     Args:
-        name: of the parameter, for the message.
-        value: a whole number >= 1, or "auto".
+        name: the parameter's name, for the message.
+        value: an integer >= 1, or "auto".
 
     Raises:
-        ConfigError: if it is neither.
+        ConfigError: for any other value.
     """
     count = check_count_or_auto(name, value)
     return count if isinstance(count, int) else usable_cores()

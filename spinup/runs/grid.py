@@ -164,10 +164,10 @@ class ExperimentGrid:
         Args:
             thunk: `sac_pytorch`, or another function with these keyword arguments; or the name of a parameter
                 of the grid whose values are such functions.
-            num_cpu: runs at a time. With 1 they are executed one after another in this process, and the first
-                that fails ends the grid. With more, or "auto", which is one per usable core, each has its own
-                process, with one thread if `thunk` has a parameter `threads` and the grid does not set it;
-                what it prints goes to `log.txt` in its folder, and one that fails does not stop the others.
+            num_cpu: number of runs at a time. With 1, runs are executed one after another in this process,
+                and the first failure ends the grid. With more, or "auto" (one per usable core), each run has
+                its own process, with one thread if `thunk` has a parameter `threads` and the grid does not
+                set it; its output goes to `log.txt` in its folder, and a failure does not stop the others.
             data_dir: see `setup_logger_kwargs`.
             datestamp: see `setup_logger_kwargs`.
             overwrite: replace existing runs.
@@ -177,8 +177,8 @@ class ExperimentGrid:
                 address connects to a cluster, whose nodes must share the folders of the runs. As with
                 `num_cpu` > 1 each has its own process; `num_cpu`, if it is a number > 1, limits the runs at a
                 time.
-            cpus_per_run: CPUs that Ray reserves for each run, by default as many as it has threads.
-            gpus_per_run: GPUs, by default one if the parameter `device` is cuda, else none.
+            cpus_per_run: CPUs that Ray reserves for each run; by default its number of threads.
+            gpus_per_run: GPUs that Ray reserves for each run; by default 1 if `device` is cuda, else 0.
 
         Returns:
             The folders of the runs.
@@ -188,8 +188,9 @@ class ExperimentGrid:
                 `num_cpu` is not 1, also for arguments that cannot be pickled.
             RunError: if a folder holds a run already, or Ray cannot be reached.
             RunsFailed: if `num_cpu` is not 1 and a run failed, once all others have ended.
-            MissingExtraError: if Ray is to be used and not installed.
-            KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with checkpoints.
+            MissingExtraError: if `ray` is given and Ray is not installed.
+            KeyboardInterrupt, SystemExit: after SIGINT, and after SIGTERM or SIGUSR1; checkpoints are written
+                first.
         """
         count = run_count("num_cpu", num_cpu)
         cluster = ray_options(ray, cpus_per_run, gpus_per_run)
@@ -253,11 +254,11 @@ def run_calls(
         count: runs at a time.
         how_to_continue: see `ExperimentGrid.run`.
         after: see `ExperimentGrid.run`; with Ray it receives the absolute path.
-        ray: where the processes are, if not on this machine.
+        ray: options of Ray, to execute the processes there; None executes them on this machine.
 
     Raises:
-        ConfigError: for arguments that cannot be pickled, unless they are called in this process.
-        RunsFailed: see `run_jobs`, unless they are called in this process.
+        ConfigError: for arguments that cannot be pickled, unless `count` is 1 without Ray.
+        RunsFailed: see `run_jobs`, unless `count` is 1 without Ray.
     """
     if not calls:
         return
@@ -275,7 +276,7 @@ def run_calls(
 
 
 def make_run_job(call: Call) -> Job:
-    """The job of a call in a process of its own, with one thread unless the call sets another number.
+    """A job that makes the call in a separate process, with one thread unless the call sets `threads`.
 
     Raises:
         ConfigError: for arguments that cannot be pickled.
@@ -284,7 +285,7 @@ def make_run_job(call: Call) -> Job:
 
 
 def _with_absolute_folder(call: Call) -> Call:
-    """The call for a process whose current folder is another."""
+    """The call with absolute paths, for a process with another working directory."""
     logger_kwargs = call.kwargs.get("logger_kwargs", {})
     folder = str(Path(call.folder).absolute())
     return Call(
@@ -297,7 +298,7 @@ def _one_thread(function: Callable[..., Any]) -> dict[str, int]:
 
 
 def _has_completed(kwargs: dict[str, Any], folder: str) -> bool:
-    """Whether the folder holds the run of these arguments, complete.
+    """Whether the folder holds the complete run of these arguments.
 
     Raises:
         ConfigError: if it holds a run with other settings.
@@ -324,9 +325,9 @@ def call_experiment(
     Args:
         exp_name, data_dir, datestamp: see `setup_logger_kwargs`.
         thunk: `sac_pytorch`, or another function with these keyword arguments.
-        seed: passed on.
+        seed: the run's seed.
         num_cpu: see `ExperimentGrid.run`.
-        kwargs: the other keyword arguments of `thunk`, also those of `call_kwargs`.
+        kwargs: other keyword arguments of `thunk`, and those that `call_kwargs` converts.
 
     Raises:
         ConfigError, RunError: see `ExperimentGrid.run`.

@@ -1,8 +1,8 @@
-"""Several runs at once: which starts when, and what the failure of one, or a signal, means for the others.
+"""Schedules several runs at once, and handles failures and signals.
 
 A run that fails does not stop the others. SIGINT, SIGTERM and SIGUSR1 ask every running one to write a
-checkpoint and end; a second SIGINT kills them. How a run is started is a parameter: anything that takes a
-Job, reports from it and can stop it will do.
+checkpoint and end; a second SIGINT kills them. The function that starts a run is a parameter; it takes a Job
+and a Report, and returns a StartedRun.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from spinup.loggers.text import error_line
 from spinup.runs.run_process import Job, RunProcess
 from spinup.runs.signals import EXIT_CODES, Interrupted, SignalHandler
 
-_POLL_SECONDS = 0.2  # between two looks at whether a signal has been received
+_POLL_SECONDS = 0.2  # between two checks for a received signal
 
 
 class RunsFailed(RunError):
@@ -50,10 +50,10 @@ class StartedRun(Protocol):
     """A run that was started."""
 
     def stop(self) -> None:
-        """Ask it to write a checkpoint and end."""
+        """Ask the run to write a checkpoint and end."""
 
     def kill(self) -> None:
-        """End it now."""
+        """End the run now."""
 
 
 def run_jobs(
@@ -67,21 +67,21 @@ def run_jobs(
 
     Args:
         jobs: the runs.
-        count: runs at a time.
+        count: maximum number of runs at a time.
         how_to_continue: what to do to continue runs that did not complete, for messages.
         after: called with the folder of each run that completed.
         start: starts a run; see `RunProcess`, and `RayRuns.start`.
 
     Raises:
-        RunsFailed: if any failed, once all others have ended.
-        KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, once all have ended.
+        RunsFailed: if any run failed, after all others have ended.
+        KeyboardInterrupt, SystemExit: after SIGINT, and after SIGTERM or SIGUSR1, when all runs have ended.
     """
     with SignalHandler() as signals, contextlib.closing(make_runs_display(_names(jobs))) as display:
         schedule = _Schedule(jobs, count, display, start, after)
         try:
             schedule.run(signals)
         finally:
-            schedule.kill()  # after a second SIGINT; otherwise none is left
+            schedule.kill()  # needed after a second SIGINT; otherwise no run is left
             if schedule.failures or signals.received is not None:
                 display.line(f"to continue the runs that are not complete: {how_to_continue}")
     if signals.received is not None:
@@ -92,7 +92,7 @@ def run_jobs(
 
 
 class _Schedule:
-    """The runs that wait, that are running and that failed."""
+    """The runs that wait, are running, and have failed."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class _Schedule:
         self.stopping = False
 
     def run(self, signals: SignalHandler) -> None:
-        """Start runs as others end, until none is left or, after a signal, until those running have ended."""
+        """Start runs as others end; returns when none is left or, after a signal, when all have ended."""
         while self._running or (self._waiting and not self.stopping):
             if signals.received is not None and not self.stopping:
                 self._stop(signals.received)
@@ -120,7 +120,7 @@ class _Schedule:
                 self._receive(*self._reports.get(timeout=_POLL_SECONDS))
 
     def kill(self) -> None:
-        """End all that are running now."""
+        """End all running runs now."""
         for run in self._running.values():
             run.kill()
 

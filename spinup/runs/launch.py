@@ -40,12 +40,12 @@ from spinup.training import Record, Trainer
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
-# Of `logger_kwargs`: what config.json keeps, so that `spinup resume` logs as the run did.
+# Entries of `logger_kwargs` that config.json stores, so that `spinup resume` logs in the same way.
 KEPT_LOGGING = ("output_fname", "tensorboard", "trackers", "quiet")
 
 
 def training_function(function: Callable[Params, Result]) -> Callable[Params, Result]:
-    """Decorator of `sac_pytorch` and `sac_tf1`: hints at unknown arguments, recipes, one run per process.
+    """Decorator of `sac_pytorch` and `sac_tf1`: checks argument names, applies recipes, locks the process.
 
     Raises:
         ArgumentError: when called, for the first unknown keyword argument.
@@ -69,7 +69,7 @@ def check_parameters(function: Callable[..., Any], kwargs: dict[str, Any]) -> No
     """Check that a training function takes these keyword arguments.
 
     Raises:
-        ArgumentError: for the first that it does not, with the nearest one, or what it is called here.
+        ArgumentError: for the first unknown one, with the closest name or the equivalent one here.
     """
     known = list(inspect.signature(function).parameters)
     for name, value in kwargs.items():
@@ -82,12 +82,14 @@ def check_parameters(function: Callable[..., Any], kwargs: dict[str, Any]) -> No
 
 @dataclass(frozen=True)
 class Backend:
-    """What a framework brings to a run.
+    """The framework-specific parts of a run.
 
-    agent, engine, replay: for the loop; model: what the caller gets back and callbacks see;
-    choices: what "auto" became (engine, device, threads), for config.json; notes, warnings: lines for the
-    log; record: writes videos, see `Trainer`; policy: for collectors in other processes; diagnostics: columns
-    of the log.
+    Attributes:
+        agent, engine, replay, record, diagnostics: see `Trainer`.
+        model: what the training function returns, and callbacks receive.
+        choices: the values chosen for "auto" (engine, device, threads), for config.json.
+        notes, warnings: lines for the log.
+        policy: the policy for remote collectors.
     """
 
     agent: Agent
@@ -104,11 +106,12 @@ class Backend:
 
 @dataclass(frozen=True)
 class Request:
-    """One call of `sac_pytorch` or `sac_tf1`, framework aside.
+    """The arguments of a call of `sac_pytorch` or `sac_tf1` that are not hyperparameters.
 
-    actor_critic: the name of the constructor; resume: continue the run that the folder holds, if it does;
-    "again" continues it also after its callback has ended it; transport: to collectors in other processes,
-    in place of Ray.
+    Attributes:
+        algorithm: name of the function.
+        env_fn, ac_kwargs, logger_kwargs, callback, resume, transport: see `sac_pytorch`.
+        actor_critic: qualified name of the constructor.
     """
 
     algorithm: str
@@ -127,17 +130,17 @@ def launch(
     build: Callable[[EnvCollector], Backend],
     isolate_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Backend:
-    """Open the environments, build the agent, train, and close what was opened, whatever happens.
+    """Open the environments, build the agent, train, and close everything, also after an error.
 
     Args:
         config: the hyperparameters.
         request: the call.
         build: makes agent, engine and replay buffer for the spaces of a collector.
-        isolate_tests: a context in which tests run, which preserves global random generators.
+        isolate_tests: returns the context manager in which tests run; it preserves global random generators.
 
     Raises:
         ConfigError: for a callback that does not take `row, ac`; other SpinupErrors see `sac_pytorch`.
-        KeyboardInterrupt, SystemExit: after a signal, with a checkpoint.
+        KeyboardInterrupt, SystemExit: after a signal; a checkpoint is written first.
     """
     check_callback(request.callback, "row", "ac")
     with _crash_as_error(), ExitStack() as stack:
@@ -186,7 +189,7 @@ def launch(
 
 
 def statistics_warnings(config: SACConfig, test_collector: EnvCollector) -> list[str]:
-    """A line about test environments that normalize, if there are any."""
+    """A warning about test environments whose wrappers keep their own running mean and variance, if any."""
     if not config.num_test_episodes or not normalizes(test_collector.vector.statistics()):
         return []
     return [
@@ -197,7 +200,7 @@ def statistics_warnings(config: SACConfig, test_collector: EnvCollector) -> list
 
 
 def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Request) -> None:
-    """Write config.json, with how the run logs and on which machine, and vars.json for the environment.
+    """Write config.json, including the logger's settings and the machine, and vars.json for the environment.
 
     Raises:
         RunError: if the folder cannot be written to.
@@ -214,7 +217,7 @@ def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Reque
 
 
 def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
-    """The logger of the run's folder, which is locked first.
+    """Lock the run's folder and open its logger.
 
     Raises:
         ConfigError: for an entry of `logger_kwargs` that EpochLogger does not take.
@@ -240,7 +243,7 @@ def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
 
 
 def train(trainer: Trainer, checkpointer: Checkpointer, request: Request) -> None:
-    """Run to the end, a signal or a fault of an environment, and write a checkpoint there."""
+    """Train to the end, a signal or a crash of an environment, and write a checkpoint then."""
     try:
         trainer.run()
         checkpointer.finish(trainer)
@@ -256,7 +259,7 @@ def train(trainer: Trainer, checkpointer: Checkpointer, request: Request) -> Non
 
 @contextmanager
 def _crash_as_error() -> Iterator[None]:
-    """Raise an EnvError for an EnvCrash before the first episode, where there is none to replay."""
+    """Raise an EnvError for an EnvCrash before the first episode, when there is no episode to replay."""
     try:
         yield
     except EnvCrash as crash:
@@ -278,7 +281,7 @@ def _how_to_resume(checkpointer: Checkpointer, saved: bool, request: Request) ->
 def describe_run(
     config: SACConfig, request: Request, backend: Backend, collector: EnvCollector
 ) -> dict[str, Any]:
-    """The settings of a run as plain JSON, "auto" resolved: what config.json and checkpoints keep."""
+    """The settings of a run as plain JSON, for config.json and checkpoints, with "auto" replaced."""
     settings = {
         "algorithm": request.algorithm,
         **vars(config),
@@ -292,7 +295,7 @@ def describe_run(
 
 
 def describe_env(collector: EnvCollector) -> dict[str, Any]:
-    """What vars.json keeps of the environment: id, keyword arguments and step limit, if a spec gives them."""
+    """The environment's entry in vars.json: id, keyword arguments and step limit, if it has a spec."""
     spec = collector.vector.spec
     if spec is None:
         return {"env": None}

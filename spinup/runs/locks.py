@@ -1,4 +1,4 @@
-"""Locks that admit one run per folder, and one per process; they end with the process."""
+"""Locks that allow one run per folder, and one per process; they are released when the process ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spinup.errors import RunError
 
 LOCK_FILE = ".lock"
 _process = threading.RLock()
-_held: set[Path] = set()  # by this process, against which the system's lock does not protect
+_held: set[Path] = set()  # held by this process; the system's lock excludes only other processes
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """Context manager that holds the lock of a folder, which is created if it does not exist.
 
     Raises:
-        RunError: a run holds the lock, or the folder cannot be written to.
+        RunError: if a run holds the lock, or the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,9 +44,9 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool | None:
-    """Whether a run holds the lock of a folder, which is not changed; None where this cannot be told."""
+    """Whether a run holds the lock of a folder, without changing the folder; None if it cannot be tested."""
     path = (folder / LOCK_FILE).resolve()
-    if path in _held:  # looked at first: closing the file would release a lock of this process
+    if path in _held:  # checked first, since closing the file would release a lock of this process
         return True
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -64,10 +64,11 @@ def is_locked(folder: Path) -> bool | None:
 def process_lock() -> Iterator[None]:
     """Context manager that holds the lock of this process; the thread that holds it may enter it again.
 
-    Signal handlers, torch's threads, its flush mode and its generators are the process's own.
+    It protects the state that is global to a process: signal handlers, and torch's threads, flush mode and
+    generators.
 
     Raises:
-        RunError: another thread holds it.
+        RunError: if another thread holds it.
     """
     if not _process.acquire(blocking=False):
         raise RunError(
@@ -99,7 +100,7 @@ if sys.platform == "win32":
         return True
 
     def _test_lock(handle: int) -> bool | None:
-        return None  # the only test is to lock it, which would refuse a run that begins at that moment
+        return None  # the only test is to lock it, which would make a run fail that starts at that moment
 
 else:
     import errno

@@ -1,4 +1,4 @@
-"""What config.json records of the machine on which a run was started."""
+"""The description of the machine in config.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spinup.version import __version__
 
 
 def describe_machine(device: Any = None) -> dict[str, Any]:
-    """Processor, cores that the process may use, system, versions, and the GPU if it is used.
+    """Processor, number of usable cores, operating system, versions, and the GPU if the run uses it.
 
     Args:
         device: the device of the run, such as "cpu" or "cuda:0".

@@ -1,4 +1,4 @@
-"""The manifest and the array files of a checkpoint: format and validation. No code is run from them."""
+"""Format and validation of the manifest and the array files of a checkpoint. Reading them runs no code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spinup.files import MAX_ARRAYS_BYTES, load_json, open_regular
 from spinup.replay.transition import Transitions
 
 FORMAT, VERSION = "spinup checkpoint", 2
-MAX_DEPTH = 100  # of nested dicts in a state
+MAX_DEPTH = 100  # maximum nesting of dicts in a state
 FILE_NAME = re.compile(r"(?:manifest-(\d+)\.json|state-(\d+)\.safetensors|replay-(\d+)-\d+-\d+\.safetensors)")
 
 
@@ -55,8 +55,8 @@ def read_manifest(path: Path, number: int) -> Checkpoint:
     """Read a manifest; arrays of the state are still placeholders, and no other file is read.
 
     Raises:
-        OldVersionError: spinup 0.1.0 wrote it.
-        CheckpointError: it is damaged, has another format, or names files that cannot belong to a checkpoint.
+        OldVersionError: if spinup 0.1.0 wrote it.
+        CheckpointError: if it is damaged, has another format, or names files that no checkpoint has.
     """
     try:
         outer = load_json(path, links=False)
@@ -96,7 +96,7 @@ def newest_manifest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint whose manifest is valid, or None; array files are not read.
 
     Raises:
-        RunError: spinup 0.1.0 wrote it.
+        RunError: if spinup 0.1.0 wrote it.
     """
     numbers = {checkpoint_number(path.name) for path in folder.glob("manifest-*.json")}
     for number in sorted(numbers, reverse=True):
@@ -113,8 +113,8 @@ def read_arrays(folder: Path, name: str, files: dict[str, list[Any]]) -> dict[st
     """The arrays in a file that a manifest names.
 
     Raises:
-        CheckpointError: the file is missing, not a regular file, not as its checksum says, or not in
-            safetensors format.
+        CheckpointError: if the file is missing, not a regular file, does not match its checksum, or is not
+            in safetensors format.
     """
     try:
         with open_regular(folder / name, MAX_ARRAYS_BYTES, links=False) as file:
@@ -134,7 +134,7 @@ def read_segment(folder: Path, segment: Segment, files: dict[str, list[Any]]) ->
     """The replay rows of a segment: arrays (stop - start, *shape) by field.
 
     Raises:
-        CheckpointError: see `read_arrays`; or the number of rows is wrong.
+        CheckpointError: see `read_arrays`; or if the number of rows is wrong.
     """
     fields = read_arrays(folder, segment.file, files)
     if not fields or any(array.shape[:1] != (segment.stop - segment.start,) for array in fields.values()):
@@ -143,10 +143,10 @@ def read_segment(folder: Path, segment: Segment, files: dict[str, list[Any]]) ->
 
 
 def extract_arrays(tree: Any, path: str, arrays: dict[str, Any], depth: int = 0) -> Any:
-    """A copy of a state tree with each array replaced by its name in `arrays`, to which it is added.
+    """A copy of a state tree in which each array is moved to `arrays` and replaced by its name there.
 
     Raises:
-        TypeError: dicts are nested more deeply than `insert_arrays` accepts.
+        TypeError: if dicts are nested more deeply than `insert_arrays` accepts.
     """
     if isinstance(tree, dict):
         if depth > MAX_DEPTH:
@@ -163,7 +163,7 @@ def insert_arrays(tree: Any, arrays: dict[str, Any], depth: int = 0) -> Any:
     """The inverse of `extract_arrays`.
 
     Raises:
-        CheckpointError: an array is missing, or the tree is nested too deeply to be a state.
+        CheckpointError: if an array is missing, or dicts are nested too deeply.
     """
     if not isinstance(tree, dict):
         return tree

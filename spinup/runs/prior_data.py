@@ -1,4 +1,4 @@
-"""Reads transitions that another run or policy made: a Minari dataset, or the replay buffer of a run."""
+"""Reads prior data: a Minari dataset, or the replay buffer of another run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SPACES = ("observation_space", "action_space")
 
 @dataclass(frozen=True)
 class PriorData:
-    """Transitions by field (see `transition_fields`), with their SHA-256; and lines for the log."""
+    """Transitions by field (see `transition_fields`), their SHA-256, and warnings for the log."""
 
     transitions: Transitions
     checksum: str
@@ -37,12 +37,12 @@ class PriorData:
 def read_prior_data(source: str, collector: EnvCollector) -> PriorData:
     """The transitions of a Minari dataset, or of the newest checkpoint of a run.
 
-    A step is terminal if its episode terminates there; where it is truncated, it bootstraps. No code is run
+    A step is terminal if its episode terminates there; at a truncation, the target bootstraps. No code is run
     from the files, and no environment is made.
 
     Args:
         source: a run's folder, a Minari dataset's folder, or its id among the local datasets.
-        collector: of the environment that the data must fit.
+        collector: collector of the run, whose environment the data must fit.
 
     Raises:
         ConfigError: naming the source, if it does not exist, is empty or damaged, or has other spaces.
@@ -72,10 +72,11 @@ def read_prior_data(source: str, collector: EnvCollector) -> PriorData:
 
 
 def _checked(source: str, columns: Transitions, collector: EnvCollector) -> Transitions:
-    """The columns in the shapes and dtypes that the collector's own transitions have.
+    """The columns in the shapes and dtypes of the collector's transitions.
 
     Raises:
-        ConfigError: if there are no rows, or for numbers that are not finite or of another shape.
+        ConfigError: if there are no rows, or for values that are not finite, have another shape, or are
+            actions outside of the action space.
     """
     if not len(columns["reward"]):
         raise ConfigError(f"prior_data={source!r} is empty: record episodes first, or leave prior_data out")
@@ -107,8 +108,8 @@ def _checked(source: str, columns: Transitions, collector: EnvCollector) -> Tran
 def _read_run(source: str, collector: EnvCollector) -> tuple[Transitions, str | None]:
     """The rows in the newest checkpoint of a run, and the id of its environment.
 
-    A run stores the environment and the beginning of episodes only where its sampler asks for them. With one
-    environment both follow from the rows: an episode begins where an observation is not the one before it.
+    A run stores the fields `env` and `episode_start` only if its sampler uses them. With one environment,
+    both follow from the rows: an episode starts where `obs` differs from `next_obs` of the previous row.
     """
     folder = Path(source) / FOLDER
     checkpoint, lines = CheckpointFolder(folder).read()
@@ -176,7 +177,7 @@ def _dataset_folder(source: str) -> Path:
             "it is neither the folder of a run with checkpoints, nor a Minari dataset on this machine: "
             "`minari list local` lists those, `minari download ID` brings others"
         )
-    # Without both spaces Minari would make the environment that the file names.
+    # Without both spaces, Minari would make the environment that the file names.
     metadata = read_json(folder / "metadata.json")
     for name in _SPACES:
         try:
@@ -201,7 +202,7 @@ def _check_spaces(dataset: Any, collector: EnvCollector) -> None:
 
 
 def _steps(dataset: Any, episode: Any) -> Transitions:
-    """The steps of one episode: T of them between T + 1 observations."""
+    """The T steps of one episode, which has T + 1 observations."""
     count = len(episode.rewards)
     seen = episode.observations
     seen_count = len(seen) if isinstance(seen, np.ndarray) else count + 1

@@ -1,10 +1,10 @@
-"""Runs on a Ray cluster, each a task that supervises the run's process on its node.
+"""Executes runs on a Ray cluster: each is a Ray task that supervises the run's process on its node.
 
-The task starts the same process as several runs on one machine do (`RunProcess`), once a second sends what
-it reports to the mailbox, an actor beside this process, and learns there whether the run is to stop. If the
-mailbox is gone, because this process has ended however it may, the task stops its run. A run whose node or
-worker process dies, or that is killed from outside, is submitted again, and resumes from its last
-checkpoint.
+The task starts a `RunProcess`, as for several runs on one machine. Once a second, it sends the reports of
+that process to the mailbox, an actor of the submitting process, and receives whether the run is to stop. If
+the mailbox is gone, because the submitting process has ended for any reason, the task stops its run. A run
+whose node or worker process dies, or that is killed from outside, is submitted again and resumes from its
+last checkpoint.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from spinup.runs.ray_task import STOPPED, Start, mailbox_class, supervise
 from spinup.runs.run_process import Job, RunProcess, make_job
 from spinup.runs.signals import EXIT_CODES
 
-MAX_SUBMITTED = 1000  # runs that wait in Ray at a time; the others wait in this process
-MAX_RESTARTS = 3  # of a run, one after another without a finished epoch in between
-_POLL_SECONDS = 0.1  # between two looks of this process into the mailbox, at least
-_OBJECT_STORE_BYTES = 100 * 2**20  # of a local Ray; the tasks return a number and a line of text
-_KILLED = (*EXIT_CODES, 128 + 9)  # by a node that shuts down, or a system whose memory ran out
+MAX_SUBMITTED = 1000  # maximum number of runs submitted to Ray at a time; the others wait in this process
+MAX_RESTARTS = 3  # of a run, in succession without a finished epoch
+_POLL_SECONDS = 0.1  # minimum time between two reads of the mailbox by this process
+_OBJECT_STORE_BYTES = 100 * 2**20  # of a local Ray; enough, since tasks return a number and a line of text
+_KILLED = (*EXIT_CODES, 128 + 9)  # exit codes if a node shuts down, or its memory runs out
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class RayOptions:
     """How runs are executed on Ray.
 
     Attributes:
-        address: of the cluster; "auto" is the one on this machine, None starts Ray on this machine alone.
-        cpus_per_run: CPUs that Ray reserves for each run; None is as many as the run has threads.
-        gpus_per_run: GPUs; None is one if the run's `device` is cuda, else none.
+        address: address of the cluster; "auto" is a running one on this machine, None starts Ray on this
+            machine.
+        cpus_per_run: CPUs that Ray reserves for each run; None is its number of threads.
+        gpus_per_run: GPUs that Ray reserves for each run; None is 1 if its `device` is cuda, else 0.
     """
 
     address: str | None = None
@@ -91,11 +92,11 @@ def ray_options(ray: bool | str, cpus_per_run: Any = None, gpus_per_run: Any = N
 class RayRuns:
     """Context manager that connects to Ray and starts runs there.
 
-    A process that is connected already stays so, whatever the address.
+    If this process is connected to Ray already, that connection is used, and the address is ignored.
 
     Args:
-        options: where, and with which resources.
-        process: starts a run on its node, as `RunProcess` does.
+        options: address of the cluster, and resources of a run.
+        process: starts a run on its node; see `RunProcess`.
 
     Raises:
         MissingExtraError: if Ray is not installed.
@@ -108,7 +109,7 @@ class RayRuns:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._numbers = itertools.count()
-        self._fits: dict[tuple[float, ...], bool] = {}  # by CPUs and GPUs, when last looked
+        self._fits: dict[tuple[float, ...], bool] = {}  # by CPUs and GPUs, as of the last check
 
     def __enter__(self) -> RayRuns:
         self._ray = import_ray()
@@ -145,7 +146,7 @@ class RayRuns:
 
         Raises:
             RunError: if its folder cannot be created, or the connection was lost.
-            ConfigError: if this machine, where Ray runs, is smaller than what the run asks for.
+            ConfigError: if the run requests more resources than this machine has, and Ray runs only here.
         """
         try:
             job.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +162,7 @@ class RayRuns:
         return run
 
     def _resources(self, job: Job) -> dict[str, float]:
-        """CPUs and GPUs of a run."""
+        """The CPUs and GPUs that Ray reserves for a run."""
         kwargs = pickle.loads(job.call)[1] if job.call else {}
         threads, device = kwargs.get("threads"), kwargs.get("device")
         cpus, gpus = self._options.cpus_per_run, self._options.gpus_per_run
@@ -172,7 +173,7 @@ class RayRuns:
         return {"num_cpus": cpus, "num_gpus": gpus}
 
     def _check_room(self, run: _Submitted) -> None:
-        """Refuse what a local Ray can never execute, and warn where a node would have to join."""
+        """Raise a ConfigError if a local Ray can never execute a run; warn if a cluster needs a new node."""
         cpus, gpus = resources = tuple(run.resources.values())
         known = resources in self._fits
         if not known:
@@ -192,29 +193,29 @@ class RayRuns:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def submit(self, run: _Submitted, resumed: bool) -> Any:
-        """The reference to the result of the task of a run."""
+        """Submit the task of a run; returns the reference to its result."""
         task = self._task.options(max_retries=0, name=f"spinup {run.job.folder.name}", **run.resources)
         paths = [os.path.abspath(path) for path in sys.path]
         return task.remote(run.job, run.number, resumed, paths, self._mailbox, self._process)
 
     def stop(self, run: _Submitted) -> None:
-        """Let a run stop, or not begin."""
+        """Stop a run, or prevent it from starting."""
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.get(self._mailbox.stop.remote(run.number))
         if not run.begun:
             self._ray.cancel(run.reference)
 
     def kill(self, run: _Submitted) -> None:
-        """Kill the worker process of a run, upon which the run's process ends too."""
+        """Kill the worker process of a run; the run's process then ends too."""
         self._ray.cancel(run.reference, force=True)
 
     def _serve(self) -> None:
-        """Pass on reports and ends, in a thread, until the context ends."""
+        """Forward reports and ends of runs, in a thread, until the context ends."""
         try:
             while not self._closed.wait(_POLL_SECONDS):
                 self._deliver(0.5)
                 self._end_finished()
-        except Exception as error:  # the driver's connection, without which nothing is known about any run
+        except Exception as error:  # the connection to Ray was lost, and so the state of all runs is unknown
             with self._lock:
                 runs, self._runs = list(self._runs.values()), {}
             for run in runs:
@@ -230,7 +231,7 @@ class RayRuns:
             runs = {run.reference: run for run in self._runs.values()}
         ended = self._ray.wait(list(runs), num_returns=len(runs), timeout=0)[0] if runs else []
         if ended:
-            self._deliver(0.0)  # what they reported before they ended
+            self._deliver(0.0)  # reports that they sent before they ended
         for reference in ended:
             self._end(runs[reference])
 
@@ -258,13 +259,13 @@ class RayRuns:
 
 
 class _Submitted:
-    """A run in the cluster.
+    """A run that was submitted to the cluster.
 
     Attributes:
-        number: by which the mailbox knows it.
+        number: identifies it in the mailbox.
         resources: num_cpus and num_gpus.
-        reference: to the result of its task.
-        begun: whether its task has reported.
+        reference: reference to the result of its task.
+        begun: whether its task has sent a report.
     """
 
     def __init__(
@@ -277,12 +278,12 @@ class _Submitted:
         self._restarts = 0
 
     def submit(self) -> None:
-        """Submit it, or submit it again."""
+        """Submit the run, for the first time or again."""
         self.begun = False
         self.reference = self._runs.submit(self, self._restarts > 0)
 
     def receive(self, kind: str, value: Any) -> None:
-        """Pass on what its process reports."""
+        """Forward a report of its process."""
         self.begun = True
         if kind in ("progress", "row"):
             self._trained = True
@@ -321,12 +322,12 @@ class _Submitted:
 
 
 def _resuming(job: Job, trained: bool) -> Job:
-    """The job of starting a run again.
+    """The job that starts a run again.
 
     Args:
-        job: how it was started.
-        trained: whether it is known to have trained; else one that replaces an earlier run in its folder may
-            not have done so yet.
+        job: the job that started it.
+        trained: whether it is known to have trained. If not, a job that replaces an earlier run in its folder
+            may not have replaced it yet.
     """
     function, kwargs = pickle.loads(job.call)  # made by `make_job` in this process
     logger_kwargs = dict(kwargs.get("logger_kwargs", {}))
@@ -338,5 +339,5 @@ def _resuming(job: Job, trained: bool) -> Job:
 
 
 def _times(resources: dict[str, float], name: str, amount: float) -> int:
-    """How often an amount of a resource fits."""
+    """How many times `amount` of a resource fits into `resources`."""
     return int(resources.get(name, 0) // amount) if amount else MAX_SUBMITTED

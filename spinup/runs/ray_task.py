@@ -19,7 +19,7 @@ from spinup.runs.jobs import StartedRun
 from spinup.runs.locks import folder_lock
 from spinup.runs.run_process import Job
 
-LOCK_SECONDS = 300.0  # that a run waits for the process of its previous start to release the folder
+LOCK_SECONDS = 300.0  # maximum wait for the process of a run's previous start to release the folder
 STOPPED = [128 + signal.SIGTERM, "stopped by SIGTERM"]
 _REPORT_SECONDS = 1.0  # between two messages of a task
 
@@ -32,10 +32,10 @@ def supervise(
     """The task of a run, on its node.
 
     Args:
-        job: what to run.
-        number: of the run, in the mailbox.
-        resumed: whether it was started before, so that its previous process may not have ended yet.
-        paths: import path of the process that submitted it.
+        job: the run.
+        number: identifies the run in the mailbox.
+        resumed: whether it was started before, so that its previous process may still be running.
+        paths: `sys.path` of the process that submitted it.
         mailbox: receives reports.
         process: see `RayRuns`.
 
@@ -47,7 +47,7 @@ def supervise(
     def post(reports: list[tuple[str, Any]]) -> bool:
         """Send reports; returns whether the run is to stop."""
         try:
-            # Not ray.get: Ray gives the CPU of a task that waits there to another task.
+            # Not ray.get: while a task waits there, Ray gives its CPU to another task.
             return bool(mailbox.post.remote(number, reports).future().result())
         except ray.exceptions.RayError:  # the process that submitted it has ended
             return True
@@ -81,7 +81,7 @@ def supervise(
 
 
 def batches(reports: queue.SimpleQueue[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
-    """The reports of about a second each, of progress only the last; the last batch has the end."""
+    """Batches of the reports of about one second, with only the last of progress; the last has the end."""
     while True:
         batch: list[tuple[str, Any]] = []
         due = time.monotonic() + _REPORT_SECONDS
@@ -93,10 +93,10 @@ def batches(reports: queue.SimpleQueue[tuple[str, Any]]) -> Iterator[list[tuple[
 
 
 def released(folder: Path, stopped: Callable[[], bool]) -> bool:
-    """Wait until no process holds the lock of a folder; returns False if the run is to stop before.
+    """Wait until no process holds the lock of a folder; returns False if the run is to stop before that.
 
     Raises:
-        RunError: if it is held for LOCK_SECONDS.
+        RunError: if the lock is still held after LOCK_SECONDS.
     """
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
@@ -112,9 +112,9 @@ def released(folder: Path, stopped: Callable[[], bool]) -> bool:
 
 
 def mailbox_class() -> type:
-    """The class of the actor through which tasks and the process that submitted them speak.
+    """The class of the actor through which tasks and the process that submitted them communicate.
 
-    It is defined in a function so that Ray sends it by value, and its process does not import this package.
+    It is defined in a function so that Ray pickles it by value, and its process does not import this package.
     """
     import asyncio
 
@@ -134,7 +134,7 @@ def mailbox_class() -> type:
             return number in self._to_stop
 
         async def take(self, seconds: float) -> list[tuple[int, str, Any]]:
-            """Remove and return all reports; waits for the first for some seconds."""
+            """Remove and return all reports; waits at most `seconds` for the first one."""
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), seconds)
             self._arrived.clear()
@@ -142,7 +142,7 @@ def mailbox_class() -> type:
             return taken
 
         async def stop(self, number: int) -> None:
-            """Let a run stop."""
+            """Mark a run as to be stopped."""
             self._to_stop.add(number)
 
     return Mailbox

@@ -1,4 +1,4 @@
-"""Resuming a run: which settings must be the same, which may differ, and restoring its state."""
+"""Resuming a run: compares its settings with the saved ones, and restores its state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spinup.runs.manifest import newest_manifest, newest_settings
 from spinup.runs.state_check import check_state
 from spinup.training import Trainer
 
-# Settings of when, where and how fast a run computes, which do not change what it learns.
+# Settings that do not change what a run learns, only when, where and how fast it computes.
 MAY_CHANGE = (
     "epochs", "engine", "device", "threads", "env_workers", "env_timeout", "checkpoint_every",
     "checkpoint_minutes", "save_freq", "recipe", "callback_every", "keep_checkpoints", "video_every",
@@ -27,7 +27,7 @@ OUR_ACTOR_CRITICS = ("", DEFAULT_ACTOR_CRITIC, "DiscreteMLPActorCritic", "MLPVal
 
 
 def previous_choices(logger_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What engine, threads and device became when the run in the folder began; empty if there is none.
+    """The values chosen for engine, threads and device when the run in the folder began; empty if none.
 
     Raises:
         ConfigError: if no folder is given.
@@ -48,12 +48,12 @@ def is_complete(folder: Path, epochs: int, output_fname: str = "progress.txt") -
     """Whether the run in the folder has reached the end of epoch `epochs`, or its callback has ended it.
 
     Args:
-        folder: of the run; need not exist.
-        epochs: the planned end.
-        output_fname: the file of rows, which tells it for a run without checkpoints.
+        folder: the run's folder; need not exist.
+        epochs: the planned number of epochs.
+        output_fname: the file of rows, which is used for a run without checkpoints.
 
     Raises:
-        RunError: spinup 0.1.0 wrote its checkpoint.
+        RunError: if spinup 0.1.0 wrote its checkpoint.
     """
     checkpoint = newest_manifest(folder / FOLDER)
     if checkpoint is None:
@@ -72,10 +72,10 @@ class RunProgress(NamedTuple):
 
 
 def progress_of(folder: Path) -> RunProgress | None:
-    """What the newest checkpoint in a run's folder says; None if there is none.
+    """The progress in the newest checkpoint of a run's folder; None if there is none.
 
     Raises:
-        RunError: spinup 0.1.0 wrote it, or it is damaged.
+        RunError: if spinup 0.1.0 wrote it, or it is damaged.
     """
     checkpoint = newest_manifest(folder / FOLDER)
     if checkpoint is None:
@@ -90,14 +90,14 @@ def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any)
     """Check that the run in the folder, if there is one, has these settings.
 
     Args:
-        folder: of the run; need not exist.
+        folder: the run's folder; need not exist.
         config: the hyperparameters.
         ac_kwargs: the arguments of the networks.
         env_fn: compared if it is an environment id.
 
     Raises:
-        ConfigError: for the first setting that may not differ and does.
-        RunError: spinup 0.1.0 wrote its checkpoint.
+        ConfigError: for the first setting that differs and must not.
+        RunError: if spinup 0.1.0 wrote its checkpoint.
     """
     settings = newest_settings(folder / FOLDER)
     if not settings:
@@ -109,12 +109,12 @@ def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any)
 
 
 def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -> None:
-    """Load the newest intact checkpoint into a run; one that has none starts from the beginning.
+    """Load the newest intact checkpoint into a run; without one, it starts from the beginning.
 
     Args:
-        trainer: at the beginning of the run.
-        checkpointer: of the run.
-        again: continue also if the callback has ended the run; else only towards a later end.
+        trainer: in its initial state.
+        checkpointer: the run's checkpointer.
+        again: continue a run that its callback has ended; otherwise only if its number of epochs is raised.
 
     Raises:
         RunError: for a changed hyperparameter, or if there are rows or damaged checkpoints but no intact one.
@@ -141,7 +141,7 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
         trainer.load_state_dict(checkpoint.state)
     except RunError:
         raise
-    except Exception as error:  # a file's numbers may be what no run has, and make any call fail
+    except Exception as error:  # a file may hold any numbers, and any of these calls may fail on them
         text = str(error).strip().splitlines()
         raise RunError(
             f"checkpoint {checkpoint.number} of {folder} does not fit this run "
@@ -157,10 +157,10 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """A line about each setting that may differ from before and does.
+    """A line about each setting that differs from before and may.
 
     Raises:
-        ConfigError: for the first that may not.
+        ConfigError: for the first setting that differs and must not.
     """
     defaults = field_defaults()
     lines = []
@@ -178,7 +178,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def needs_same_call(settings: dict[str, Any]) -> str:
-    """Why `spinup resume` could not make the call again from the files alone; empty if it could."""
+    """Why `spinup resume` could not repeat the call from the files; empty if it could."""
     env = settings.get("env")
     if not isinstance(env, dict) or not isinstance(env.get("id"), str):
         return "no id describes its environment"

@@ -1,9 +1,9 @@
-"""One run in a process of its own: starts it, receives its reports, asks it to stop.
+"""Executes a run in a separate process: starts it, receives its reports, asks it to stop.
 
-The process reads the call from its standard input, which stays open: when it is closed, because the run is
-to stop or because the process that started it has ended however it may, the run stops as it does for SIGTERM.
-Reports come back through its standard output, one JSON list [kind, value] per line; all that the run prints
-goes to `log.txt` in its folder. The process is started afresh, never forked from one that has used torch.
+The process reads the call from its standard input, which stays open. When it is closed, because the run is to
+stop or because the parent process has ended for any reason, the run stops as for SIGTERM. Reports are sent
+through its standard output, one JSON list [kind, value] per line; the output of the run goes to `log.txt` in
+its folder. The process is started anew, never forked from one that has used torch.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from spinup.loggers.run_folder import LOG_FILE
 from spinup.loggers.runs_display import STARTING
 from spinup.loggers.text import error_line
 
-# Ctrl-C reaches every process of a terminal; only the one that started the runs acts on it. Its import path
-# comes before anything is imported, since it may be where spinup itself is found.
+# Ctrl-C reaches every process of a terminal; only the one that started the runs handles it. Its import path
+# is set before any import, since spinup itself may be found there.
 _PROGRAM = """
 import json, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -40,7 +40,7 @@ sys.path[:], size = json.loads(sys.stdin.buffer.readline())
 from spinup.runs.run_process import main
 main(size, sys.argv[1])
 """
-_SECONDS_TO_STOP = 600.0  # that a run may take for its last step and a checkpoint, if it is on its own
+_SECONDS_TO_STOP = 600.0  # limit for the last step and a checkpoint, if the parent process has ended
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Job:
 
 
 def make_job(folder: str | Path, function: Callable[..., Any], kwargs: dict[str, Any]) -> Job:
-    """The job of calling `function(**kwargs)`; lambdas and what a script defines are sent by value.
+    """The job that calls `function(**kwargs)`; lambdas and main-script definitions are pickled by value.
 
     Raises:
         ConfigError: if the call cannot be pickled.
@@ -72,7 +72,7 @@ class RunProcess:
     """A started run.
 
     Args:
-        job: what to run.
+        job: the run.
         report: called as report("state", [state, note]), and in another thread as report("progress",
             [n, total]), report("row", row), and once, at the end, report("end", [exit code, message]).
 
@@ -82,7 +82,7 @@ class RunProcess:
 
     def __init__(self, job: Job, report: Report) -> None:
         self._log = job.folder / LOG_FILE
-        # Libraries that take no number of threads from a run, such as NumPy's, share the cores too.
+        # Libraries whose number of threads a run does not set, such as NumPy's BLAS, share the cores too.
         environment = {"OMP_NUM_THREADS": "1", **os.environ}
         command = [sys.executable, "-c", _PROGRAM, str(job.folder)]
         try:
@@ -111,7 +111,7 @@ class RunProcess:
         self._process.wait()
 
     def _serve(self, call: bytes, report: Report) -> None:
-        """Send the call, then pass reports on until the process has ended."""
+        """Send the call, then forward reports until the process has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(OSError, ValueError):  # it has ended, or was asked to stop already
@@ -145,8 +145,8 @@ def main(size: int, folder: str) -> None:
     """Run the call of `size` bytes on standard input, and exit; the program of the process.
 
     Args:
-        size: of the pickled call.
-        folder: of the run, for messages.
+        size: size of the pickled call.
+        folder: the run's folder, for messages.
     """
     reports = _take_standard_output()
     faulthandler.enable()
@@ -165,7 +165,7 @@ def main(size: int, folder: str) -> None:
 
 
 def _run(call: bytes, log: Path) -> tuple[int, str]:
-    """Exit code and message of a call."""
+    """Execute a pickled call; returns exit code and message."""
     try:
         function, kwargs = pickle.loads(call)  # from the pipe of the process that made it, not from a file
         function(**kwargs)
@@ -189,7 +189,7 @@ def _stopped_by(code: int) -> str:
 
 
 def _take_standard_output() -> io.BufferedWriter:
-    """The pipe for reports; what is printed from now on goes where errors go, to the log."""
+    """The pipe for reports; standard output is redirected to standard error, which goes to the log."""
     reports = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -202,8 +202,8 @@ def _take_standard_output() -> io.BufferedWriter:
 def _stop_when_input_ends(parent: int) -> None:
     """Wait until standard input is closed, then stop this process as SIGTERM does.
 
-    If it does not stop, because its environment hangs, and the process that started it has ended, so that
-    nobody else will end it, it is killed.
+    If it does not stop, for example because its environment hangs, and the parent process has ended and can
+    no longer kill it, it kills itself.
     """
     # Not sys.stdin.read, whose lock the interpreter needs when it exits.
     while os.read(0, 1):

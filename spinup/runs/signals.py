@@ -1,4 +1,4 @@
-"""Signals that stop a run: recorded when they arrive, acted on between two steps."""
+"""Signals that stop a run: recorded when they arrive, handled between two steps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SignalHandler:
         """Raise if a signal was received.
 
         Raises:
-            Interrupted: if so.
+            Interrupted: if a signal was received.
         """
         if self.received is not None:
             raise Interrupted(self.received)

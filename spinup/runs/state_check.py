@@ -22,20 +22,20 @@ def check_state(checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity
     """Check the types, shapes and ranges of a checkpoint's state before any of it is used.
 
     Args:
-        checkpoint: with all arrays of its state.
+        checkpoint: the checkpoint, with all arrays of its state.
         fresh: `Trainer.state_dict()` at the beginning of the run, which has the same entries.
-        config: of the run.
-        capacity: rows that the run's replay buffer holds.
+        config: the run's hyperparameters.
+        capacity: capacity of the run's replay buffer.
 
     Raises:
-        CheckpointError: naming the first entry that no run of this configuration can have.
+        CheckpointError: naming the first entry that is invalid for this configuration.
     """
     _check_like(checkpoint.state, fresh, "")
     _check("settings/epochs", type(checkpoint.settings.get("epochs")) is int)
     state, segments = checkpoint.state, checkpoint.segments
     collector, log = state["collector"], state["log"]
     n, first = collector["env_steps"], state["epoch"] * config.steps_per_epoch
-    # A vector environment that uses rows for its own resets may overshoot the end of an epoch.
+    # A vector environment that uses steps for resets may exceed the end of an epoch.
     _check("collector/env_steps", first <= n < first + config.steps_per_epoch + config.num_envs)
     _check("seconds", 0 <= state["seconds"] < math.inf)
     rows = 0 if config.offline else n

@@ -1,4 +1,4 @@
-"""Whether a run is running, complete, unfinished or failed, as far as its folder tells."""
+"""Determines from a run's folder whether the run is running, complete, unfinished or failed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from spinup.runs.resuming import is_complete
 from spinup.training import DUMP
 
 RUNNING, COMPLETE, UNFINISHED, FAILED = "running", "complete", "unfinished", "failed"
-RECENT_SECONDS = 300  # where locks cannot be tested, a table written this recently is that of a running run
+RECENT_SECONDS = 300  # if locks cannot be tested, a run counts as running this long after its last row
 MAX_LOG_BYTES, TAIL_BYTES = 16 * 2**30, 16 * 2**10
 
 
 def run_status(folder: Path, config: dict[str, Any], output_fname: str = "progress.txt") -> tuple[str, str]:
-    """One of the words above, and the cause of a failure if there is one, on one printable line.
+    """The state of a run, and the cause of a failure as one printable line, or an empty string.
 
-    A failure is known from `log.txt`, which runs have that were started with others (`--jobs`), and from
-    the file that a run leaves whose losses diverged; another run that ended early counts as unfinished.
+    A failure is recognized from `log.txt`, which exists for runs in separate processes (`--jobs`), and from
+    the file that is written when losses diverge; other runs that ended early count as unfinished.
 
     Args:
-        folder: of the run.
-        config: its config.json.
-        output_fname: the name of its table.
+        folder: the run's folder.
+        config: the content of its config.json.
+        output_fname: the file name of its table.
     """
     locked = is_locked(folder)
     if locked or (locked is None and _age(folder / output_fname) < RECENT_SECONDS):
@@ -65,7 +65,7 @@ def _last_error(log: Path) -> str:
         return ""
     if lines[-1].startswith("spinup: "):
         return error_line(RunError(lines[-1].removeprefix("spinup: ")))
-    # The last line of a traceback follows an indented one, or the one that begins it.
+    # The last line of a traceback follows an indented line, or the first line of the traceback.
     raised = len(lines) > 1 and lines[-2].startswith(" ") and not lines[-1].startswith(" ")
     traced = any(line.startswith("Traceback (most recent call last)") for line in lines)
     return error_line(RunError(lines[-1])) if raised and traced else ""

@@ -22,7 +22,7 @@ class Adam:
 
     Args:
         name: scope of the moments and of the step count.
-        variables: what `minimize` changes.
+        variables: variables that `minimize` updates.
         lr: learning rate.
     """
 
@@ -33,7 +33,7 @@ class Adam:
             self.moments = [(self._zeros_like("m", p), self._zeros_like("v", p)) for p in variables]
 
     def minimize(self, loss: Any) -> Any:
-        """An operation that takes one step on `variables` alone, down the gradient of `loss`."""
+        """An operation that takes one step on `variables`, and no others, to minimize `loss`."""
         gradients = tf.gradients(loss, self.variables, unconnected_gradients="zero")
         t = self.steps.assign_add(1.0).value()
         root = tf.sqrt(1.0 - tf.pow(tf.constant(BETA2, tf.float64), t))

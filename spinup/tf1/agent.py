@@ -45,7 +45,7 @@ class Temperature:
 
 
 class GraphAgent:
-    """All learned state of a run, in a TensorFlow graph of its own; other graphs are not touched.
+    """All learned state of a run, in a separate TensorFlow graph; other graphs are not changed.
 
     Args:
         actor_critic: the graph function, see `sac_tf1`.
@@ -53,7 +53,7 @@ class GraphAgent:
         action_space: flat bounded Box.
         ac_kwargs: keyword arguments for `actor_critic`.
         config: hyperparameters.
-        threads: threads of the sessions.
+        threads: number of threads of the sessions.
         dtype: of networks, losses and optimizers, "float32" or "float64".
 
     Attributes:
@@ -63,7 +63,7 @@ class GraphAgent:
         out: the outputs of `main` for them.
 
     Raises:
-        ConfigError: for a graph function that cannot work.
+        ConfigError: for an invalid graph function.
     """
 
     def __init__(

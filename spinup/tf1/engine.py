@@ -21,12 +21,12 @@ def gradient_step(agent: GraphAgent, batch: dict[str, Tensor], polyak: float) ->
     """Operations of one gradient step: critics, policy, alpha, targets.
 
     Args:
-        agent: what is updated; its graph is the default one.
+        agent: the agent to update; its graph must be the default graph.
         batch: fields (B, *shape), and noise (2, B, act_dim) for the draws at next_obs and at obs.
         polyak: target <- polyak * target + (1 - polyak) * online.
 
     Returns:
-        What to log; fetching any of it takes the step.
+        Tensors to log; fetching any of them executes the step.
     """
     main, obs, action, noise = agent.main, batch["obs"], batch["action"], batch["noise"]
     temperature, alpha = agent.temperature, agent.temperature.value()
@@ -57,10 +57,10 @@ def gradient_step(agent: GraphAgent, batch: dict[str, Tensor], polyak: float) ->
 
 
 class GraphEngine:
-    """Adds the updates of an agent to its graph, which is complete then.
+    """Adds the updates of an agent to its graph, and finalizes the graph.
 
     Args:
-        agent: what is updated.
+        agent: the agent to update.
         batch_size: transitions per gradient step.
         polyak: target <- polyak * target + (1 - polyak) * online.
     """
@@ -79,7 +79,7 @@ class GraphEngine:
                 tf.autograph.experimental.do_not_convert(lambda batch: gradient_step(agent, batch, polyak)),
                 {name: tf.cast(field, agent.dtype) for name, field in self._fields.items()},
                 fn_output_signature=dict.fromkeys(METRICS, agent.dtype),
-                parallel_iterations=1,  # each step starts from the variables that the one before it left
+                parallel_iterations=1,  # each step depends on the variables that the previous one has updated
             )
         agent.session.graph.finalize()
 

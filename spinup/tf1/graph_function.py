@@ -1,4 +1,4 @@
-"""Graph functions: how one is called, which variables are its own, and checks of what it returns."""
+"""Graph functions: calls in a variable scope, their variables, and checks of their outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SET_BY_RUN = ("action_space", "noise")
 
 
 class Outputs(NamedTuple):
-    """What a graph function returns: mu and pi (B, act_dim); logp_pi, q1 and q2 (B,)."""
+    """The outputs of a graph function: mu and pi (B, act_dim); logp_pi, q1 and q2 (B,)."""
 
     mu: Tensor
     pi: Tensor
@@ -39,9 +39,9 @@ class ActorCritic:
 
     Args:
         function: `actor_critic(x, a, action_space=..., **ac_kwargs)`. If it has a parameter `noise`, it
-            receives the run's noise there; otherwise it draws in the graph.
+            receives the run's noise; otherwise it draws noise in the graph.
         scope: "main" or "target".
-        action_space: flat bounded Box that actions lie in.
+        action_space: flat bounded Box.
         ac_kwargs: keyword arguments for `function`.
 
     Raises:
@@ -94,7 +94,7 @@ def placeholders(obs_dim: int, act_dim: int, dtype: Any) -> tuple[Tensor, Tensor
 
 
 def check_graph_function(ac: ActorCritic, obs_dim: int, dtype: str, threads: int) -> None:
-    """Build `ac` in a graph of its own; check its outputs, and the scopes of its variables.
+    """Build `ac` in a temporary graph; check its outputs, and the scopes of its variables.
 
     Raises:
         ConfigError: naming the output, the variable or the scope, and the remedy.
@@ -136,7 +136,9 @@ def _check_variables(ac: ActorCritic, created: list[str]) -> None:
 
 
 def _check_shapes(name: str, values: Outputs, batch: int, act_dim: int) -> None:
-    """At batch 1 and 3, as a bare squeeze fails only at 1, and a (batch, 1) value broadcasts silently."""
+    """Check shapes at batch sizes 1 and 3: `squeeze` without an axis fails only at 1, and a value of shape
+    (batch, 1) broadcasts silently.
+    """
     for field, value in values._asdict().items():
         wanted: tuple[int, ...] = (batch, act_dim)
         remedy = ""

@@ -54,7 +54,7 @@ def q_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     Args:
         reward: (B,); for n-step returns, the discounted sum of n rewards.
         discount: gamma^n (1 - terminated), (B,).
-        next_value: the soft value of the observation after them, (B,).
+        next_value: the soft value of the observation after these rewards, (B,).
     """
     return reward + discount * next_value
 

@@ -68,7 +68,7 @@ def mlp_actor_critic(
 def mlp(
     x: Tensor, sizes: Sequence[int], activation: Callable[[Tensor], Tensor], *, activate_last: bool = False
 ) -> Tensor:
-    """A multi-layer perceptron with an activation after every layer, the last one only if asked."""
+    """A multi-layer perceptron with an activation after every layer, but the last only if `activate_last`."""
     for i, width in enumerate(sizes):
         x = dense(x, width, f"layer{i}")
         if activate_last or i < len(sizes) - 1:
@@ -77,8 +77,8 @@ def mlp(
 
 
 def dense(x: Tensor, width: int, name: str) -> Tensor:
-    """x @ weight + bias, (B, width), from weights as torch.nn.Linear draws them: uniform within
-    +-1/sqrt(inputs), biases too; drawn from the graph's seed.
+    """x @ weight + bias, (B, width). Weights and biases are initialized as in torch.nn.Linear: uniform within
+    +-1/sqrt(inputs), drawn with the graph's seed.
     """
     tf, inputs = import_tf(), int(x.shape[-1])
     bound = 1.0 / math.sqrt(inputs) if inputs else 0.0
@@ -114,7 +114,7 @@ def _policy(
 
 
 def to_env_units(squashed: Tensor, action_space: Box) -> Tensor:
-    """Map (-1, 1) to [low, high] per dimension; clipped, as rounding can pass a bound by one ulp."""
+    """Map (-1, 1) to [low, high] per dimension; clipped, as rounding can exceed a bound by one ulp."""
     tf, dtype = import_tf(), squashed.dtype.as_numpy_dtype
     low, high = (np.asarray(bound, np.float64).flatten() for bound in (action_space.low, action_space.high))
     center, half_range = ((high + low) / 2).astype(dtype), ((high - low) / 2).astype(dtype)

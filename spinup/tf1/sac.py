@@ -1,4 +1,4 @@
-"""sac_tf1: the documented call on TensorFlow graphs. Signature, docstring, wiring."""
+"""sac_tf1: the signature, the documentation and the assembly of a run on TensorFlow graphs."""
 
 from __future__ import annotations
 
@@ -60,9 +60,8 @@ def sac_tf1(
 ) -> str | None:
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it, on a TensorFlow graph.
 
-    It computes what `sac_pytorch` computes, on the CPU, and takes the same arguments except `engine`,
-    `device`, `variant`, `critics`, `target_critics`, `callback_every`, `test_every`, `keep_checkpoints` and
-    `video_every`. All that are not listed here are described there.
+    It computes the same as `sac_pytorch`, on the CPU. It takes some of the arguments of `sac_pytorch`, which
+    describes all those that are not listed here.
 
     Args:
         actor_critic: a function `actor_critic(x, a, action_space=..., **ac_kwargs)` of tensors, x
@@ -75,12 +74,13 @@ def sac_tf1(
             | `logp_pi`  | (batch,)         | log pi of them, differentiable            |
             | `q1`, `q2` | (batch,)         | values of x and a; flat, never (batch, 1) |
 
-            It creates its variables by `tf.get_variable` in variable scopes named pi, q1 and q2, and is
-            called several times on the same ones. A function with a parameter `noise` receives the
-            run's own standard normal noise there, (batch, act_dim), or None if it must draw; any other
-            draws in the graph, seeded, and then a resumed run continues with different draws.
-        threads: TensorFlow threads; "auto" is two where this process may use two cores. TensorFlow sizes
-            the pool inside its kernels once per process, for the first session that any code opens.
+            It must create its variables by `tf.get_variable` in variable scopes named pi, q1 and q2, and is
+            called several times on the same variables. A function with a parameter `noise` receives
+            standard normal noise from the run's generator, (batch, act_dim), or None if it must draw noise
+            itself; any other function draws in the graph, seeded, and then a resumed run continues with
+            different noise.
+        threads: number of TensorFlow threads; "auto" is 2 if this process may use two cores, else 1.
+            TensorFlow sets the size of its thread pool once per process, for the first session.
         callback: called as `callback(row, learner)` after each epoch, where `learner.act(obs,
             deterministic)` returns actions and `learner.session` is the session; returning False ends
             the run.
@@ -90,11 +90,13 @@ def sac_tf1(
 
     Raises:
         MissingExtraError: if TensorFlow is not installed.
-        ConfigError: for a value, combination or graph function that cannot work.
-        EnvError: for an environment that SAC cannot work with, or that returns what it must not.
+        ConfigError: for an invalid value, combination of values or graph function.
+        EnvError: for an environment that SAC does not support, or that violates its declared spaces, returns
+            NaN, crashes or hangs.
         RunError: if the output folder holds a run already, is in use, or cannot be resumed.
         TrainingDiverged: if a loss or a parameter becomes NaN or infinite.
-        KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with a checkpoint.
+        KeyboardInterrupt, SystemExit: after SIGINT, and after SIGTERM or SIGUSR1; a checkpoint is written
+            first.
     """
     given = dict(locals())
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
@@ -143,7 +145,7 @@ def _name(actor_critic: Any) -> str:
 
 
 def _saved(agent: Any, logger_kwargs: dict[str, Any]) -> str | None:
-    """The folder of the saved graph. A finished run that was resumed without more epochs saved it before."""
+    """The folder of the saved graph, also for a finished run that was resumed without more epochs."""
     if agent.saved is not None:
         return str(agent.saved)
     before = os.path.join(logger_kwargs.get("output_dir") or "", "tf1_save")

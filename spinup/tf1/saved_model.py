@@ -22,8 +22,8 @@ class ModelSaver:
     Args:
         main: the graph function in the scope "main".
         obs_dim: length of an observation.
-        dtype: of the networks.
-        seed, threads: of the session.
+        dtype: dtype of the networks.
+        seed, threads: see `open_session`.
     """
 
     def __init__(self, main: ActorCritic, obs_dim: int, dtype: str, *, seed: int, threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Sessions on graphs of their own, and variables by name. Importing this imports TensorFlow."""
+"""Sessions on new graphs, and variables by name. Importing this imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 
 def open_session(seed: int, threads: int) -> Any:
-    """A session on a new graph with that seed, on the CPU and with its own threads."""
+    """A session on a new graph with this seed, on the CPU, with a separate pool of `threads` threads."""
     graph = tf.Graph()
     with graph.as_default():
         tf.set_random_seed(seed)
@@ -22,7 +22,7 @@ def open_session(seed: int, threads: int) -> Any:
 
 
 def variables_by_name() -> dict[str, Any]:
-    """Every variable of the default graph."""
+    """All variables of the default graph, by name."""
     return {variable.op.name: variable for variable in tf.global_variables()}
 
 

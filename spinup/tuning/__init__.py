@@ -1,1 +1,1 @@
-"""Search for the settings with which a run returns most."""
+"""Search for the settings with the highest return."""

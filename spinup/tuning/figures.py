@@ -1,4 +1,4 @@
-"""Figures of a search: the results of its trials in order, and how much each parameter mattered."""
+"""Figures of a search: the results of its trials in order, and the importance of each parameter."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-_MIN_TRIALS = 4  # complete ones, below which importances say nothing
+_MIN_TRIALS = 4  # minimum number of complete trials for meaningful importances
 
 
 def draw_study(optuna: Any, study: Any, folder: Path) -> list[Path]:
-    """Write history.png and importances.png into a folder; returns what could be drawn.
+    """Write history.png and importances.png into a folder; returns the files that could be drawn.
 
-    Importances are those of PED-ANOVA (Watanabe et al. 2023): what each parameter contributes to a trial's
-    being among the best.
+    Importances are computed by PED-ANOVA (Watanabe et al. 2023): the contribution of each parameter to
+    whether a trial is among the best.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -55,10 +55,10 @@ def _draw_history(axes: Any, complete: list[Any], pruned: list[Any]) -> None:
 
 
 def _importances(optuna: Any, study: Any) -> dict[str, float]:
-    """By parameter, largest first; empty where they are not defined, such as for equal results."""
+    """Importances by parameter, largest first; empty if they are not defined, as for equal results."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of few or equal results
+            warnings.simplefilter("ignore")  # about few or equal results
             found: dict[str, float] = optuna.importance.get_param_importances(study)
     except (RuntimeError, ValueError):
         return {}

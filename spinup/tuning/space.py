@@ -1,4 +1,4 @@
-"""The space of a search: for each parameter a range, or values to choose from."""
+"""The search space: a range or a choice for each parameter."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Range:
     """Numbers from `low` to `high`, both included.
 
     Args:
-        low, high: the ends.
-        log: sample the logarithm uniformly; for learning rates and sizes.
-        whole: whole numbers only.
+        low, high: bounds.
+        log: sample uniformly on a logarithmic scale, for learning rates and sizes.
+        whole: whether values are integers.
 
     Raises:
-        ConfigError: if there is no such range.
+        ConfigError: if the bounds are invalid.
     """
 
     low: float
@@ -49,7 +49,7 @@ class Range:
         return stored
 
     def describe(self) -> str:
-        """The range as text, which a study keeps to compare."""
+        """The range as text, which the study stores for comparison with later calls."""
         return f"{'log:' * self.log}{self.low!r}:{self.high!r}"
 
 
@@ -57,11 +57,11 @@ class Choice:
     """One of several values.
 
     Args:
-        values: at least two.
-        labels: a distinct text for each, by which the study stores it; by default what `str` gives.
+        values: at least two values.
+        labels: a distinct text for each value, which the study stores; by default `str(value)`.
 
     Raises:
-        ConfigError: if there are fewer than two, or two with the same label.
+        ConfigError: if there are fewer than two values, or two with the same label.
     """
 
     def __init__(self, values: Sequence[Any], labels: Sequence[str] | None = None) -> None:
@@ -80,7 +80,7 @@ class Choice:
         return self.values[self.labels.index(stored)]
 
     def describe(self) -> str:
-        """The labels as text, which a study keeps to compare."""
+        """The labels as text, which the study stores for comparison with later calls."""
         return "|".join(self.labels)
 
 

@@ -36,8 +36,8 @@ from spinup.tuning.figures import draw_study
 from spinup.tuning.space import Space
 
 STUDY_FILE = "study.db"
-LAST_EPOCHS = 3  # whose mean return is the result of a trial
-STARTUP_TRIALS = 5  # before which no trial is pruned
+LAST_EPOCHS = 3  # number of epochs whose mean return is the result of a trial
+STARTUP_TRIALS = 5  # number of complete trials before any is pruned
 _SETTINGS = "settings"
 
 Start = Callable[[Job, Report], StartedRun]
@@ -48,12 +48,12 @@ class Best:
     """The result of a search.
 
     Attributes:
-        folder: of the search.
+        folder: folder of the search.
         trial: number of the best trial.
         value: its result, the mean return of its last epochs.
-        params: its values of the parameters that were searched.
-        labels: the same as numbers and the labels of choices.
-        counts: trials by state: complete, pruned, fail.
+        params: its values of the searched parameters.
+        labels: the same, with the labels of choices instead of their values.
+        counts: number of trials by state: complete, pruned, fail.
         figures: the files drawn.
     """
 
@@ -81,33 +81,34 @@ def tune(
     prune: bool = True,
     how_to_continue: str = "make the same call again",
 ) -> Best:
-    """Search for the settings with the highest return; the same call again continues.
+    """Search for the settings with the highest return; repeating the call continues the search.
 
     Values are proposed by Optuna's TPE sampler. The sampler is seeded with the run's seed and the number of
     trials so far; with one trial at a time and no interruption, a search is reproducible.
 
     Args:
-        name: of the search; its folder is `<data_dir>/<name>`, that of trial k `<name>_t<k>` in it.
+        name: name of the search; its folder is `<data_dir>/<name>`, with the folder `<name>_t<k>` of trial k.
         thunk: `sac_pytorch`, or another function with these keyword arguments.
-        space: what is searched; the key `a:b` is the entry b of the dict parameter a.
-        trials: how many there are to be in total.
-        fixed: the other arguments, among them `env_fn`, as values of an ExperimentGrid.
+        space: range or choice by parameter; the key `a:b` is the entry b of the dict parameter a.
+        trials: total number of trials, including those of earlier calls.
+        fixed: the other arguments, including `env_fn`, as in a variant of an ExperimentGrid.
         data_dir: see `setup_logger_kwargs`.
-        num_cpu: trials at a time, each in its own process; "auto" is one per usable core. With `ray`, the
-            numbers 1 and "auto" stand for as many as the nodes have room for.
+        num_cpu: number of trials at a time, each in its own process; "auto" is one per usable core. With
+            `ray`, 1 and "auto" mean as many as the cluster's resources allow.
         ray, cpus_per_run, gpus_per_run: see `ExperimentGrid.run`.
         prune: stop trials whose return is below the median of the others, from a quarter of the epochs on.
         how_to_continue: what to do to continue an interrupted search, for messages.
 
     Returns:
-        The best trial, also of earlier calls.
+        The best trial, including those of earlier calls.
 
     Raises:
-        ConfigError: for invalid arguments, or others than those with which the search began.
+        ConfigError: for invalid arguments, or arguments that differ from those of earlier calls.
         RunError: if the folder is in use, or the study cannot be read or written.
         RunsFailed: if trials failed, and none has completed.
         MissingExtraError: if Optuna is not installed.
-        KeyboardInterrupt, SystemExit: after SIGINT, or SIGTERM and SIGUSR1, with checkpoints.
+        KeyboardInterrupt, SystemExit: after SIGINT, and after SIGTERM or SIGUSR1; checkpoints are written
+            first.
     """
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise ConfigError(f"trials={trials!r}: give a whole number >= 1")
@@ -144,7 +145,7 @@ class _Search:
     """Trials as jobs.
 
     Attributes:
-        start_run: starts a job; `RunProcess`, or on Ray.
+        start_run: starts a job: `RunProcess`, or `RayRuns.start`.
     """
 
     def __init__(
@@ -167,7 +168,7 @@ class _Search:
         """Check that an earlier call had the same settings.
 
         Raises:
-            ConfigError: naming the first that differs.
+            ConfigError: naming the first setting that differs.
         """
         space = {f"space of {name}": entry.describe() for name, entry in self._space.items()}
         now = to_json({**self._fixed, **space})
@@ -183,7 +184,7 @@ class _Search:
                 )
 
     def jobs(self, trials: int) -> list[Job]:
-        """The trials that are not complete yet, without their calls, which are made when they start.
+        """The trials that are not complete yet; their calls are set only when they start.
 
         Raises:
             RunError: if the folder of a new trial holds a run.
@@ -207,7 +208,7 @@ class _Search:
         return self._folder / f"{self._folder.name}_t{number}"
 
     def start(self, job: Job, report: Report) -> StartedRun:
-        """Start a trial; the settings of a new one are proposed now, when the results of others are known.
+        """Start a trial. The settings of a new one are proposed here, so that they use all results so far.
 
         Raises:
             SpinupError: see `RunProcess`.
@@ -243,9 +244,9 @@ class _Search:
         """Store the return after an epoch; returns whether the trial is to be pruned.
 
         Args:
-            trial: of Optuna.
-            returns: by epoch; the row's is added.
-            row: of the epoch that has ended.
+            trial: the trial of Optuna.
+            returns: mean returns by epoch; that of the row is added.
+            row: row of the finished epoch.
         """
         epoch, value = row.get("Epoch"), mean_return(row)
         if not isinstance(epoch, int) or epoch in returns or not math.isfinite(value):
@@ -261,13 +262,13 @@ class _Search:
         """Store the result of a trial.
 
         Args:
-            trial: of Optuna.
-            returns: by epoch.
+            trial: the trial of Optuna.
+            returns: mean returns by epoch.
             end: exit code and message.
-            stopped: "pruned"; "interrupted", such a trial is continued by the next call; or "".
+            stopped: "pruned", "interrupted" (the next call continues the trial), or "".
 
         Returns:
-            Exit code and message to show: a pruned trial has not failed.
+            Exit code and message to show; a pruned trial does not count as failed.
         """
         state, code = self._optuna.trial.TrialState, end[0]
         with self._guarded():
@@ -283,7 +284,7 @@ class _Search:
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Access to the study from the thread of a run; an error, such as a full disk, is raised later."""
+        """Context for access to the study from the thread of a run; `check_error` raises its errors later."""
         with self._lock:
             try:
                 yield

@@ -6,7 +6,7 @@ from spinup.loggers.tf_restore import restore_tf_graph
 
 __all__ = ["EpochLogger", "Logger", "colorize", "restore_tf_graph"]
 
-Logger = EpochLogger  # which also has what Spinning Up's Logger, its base class, has
+Logger = EpochLogger  # in Spinning Up, Logger is the base class of EpochLogger
 
 _ANSI_COLORS = {
     "gray": 30, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "white": 37,
@@ -15,7 +15,7 @@ _ANSI_COLORS = {
 
 
 def colorize(string: str, color: str, bold: bool = False, highlight: bool = False) -> str:
-    """The text between the control sequences that color it on a terminal.
+    """The text with the control sequences that color it on a terminal.
 
     Raises:
         ConfigError: for an unknown color, naming the closest.

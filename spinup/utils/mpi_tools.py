@@ -1,4 +1,4 @@
-"""The functions of Spinning Up's mpi_tools, for the one process that a run has here."""
+"""The functions of Spinning Up's mpi_tools, for a single process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def mpi_fork(n: int, bind_to_core: bool = False) -> None:
     """Do nothing for one process.
 
     Raises:
-        ConfigError: for more: SAC does not share its updates between processes.
+        ConfigError: for more than one, since SAC does not distribute its updates over processes.
     """
     if n > 1:
         raise ConfigError(
@@ -65,7 +65,7 @@ def broadcast(x: Any, root: int = 0) -> None:
 
 
 def mpi_statistics_scalar(x: Any, with_min_and_max: bool = False) -> tuple[float, ...]:
-    """Mean and standard deviation of the numbers in `x`, and their minimum and maximum if asked for."""
+    """Mean and standard deviation of `x`, and also minimum and maximum if `with_min_and_max`."""
     stats = RunningStats()
     stats.add(x)
     return tuple(stats.summary()[: 4 if with_min_and_max else 2])

@@ -1,7 +1,7 @@
 """The compile engine: torch.compile applied to the whole of `gradient_step`.
 
 One graph holds the losses, their gradients, Adam, alpha and polyak averaging. A graph break is an error,
-since code outside a graph is where a compiled update can silently compute something else.
+since a compiled update with code outside the graph may silently compute something different.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from spinup.pytorch.variants.sac_v1 import SACv1Objective
 from spinup.replay.transition import Batches
 
 _TRACE_AUTOGRAD = "trace_autograd_ops"  # lets torch.autograd.grad be part of a graph
-# What holds for any engine that runs `gradient_step` by other means than Python.
+# What an engine supports that traces `gradient_step` into a graph.
 TRACED_NETWORKS = (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic)
 TRACED_OBJECTIVES = (SACObjective, DiscreteSACObjective, SACv1Objective)
 TRACED_FIELDS = frozenset(
@@ -46,7 +46,7 @@ TRACED_OPTIONS = frozenset(
 
 
 def untraceable_layers(agent: Agent) -> str | None:
-    """What a graph of an update would keep from the first one, in a few words; None if there is nothing."""
+    """Why a graph cannot represent updates of these networks, in a few words; None if it can."""
     if agent.networks.modes.any:
         return "the networks have dropout or batch statistics"
     return None
@@ -105,15 +105,15 @@ class CompileEngine(Engine):
         def step(batch: Batch) -> dict[str, Tensor]:
             return gradient_step(agent, objective, batch, optimizers)
 
-        # A user's policy that draws from torch's generator must draw what it draws uncompiled.
+        # A user's policy that draws from torch's generator must draw the same numbers as without compilation.
         options: dict[str, Any] = {"fallback_random": True}
         return torch.compile(step, fullgraph=True, dynamic=False, options=options)
 
 
 class TraceableAdam:
-    """The step of a torch.optim.Adam on that optimizer's own state, in operations that the compiler fuses.
+    """Adam's step on the state of a given torch.optim.Adam, in operations that the compiler fuses.
 
-    torch's own `step` breaks graphs. The bias corrections 1 - beta^t are computed in float64, since in
+    torch's `step` causes graph breaks. The bias corrections 1 - beta^t are computed in float64, since in
     float32 they lose half of their digits in the first steps. All state is passed as vectors: torch 2.13
     may compile a 0-dim input into a constant and drop what is written to it.
     """

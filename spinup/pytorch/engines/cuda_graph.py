@@ -1,7 +1,7 @@
 """The cuda_graph engine: a block of gradient steps captured once as a CUDA graph, then replayed.
 
 On a GPU the kernels of one update take less time than Python needs to launch them. A graph launches all
-kernels of a block at once, from and into buffers that stay in place. What is captured is `gradient_step`.
+kernels of a block at once, with fixed input and output buffers. The captured code is `gradient_steps`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_STEPS = 50  # gradient steps in one graph; a longer block replays it several
 
 
 class Capturer(Protocol):
-    """How work on fixed buffers becomes something that can be replayed."""
+    """Turns work on fixed buffers into a function that replays it."""
 
     def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
         """Run `work` once, so that libraries initialize themselves; returns its result."""
@@ -64,7 +64,7 @@ class CudaCapturer:
 
 
 class Captured(NamedTuple):
-    """A graph and its buffers: inputs to fill, what to call, the metrics packed into one array."""
+    """A captured graph: the input buffers by field, the function that replays it, and the packed metrics."""
 
     inputs: dict[str, Tensor]
     replay: Callable[[], object]
@@ -77,7 +77,8 @@ class CudaGraphEngine(Engine):
 
     Args:
         objective: the losses.
-        capturer: how graphs are made.
+        threads: not used.
+        capturer: makes the graphs; a `CudaCapturer` if None.
     """
 
     name: ClassVar[str] = "cuda_graph"

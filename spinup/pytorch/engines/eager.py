@@ -22,8 +22,11 @@ def gradient_step(
     """One gradient step: critics, policy, alpha, targets. Returns what to log.
 
     Args:
-        agent, objective, batch, optimizers: what is updated, the losses, the data, how parameters move.
-        step: its number in the run, from 0, for `policy_delay`.
+        agent: the agent to update, in place.
+        objective: the losses.
+        batch: tensors by field, (B, *shape), on the agent's device.
+        optimizers: the agent's optimizers, or objects that update the same parameters and state.
+        step: number of the gradient step in the run, from 0; used for `policy_delay`.
     """
     options, metrics = agent.options, {}
     improves_policy = (step + 1) % options.policy_delay == 0
@@ -49,7 +52,7 @@ def gradient_step(
 def policy_step(
     agent: Agent, objective: Objective, batch: Batch, optimizers: Optimizers
 ) -> dict[str, Tensor]:
-    """The policy's part of a gradient step, and alpha's. Returns what to log."""
+    """Update the policy, then alpha if it is learned. Returns what to log."""
     alpha = agent.temperature.value()
     actor_loss, log_prob = objective.actor_loss(agent.networks, batch, alpha)
     minimize(actor_loss, agent.actor_params, optimizers.actor)
@@ -101,7 +104,7 @@ class EagerEngine(Engine):
 
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
-        """Nothing is unsupported."""
+        """Always None."""
         return None
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:

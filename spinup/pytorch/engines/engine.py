@@ -20,14 +20,14 @@ class Supported:
     """What an engine's arithmetic covers. Whatever is not listed is refused.
 
     Args:
-        networks: classes of actor-critics. A user's class is added by its attribute `engines`, a tuple of
-            engine names that subclasses do not inherit, where the engine sets `traces_modules`.
+        networks: classes of actor-critics. If `traces_modules` is set, a user's class can add itself by its
+            class attribute `engines`, a tuple of engine names, which subclasses do not inherit.
         objectives: classes of objectives.
         fields: fields of a batch.
         options: options of the objective, the update and the optimizers that may have any value; every
             other option must have its default.
         devices: types of torch devices.
-        traces_modules: whether it runs the modules' own `forward`.
+        traces_modules: whether the engine calls the modules' `forward`.
     """
 
     networks: tuple[type, ...]
@@ -39,14 +39,14 @@ class Supported:
 
 
 class Engine(abc.ABC):
-    """How an update is computed, never what: the same agent and batches give the same result.
+    """Computes updates. All engines compute the same update from the same agent and batches.
 
     An engine holds compiled code and workspaces only. All state is the agent's, changed in place, so that a
     run may be continued with another engine.
 
     Args:
         objective: the losses.
-        threads: how many threads an engine that has its own may use; torch's are set for the process.
+        threads: maximum number of threads of an engine that starts its own; it does not set torch's.
     """
 
     name: ClassVar[str]
@@ -62,7 +62,7 @@ class Engine(abc.ABC):
 
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
-        """What this engine does not declare, in a few words; None if it declares all of this update.
+        """The first part of this update that the engine does not support, in a few words; None if none.
 
         Args:
             agent: the agent to update.
@@ -72,10 +72,10 @@ class Engine(abc.ABC):
         return unsupported_by(cls.supported, cls.name, agent, objective, fields)
 
     def prepare(self, agent: Agent, batch_size: int) -> str:
-        """Compile what must be compiled, by default nothing; returns an addition to the log's line.
+        """Compile code before the first update, if necessary; returns an addition to the engine's log line.
 
         Raises:
-            ConfigError: if that fails.
+            ConfigError: if compilation fails.
         """
         return ""
 
@@ -84,6 +84,9 @@ class Engine(abc.ABC):
         """One gradient step per batch; fields (n, B, *shape), metrics with leading axis n.
 
         An engine that lists the field `weight` returns the metric TDError, (n, B), for batches that have it.
+
+        Raises:
+            ConfigError: if the engine cannot compile or capture the actor-critic's update.
         """
 
 
@@ -128,7 +131,7 @@ def changed_options(agent: Agent, objective: Objective) -> dict[str, Any]:
     return found
 
 
-# How Adam's step runs, not what it computes; lr is an option of the update.
+# Options that do not change what Adam computes, and lr, which is an option of the update.
 _IMPLEMENTATION = ("lr", "foreach", "fused", "capturable")
 _ADAM = {
     key: value

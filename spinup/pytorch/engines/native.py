@@ -1,7 +1,7 @@
 """The native engine: gradients in closed form, as machine code that is compiled once per machine.
 
-csrc/ computes a whole block of updates per call, on the agent's own tensors. It uses torch only for tensor
-storage. A network is described to it as a sequence of layers.
+csrc/ computes a whole block of updates per call, in place on the agent's tensors. It uses torch only for
+tensor storage. A network is described to it as a sequence of layers.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from spinup.replay.transition import Batches
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
 _BATCH = ("obs", "action", "reward", "discount", "next_obs")
 _OPTIONAL = ("noise", "weight", "critic_subset")
-# In the order of the enumeration `Kind` in csrc/activations.h, with the attribute that is its constant and
-# those that must have their defaults.
+# In the order of the enumeration `Kind` in csrc/activations.h: for each class, the attribute that is passed
+# as `constant`, and the attributes that must have the given values.
 ACTIVATIONS: dict[type[nn.Module], tuple[str | None, dict[str, Any]]] = {
     nn.Identity: (None, {}), nn.ReLU: (None, {}), nn.CELU: ("alpha", {}), nn.ELU: ("alpha", {}),
     nn.GELU: (None, {"approximate": "none"}), nn.Hardswish: (None, {}),
@@ -50,7 +50,7 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str | None, dict[str, Any]]] = {
     nn.Softsign: (None, {}), nn.Tanh: (None, {}),
 }  # fmt: skip
 _KINDS = list(ACTIVATIONS)
-# Fields of the structs in csrc/, field by field; a test compares their names and offsets.
+# Names of fields of the structs in csrc/, in order; a test compares names and offsets.
 _BOUNDS = ("center", "half_range", "low", "high")
 _NETWORKS = ("actor", "critic", "value")
 _OUTPUTS = ("log_prob", "q_out", "target_out", "q_pi", "alpha")
@@ -102,7 +102,7 @@ class Linear(NamedTuple):
 
 @final
 class NativeEngine(Engine):
-    """The package's own networks on the CPU. The first run on a machine compiles for some seconds."""
+    """Updates of the default networks on the CPU. The first run on a machine takes seconds to compile."""
 
     name: ClassVar[str] = "native"
     description: ClassVar[str] = "machine code for this processor"
@@ -188,7 +188,7 @@ class NativeEngine(Engine):
         return dict(zip(_SIZES, values, strict=True))
 
     def _workspace(self, dtype: torch.dtype, arguments: Arguments, networks: dict[str, Any]) -> Tensor:
-        """Memory for intermediate values, zero at first, for these sizes of batches and layers."""
+        """Memory for intermediate values, initially zero; one tensor for each combination of sizes."""
         layers = [(x.inputs, x.outputs, x.kind, x.scale.p) for network in networks.values() for x in network]
         key = dtype, *(getattr(arguments, name) for name in _SIZES[1:]), *layers
         if key not in self._workspaces:
@@ -211,7 +211,7 @@ def _inputs(agent: Agent, batches: Batches, reward_scale: float) -> dict[str, Te
 
 
 def _outputs(agent: Agent, n: int, batch_size: int) -> dict[str, Tensor]:
-    """What the kernel writes for the log, by field of `Arguments`."""
+    """Tensors into which the kernel writes values for the log, by field of `Arguments`."""
     new = agent.like.detach().new_empty
     critics = len(list(agent.networks.critics.children()))
     found = {name: new(n, batch_size) for name in ("log_prob", "target_out", "q_pi")}
@@ -231,7 +231,7 @@ def _numbers(agent: Agent) -> dict[str, float]:
 def _metrics(
     logged: dict[str, Tensor], weight: Tensor | None, target_entropy: Tensor, improved: list[int]
 ) -> dict[str, Tensor]:
-    """What n eager steps log, from the values that the kernel wrote; `improved` are those of the policy."""
+    """The metrics of n gradient steps, from the kernel's outputs; `improved` lists those of the policy."""
     q, alpha = logged["q_out"], logged["alpha"]
     found = {} if weight is None else {"TDError": losses.td_error(q, logged["target_out"])}
     found |= {
@@ -248,7 +248,7 @@ def _metrics(
 
 
 def _sequence(net: nn.Sequential) -> list[Linear]:
-    """Its linear layers with the norms and activations that follow them."""
+    """The linear layers of `net`, each with the norm and the activation that follow it."""
     found: list[Linear] = []
     for layer in net:
         if isinstance(layer, nn.Linear):
@@ -315,7 +315,7 @@ def _describe(layer: Linear, target: Linear | None, optimizer: torch.optim.Adam)
 
 
 def _parameters(layer: Linear) -> dict[str, nn.Parameter]:
-    """By field of `Layer`."""
+    """The parameters of a layer, by field of the struct `Layer`."""
     linear: Any = layer.linear
     found = {"bias": linear.value} if isinstance(linear, FreeVector) else dict(linear.named_parameters())
     if isinstance(layer.activation, nn.PReLU):
@@ -336,7 +336,7 @@ def _steps(optimizer: torch.optim.Adam) -> float:
 
 
 def _unsupported_layers(agent: Agent) -> str | None:
-    """Where the closed-form gradients are not those of the networks, in a few words; None where they are."""
+    """Why the closed-form gradients do not apply to the networks, in a few words; None if they apply."""
     ac, value = agent.ac, agent.networks.value
     critics: list[Any] = list(agent.networks.critics.children())
     parts = [

@@ -1,4 +1,4 @@
-"""Compiles csrc/ for the sizes of a run, and caches the libraries."""
+"""Compiles csrc/ for a dtype and the processor of this machine, and caches the libraries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOURCES = Path(__file__).parent / "csrc"
 FLAGS = ("-O2", "-std=c++17", "-fPIC", "-shared", "-pthread", "-fno-math-errno", "-fno-trapping-math")
 
 
-TIME_LIMIT = 600.0  # seconds; most compilers take five, zig minutes when it first runs on a busy machine
+TIME_LIMIT = 600.0  # seconds; most compilers take 5 s, zig takes minutes in its first run on a busy machine
 
 
 class Library(NamedTuple):
@@ -68,13 +68,13 @@ def missing_compiler() -> str | None:
 
 
 def build(source: str, definitions: dict[str, str]) -> Library:
-    """The library made from csrc/`source` with these macros, compiled unless it is cached.
+    """Compile csrc/`source` with the macros `definitions`, unless it is cached, and load the library.
 
     Libraries are cached in $XDG_CACHE_HOME/spinup, ~/.cache/spinup by default, under a hash of the sources,
     the macros, the compiler and the processor.
 
     Raises:
-        ConfigError: if it cannot be compiled, stored or loaded.
+        ConfigError: if there is no compiler, or the library cannot be compiled, stored or loaded.
     """
     program = compiler()
     if program is None:
@@ -106,7 +106,7 @@ def _build(program: list[str], source: str, definitions: dict[str, str]) -> Libr
 
 
 def native_flag(program: list[str]) -> str:
-    """The option of a compiler for the instructions of this processor."""
+    """The compiler option that selects the instruction set of this processor."""
     return "-mcpu=native" if "ziglang" in program else "-march=native"
 
 
@@ -119,9 +119,9 @@ def _compile(program: list[str], command: list[str], library: Path) -> None:
             raise _failure(program, lines[0] if lines else "no message")
         try:
             ctypes.CDLL(str(staged))
-        except OSError as error:  # a C compiler leaves out the C++ runtime
+        except OSError as error:  # a C compiler does not link the C++ runtime
             raise _failure(program, str(error).removeprefix(f"{staged}: ")) from None
-        os.replace(staged, library)  # atomic, for two runs that start together
+        os.replace(staged, library)  # atomic, since two runs may compile at the same time
 
 
 def _failure(program: list[str], reason: str) -> ConfigError:
@@ -159,9 +159,14 @@ def _version(program: list[str]) -> str:
 
 
 def _run(command: list[str], zig_cache: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, or kill it and all that it started when its time is over.
+    """Run a command; after TIME_LIMIT seconds, kill it and its child processes.
 
-    zig_cache: where the compiler of `ziglang` keeps its own files, unless ZIG_GLOBAL_CACHE_DIR says it.
+    Args:
+        command: program and arguments.
+        zig_cache: cache folder of the `ziglang` compiler, unless ZIG_GLOBAL_CACHE_DIR is set.
+
+    Raises:
+        RuntimeError: if the command does not end in time.
     """
     zig = {} if zig_cache is None else {"ZIG_GLOBAL_CACHE_DIR": str(zig_cache)}
     with subprocess.Popen(
@@ -186,7 +191,7 @@ def _run(command: list[str], zig_cache: Path | None = None) -> subprocess.Comple
 
 
 def _processor() -> str:
-    """The processor that "native" stands for: a home folder may be shared by several machines."""
+    """A description of this processor, for the hash: several machines may share a home folder."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
         return platform.platform() + platform.processor()

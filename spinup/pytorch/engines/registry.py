@@ -14,7 +14,7 @@ from spinup.pytorch.variants.objective import Objective
 ENGINES: dict[str, type[Engine]] = {
     engine.name: engine for engine in (EagerEngine, NativeEngine, CompileEngine, CudaGraphEngine)
 }
-AUTO = ("native", "eager")  # in order of preference; the others must be asked for by name
+AUTO = ("native", "eager")  # in order of preference; the others must be requested by name
 
 
 def choose_engine(
@@ -35,11 +35,12 @@ def choose_engine(
         agent, objective: what is updated, and the losses.
         fields: the fields of a batch, noise included.
         batch_size: transitions per gradient step.
-        threads: how many an engine that has its own may use.
-        required: whether an engine asked for by name is the only choice; otherwise `auto` follows it.
+        required: whether only the engine given by name is tried; otherwise the engines of AUTO are tried
+            after it.
+        threads: see `Engine`.
 
     Raises:
-        ConfigError: if the engine asked for by name does not support the update or cannot be prepared.
+        ConfigError: if none of these engines supports the update and can be prepared.
     """
     wanted = AUTO if name == "auto" else (name,) if required else (name, *AUTO)
     candidates = tuple(dict.fromkeys(wanted))

@@ -125,7 +125,7 @@ class MLPActorCritic(_GaussianActorCritic):
 class MLPValueActorCritic(_GaussianActorCritic):
     """MLPActorCritic with a value network: the default of `variant="sac_v1"`.
 
-    An actor-critic of your own for this variant has the Module `v` besides `pi`, `q1` and `q2`:
+    A custom actor-critic for this variant must have the Module `v` in addition to `pi`, `q1` and `q2`:
     `v(obs)` returns the values (batch,) of observations (batch, obs_dim). Arguments are those of
     MLPActorCritic.
     """
@@ -134,10 +134,10 @@ class MLPValueActorCritic(_GaussianActorCritic):
 
 
 class DiscreteMLPActorCritic(_ActorCritic):
-    """The default actor-critic where the action space is Discrete.
+    """The default actor-critic for Discrete action spaces.
 
-    The protocol, which an actor-critic of your own for discrete actions must offer too; n is the number
-    of actions, counted from 0 whatever the space's `start`:
+    A custom actor-critic for discrete actions must follow the same protocol; n is the number of actions,
+    which are counted from 0 whatever the space's `start`:
 
     | call                            | returns                | what                               |
     |---------------------------------|------------------------|------------------------------------|

@@ -70,7 +70,7 @@ class SquashedGaussianActor(nn.Module):
         return self.mu_layer(h), self.log_std_layer(h).clamp(LOG_STD_MIN, LOG_STD_MAX)
 
     def to_env_units(self, squashed: Tensor) -> Tensor:
-        """Map (-1, 1) to [low, high] per dimension; clipped, as rounding can pass a bound by one ulp."""
+        """Map (-1, 1) to [low, high] per dimension; clipped, as rounding can exceed a bound by one ulp."""
         return torch.clamp(self.center + self.half_range * squashed, self.low, self.high)
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:

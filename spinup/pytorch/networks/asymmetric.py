@@ -1,4 +1,4 @@
-"""An actor-critic whose policy does not see all that its critics see."""
+"""An actor-critic whose policy receives only part of the observation that its critics receive."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from spinup.pytorch.networks.policy_input import NoisyPolicyInput, PolicyInput
 
 
 class ActorInput(PolicyInput):
-    """A policy that takes whole observations and looks at some of their numbers.
+    """A policy that takes whole observations and uses only some of their columns.
 
-    Observations of those numbers alone are taken as they are.
+    Observations that consist of these columns only are passed on unchanged.
     """
 
     columns: Tensor
@@ -30,27 +30,27 @@ class ActorInput(PolicyInput):
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
 
     def select(self, obs: Tensor) -> Tensor:
-        """The numbers that the policy sees, (..., len(columns))."""
+        """The columns that the policy uses, (..., len(columns))."""
         return obs[..., self.columns] if obs.shape[-1] == self.size else obs
 
 
 class NoisyActorInput(NoisyPolicyInput, ActorInput):
-    """The same for a policy that takes `noise`."""
+    """An `ActorInput` whose policy takes `noise`."""
 
 
 class AsymmetricActorCritic(nn.Module):
-    """An actor-critic for `critic_keys`: the critics see whole observations, the policy some numbers of them.
+    """An actor-critic for `critic_keys`: the critics use whole observations, the policy some columns of them.
 
-    Made of two actor-critics of the same kind: the policy of one for the smaller observations, the critics
-    (and `v`) of one for the whole ones (Pinto et al. 2018). `act` and `pi` also take observations of the
-    policy's numbers alone.
+    It combines two actor-critics of the same class (Pinto et al. 2018): the policy of one built for the
+    policy's columns, and the critics (and `v`) of one built for whole observations. `act` and `pi` also take
+    observations that consist of the policy's columns only.
 
     Args:
         observation_space: flat Box, shape (obs_dim,).
-        action_space: of both.
+        action_space: the action space of both.
         actor_critic: constructor of both.
-        ac_kwargs: keyword arguments for it.
-        columns: the numbers of an observation that the policy sees.
+        ac_kwargs: keyword arguments for `actor_critic`.
+        columns: indices of the columns of an observation that the policy uses.
     """
 
     pi: ActorInput
@@ -88,5 +88,5 @@ class AsymmetricActorCritic(nn.Module):
 
 
 def critic_names(ac: nn.Module) -> list[str]:
-    """The names of the critics and the value network among its children."""
+    """The names of the critics and the value network among the children of `ac`."""
     return [name for name, _ in ac.named_children() if re.fullmatch(r"v|q\d+", name)]

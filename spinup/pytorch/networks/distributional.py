@@ -1,4 +1,4 @@
-"""Critics of the distribution of returns: as probabilities of atoms (C51), or as quantiles (QR-DQN, TQC)."""
+"""Distributional critics: probabilities of atoms (C51), or quantiles (QR-DQN, TQC), of the return."""
 
 from __future__ import annotations
 

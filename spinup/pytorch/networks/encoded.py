@@ -1,8 +1,8 @@
-"""Actor-critics for observations with images: an encoder, shared by the critics, before any actor-critic.
+"""Actor-critics for observations with images: an encoder, followed by any actor-critic of its features.
 
-Pixels pass convolutions, a linear layer, LayerNorm and tanh (SAC-AE, Yarats et al. 2020; DrQ, Kostrikov et
-al. 2021). The encoder belongs to the critics: their loss trains it, and the target critics have an average of
-it. The policy reads its features without gradient.
+The encoder applies convolutions, a linear layer, LayerNorm and tanh (SAC-AE, Yarats et al. 2020; DrQ,
+Kostrikov et al. 2021). All critics share it: their loss trains it, and the target critics use its polyak
+average. The policy uses its features without gradient.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ ENCODER_DEFAULTS = {"filters": 32, "layers": 4, "features": 50}
 
 
 class ImageEncoder(nn.Module):
-    """Features of one image, or of a stack of frames as further channels.
+    """Features of one image, or of a stack of frames, which become additional channels.
 
     Args:
-        part: the form of the image.
-        filters: of each convolution, 3 x 3; the first has stride 2, the others 1.
+        part: shape and layout of the image.
+        filters: number of filters of each 3 x 3 convolution; the first has stride 2, the others 1.
         layers: number of convolutions.
-        features: size of the result, whose values are within (-1, 1).
+        features: number of features, each in (-1, 1).
 
     Raises:
         ConfigError: if the image is too small for so many layers.
@@ -77,7 +77,7 @@ class ImageEncoder(nn.Module):
         return features
 
     def _channels(self, shape: tuple[int, ...]) -> tuple[int, tuple[int, int]]:
-        """The number of channels over all frames, and height and width."""
+        """The total number of channels of all frames, and (height, width)."""
         frames = shape[0] if len(shape) == 4 else 1
         image = shape[-3:] if len(shape) > 2 else (1, *shape)
         channels, height, width = (image[2], *image[:2]) if self._last else image
@@ -95,11 +95,11 @@ def _orthogonal(module: nn.Module) -> None:
 
 @final
 class Encoder(nn.Module):
-    """Features of an observation: those of each image, and the numbers of each vector, concatenated.
+    """Features of an observation: those of each image and the elements of each vector, concatenated.
 
     Args:
-        layout: of the observations.
-        options: of `ImageEncoder`.
+        layout: layout of the observations.
+        options: keyword arguments of `ImageEncoder`.
     """
 
     def __init__(self, layout: ImageLayout, **options: Any) -> None:
@@ -136,14 +136,14 @@ class Encoder(nn.Module):
         found = []
         for part, at in zip(self.layout.parts, self.layout.slices, strict=True):
             piece = rows[:, at]
-            if not part.is_image:  # a copy of their own, since float32 needs aligned memory
+            if not part.is_image:  # copied, since float32 needs aligned memory
                 piece = piece.clone(memory_format=torch.contiguous_format).view(torch.float32)
             found.append(piece.reshape(len(rows), *part.shape))
         return found
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within it, observations have their features computed once, and without gradient."""
+        """Context in which each tensor of observations is encoded only once, without gradient."""
         self._held = []
         try:
             yield
@@ -152,14 +152,14 @@ class Encoder(nn.Module):
 
 
 class EncodedCritic(nn.Module):
-    """A critic or value network of features, behind the encoder."""
+    """The encoder, followed by a critic or value network of its features."""
 
     def __init__(self, encoder: Encoder, module: nn.Module) -> None:
         super().__init__()
         self.encoder, self.module = encoder, module
 
     def forward(self, obs: Tensor, *args: Any) -> Any:
-        """What the network returns, with gradients to the encoder."""
+        """The network's output; gradients flow to the encoder."""
         return self.module(self.encoder(obs), *args)
 
     def distribution(self, obs: Tensor, *args: Any) -> Tensor:
@@ -170,7 +170,7 @@ class EncodedCritic(nn.Module):
 
 
 class EncodedPolicyNetwork(PolicyInput):
-    """A policy of features, behind the encoder, to which no gradient flows."""
+    """The encoder, followed by a policy of its features; no gradient flows to the encoder."""
 
     def __init__(self, encoder: Encoder, module: nn.Module) -> None:
         super().__init__(module)
@@ -183,11 +183,11 @@ class EncodedPolicyNetwork(PolicyInput):
 
 
 class NoisyEncodedPolicyNetwork(NoisyPolicyInput, EncodedPolicyNetwork):
-    """The same for a policy that takes `noise`."""
+    """An `EncodedPolicyNetwork` whose policy takes `noise`."""
 
 
 class EncodedEnsemble(nn.Module):
-    """N critics called together on features that are computed once; see `Ensemble`."""
+    """N critics called together on features that are encoded once; see `Ensemble`."""
 
     def __init__(self, encoder: Encoder, critics: Ensemble) -> None:
         super().__init__()
@@ -215,21 +215,21 @@ def ensemble_of(ac: Any, count: int) -> nn.Module:
 
 
 class EncodedActorCritic(nn.Module):
-    """An actor-critic for observations with images: an encoder before an actor-critic of its features.
+    """An actor-critic for observations with images: an encoder, and an actor-critic of its features.
 
     `act` takes an observation, or a batch, as the environment returns it, or rows of bytes (see
     `ImageLayout`); `pi`, the critics and `v` take batches of rows. `ac` is the actor-critic of features.
 
     Args:
         observation_space: Box of rows, uint8.
-        action_space: of the actor-critic.
-        actor_critic: its constructor.
-        ac_kwargs: keyword arguments for that.
-        layout: of the rows, see `ImageLayout.to_json`.
-        encoder: `filters`, `layers`, `features`, see `ImageEncoder`; those left out are 32, 4, 50.
+        action_space: action space of the actor-critic.
+        actor_critic: constructor of the actor-critic of features.
+        ac_kwargs: keyword arguments for `actor_critic`.
+        layout: layout of the rows, see `ImageLayout.to_json`.
+        encoder: `filters`, `layers` and `features` of `ImageEncoder`; the defaults are 32, 4 and 50.
 
     Raises:
-        ConfigError: for other options of the encoder.
+        ConfigError: for an unknown or invalid option of the encoder.
     """
 
     pi: EncodedPolicyNetwork
@@ -269,7 +269,7 @@ class EncodedActorCritic(nn.Module):
 
 
 def features_space(size: int) -> Box:
-    """The space of the features: those of images are within (-1, 1), vectors are not bounded."""
+    """The space of the features, (size,) float32. It is unbounded, since vectors are not bounded."""
     return Box(-np.inf, np.inf, (size,), np.float32)
 
 

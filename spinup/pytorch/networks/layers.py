@@ -1,8 +1,8 @@
-"""Layers between the linear ones: batch normalization and renormalization, dropout, residual blocks.
+"""Layers used between linear layers: batch normalization and renormalization, dropout, residual blocks.
 
-Batch statistics and dropout apply while `active` is set, which the losses do for a forward pass
-(`modes`); `train()` and `eval()` do not change it. So a network acts, is tested and is loaded with its
-running statistics and without dropout.
+Batch statistics and dropout apply only while `active` is set, which the losses do for a forward pass (see
+`modes`); `train()` and `eval()` do not change it. Acting, tests and loaded models therefore use the running
+statistics and no dropout.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Dropout(nn.Module):
         self.p, self.active = p, False
 
     def forward(self, x: Tensor) -> Tensor:
-        """x, (..., n), thinned out while active."""
+        """x, (..., n), with dropout while active."""
         return functional.dropout(x, self.p, self.active)
 
 
 class BatchNorm(nn.Module):
     """Batch normalization (Ioffe & Szegedy 2015) of (B, n).
 
-    While active, by the batch's own mean and variance, which also enter the running ones with weight
-    `momentum`; else by the running ones.
+    While active, it uses the mean and variance of the batch, and updates the running ones with weight
+    `momentum`; otherwise it uses the running ones.
 
     Args:
         size: n.
@@ -57,7 +57,7 @@ class BatchNorm(nn.Module):
         return (x - mean) * (var + self.eps).rsqrt() * self.weight + self.bias
 
     def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean and variance (n,) to normalize a batch by; the running ones move towards the batch's."""
+        """The mean and variance (n,) to normalize a batch by; also updates the running ones."""
         mean, var = x.mean(0), x.var(0, correction=0)
         self._follow(mean, var)
         return mean, var
@@ -139,8 +139,8 @@ def normalize_weights(module: nn.Module) -> None:
     """Scale, in place, each row of each linear layer's weight to norm 1.
 
     The scale and bias of a batch normalization together get norm sqrt(n), and so does the scale of an RMS
-    normalization, as in FlashSAC, whose weights and scales are otherwise free to grow while the
-    function that they compute stays the same.
+    normalization, as in FlashSAC. Otherwise weights and scales could grow without a change of the function
+    that they compute.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):

@@ -13,7 +13,7 @@ from spinup.pytorch.networks.layers import Dropout, Residual, RMSNorm, normaliza
 
 
 def mlp(sizes: Sequence[int], activation: type[nn.Module], *, activate_last: bool = False) -> nn.Sequential:
-    """A multi-layer perceptron with an activation after every layer, the last one only if asked."""
+    """A multi-layer perceptron with an activation after every layer, but the last only if `activate_last`."""
     layers: list[nn.Module] = []
     for i in range(len(sizes) - 1):
         layers.append(nn.Linear(sizes[i], sizes[i + 1]))
@@ -30,11 +30,11 @@ class HiddenLayers:
     """The hidden layers of a network.
 
     Args:
-        sizes: their widths; with `residual`, a block each, all of one width.
+        sizes: widths of the layers; with `residual`, one entry per block, all equal.
         activation: class of the activation.
         norm: None, or normalization by "layer", "batch" or "batch_renorm", see `layers`.
         dropout: probability with which dropout zeroes a value.
-        residual: whether they are residual blocks.
+        residual: whether to use residual blocks in place of plain layers.
     """
 
     sizes: Sequence[int] = (256, 256)
@@ -67,7 +67,7 @@ class HiddenLayers:
         return self.sizes[-1] if self.sizes else inputs
 
     def _residual(self, inputs: int) -> list[nn.Module]:
-        """SimBa's blocks, x + W2 relu(W1 LayerNorm(x)) (Lee et al. 2025); by batch FlashSAC's."""
+        """SimBa's blocks, x + W2 relu(W1 LayerNorm(x)) (Lee et al. 2025); with batch norms, FlashSAC's."""
         size = self.width(inputs)
         if self._by_batch():
             first: list[nn.Module] = [self._norm(inputs), nn.Linear(inputs, size, bias=False)]

@@ -1,4 +1,4 @@
-"""Which layers behave otherwise in an update: batch statistics, dropout, encoders of images."""
+"""Switches layers that behave differently in updates: batch statistics, dropout, image encoders."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from spinup.pytorch.networks.layers import BatchNorm, Dropout
 
 
 class Modes:
-    """Which layers with batch statistics or dropout are active in which forward pass of an update.
+    """Activates layers with batch statistics or dropout for the forward passes of an update.
 
-    Those of a network are active in its own loss. In the policy's loss, dropout of the critics is active, and
-    their batch statistics are not; an encoder of images computes its features once, without gradient.
+    The layers of a network are active in the loss that trains it. In the policy's loss, dropout of the
+    critics is active, and their batch statistics are not; an image encoder computes its features once,
+    without gradient.
     """
 
     def __init__(self, actor: nn.Module, *critics: nn.Module) -> None:
@@ -26,11 +27,11 @@ class Modes:
         self.any = bool(self._actor or self._critics)
 
     def critic_loss(self) -> AbstractContextManager[None]:
-        """The passes of critics, targets and value network in the critics' loss."""
+        """Context for the passes of critics, targets and value network in the critics' loss."""
         return activated(self._critics)
 
     def actor_loss(self) -> AbstractContextManager[None]:
-        """The passes of policy and critics in the policy's loss."""
+        """Context for the passes of policy and critics in the policy's loss."""
         active = activated([*self._actor, *self._dropout])
         return _with_held(self._encoders, active) if self._encoders else active
 

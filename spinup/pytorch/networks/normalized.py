@@ -1,4 +1,4 @@
-"""An actor-critic that takes raw observations and normalizes them by statistics that it holds."""
+"""An actor-critic that takes raw observations and normalizes them by statistics in its buffers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ class Normalization(nn.Module):
     """(obs - mean) / sqrt(var + 1e-8), computed in float64.
 
     Args:
-        moments: the buffers `mean` and `var` are views of its memory.
-        columns: the numbers of an observation that a policy may be given alone, see `critic_keys`.
+        moments: running mean and variance; the buffers `mean` and `var` share their memory.
+        columns: indices of the columns of an observation that a policy with `critic_keys` uses; observations
+            that consist of these columns only are then accepted too.
     """
 
     mean: Tensor
@@ -42,14 +43,14 @@ class Normalization(nn.Module):
 
 
 class NormalizedPart(nn.Module):
-    """A network behind a normalization of its first input, the observation."""
+    """Normalizes the observation, which is the first input, and calls a network."""
 
     def __init__(self, normalize: Normalization, module: nn.Module) -> None:
         super().__init__()
         self.normalize, self.module = normalize, module
 
     def forward(self, obs: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """What the network returns for the normalized observation."""
+        """The network's output for the normalized observation."""
         return self.module(self.normalize(obs), *args, **kwargs)
 
     def mean_action(self, obs: Tensor) -> Tensor:
@@ -67,9 +68,9 @@ class NormalizedActorCritic(nn.Module):
 
     Args:
         observation_space: flat Box, shape (obs_dim,).
-        action_space: of the actor-critic.
-        actor_critic: its constructor.
-        ac_kwargs: keyword arguments for that.
+        action_space: action space of the actor-critic.
+        actor_critic: constructor of the actor-critic.
+        ac_kwargs: keyword arguments for `actor_critic`.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class NormalizedActorCritic(nn.Module):
 
     @classmethod
     def around(cls, ac: nn.Module, moments: RunningMoments) -> Self:
-        """An existing actor-critic behind a normalization by `moments`, whose later updates count."""
+        """Wrap an existing actor-critic; later updates of `moments` change the normalization."""
         made = cls.__new__(cls)
         nn.Module.__init__(made)
         made._hold(ac, moments)

@@ -1,4 +1,4 @@
-"""Policies that read something made from an observation, in place of the observation."""
+"""Policies whose input is computed from the observation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class PolicyInput(nn.Module, abc.ABC):
-    """A policy behind `select`, a function of observations."""
+    """Applies `select` to observations, and the policy `module` to the result."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -17,7 +17,7 @@ class PolicyInput(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def select(self, obs: Tensor) -> Tensor:
-        """What the policy reads of observations (..., obs_dim)."""
+        """The policy's input, computed from observations (..., obs_dim)."""
 
     def forward(self, obs: Tensor) -> Any:
         """What the policy returns."""
@@ -31,7 +31,7 @@ class PolicyInput(nn.Module, abc.ABC):
 
 
 class NoisyPolicyInput(PolicyInput):
-    """The same for a policy that takes `noise`."""
+    """A `PolicyInput` whose policy takes `noise`."""
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Any:
         """What the policy returns."""

@@ -1,4 +1,4 @@
-"""SAC with critics of the distribution of returns: C51's atoms, or TQC's truncated quantiles.
+"""SAC with distributional critics: C51's atoms, or TQC's truncated quantiles.
 
 Difference from `sac`: the critics' loss and target. The policy maximizes mean values.
 """
@@ -43,12 +43,12 @@ class DistributionalObjective(ReparameterizedObjective):
     def distribution_loss(
         self, networks: Networks, outputs: Tensor, next_outputs: Tensor, bonus: Tensor, batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `critic_loss`.
+        """The critics' loss and what to log, as `critic_loss` returns them.
 
         Args:
-            networks: of the agent.
-            outputs: of the critics at the stored actions, (N, B, n).
-            next_outputs: of the targets at the next action, without gradient, (N, B, n).
+            networks: the agent's networks.
+            outputs: outputs of the critics at the stored actions, (N, B, n).
+            next_outputs: outputs of the targets at the next action, without gradient, (N, B, n).
             bonus: -alpha log pi of the next action, (B,).
             batch: the batch.
         """
@@ -79,7 +79,7 @@ class QuantileSACObjective(DistributionalObjective):
     The policy maximizes the mean of all quantiles of all critics.
 
     Args:
-        drop_quantiles: how many are dropped for each critic.
+        drop_quantiles: number of quantiles to drop for each critic.
     """
 
     drop_quantiles: int = 2

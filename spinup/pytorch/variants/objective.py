@@ -22,11 +22,11 @@ Batch = dict[
 
 
 class Networks(NamedTuple):
-    """What losses are functions of."""
+    """The networks that losses are functions of."""
 
     actor: Callable[..., tuple[Tensor, Tensor]]  # (obs, noise) to action and log pi; discrete: (obs)
     critics: nn.Module  # (obs, action) to (N, B); discrete: (obs) to (N, B, n)
-    target: nn.Module  # averages `value` where there is one, else `critics`; or is `critics`
+    target: nn.Module  # average of `value` if there is one, else of `critics`; or `critics` itself
     value: nn.Module | None  # obs to (B,), only in sac_v1
     modes: Modes
 
@@ -35,14 +35,16 @@ class Networks(NamedTuple):
 class Objective(abc.ABC):
     """What one variant of SAC minimizes. Each field is an option that an engine must declare.
 
-    The critics' target takes the minimum of `target_critics` of them, chosen at random for each batch; of
-    all where the numbers are equal, as in SAC (Haarnoja et al. 2018b). The policy maximizes their minimum
-    then, and otherwise the mean of all, as in REDQ (Chen et al. 2021, algorithm 1).
+    If `target_critics` equals `critics`, the target takes the minimum of all critics, and the policy
+    maximizes that minimum, as in SAC (Haarnoja et al. 2018b). If it is less, the target takes the minimum of
+    that many critics, drawn at random for each batch, and the policy maximizes the mean of all, as in REDQ
+    (Chen et al. 2021, algorithm 1).
 
     Args:
         critics: number N of critics.
         target_critics: number of them that form a target.
-        target_networks: whether averaged copies of the critics give the targets; else they do themselves.
+        target_networks: whether averaged copies of the critics compute the targets, or the critics
+            themselves.
         reward_scale: multiplies rewards.
     """
 
@@ -64,7 +66,7 @@ class Objective(abc.ABC):
         """The policy's loss (0-dim), and log pi of its actions or its expectation (B,)."""
 
     def outputs(self, critics: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        """What the loss reads of critics, (N, B, ...)."""
+        """The outputs of critics that the loss uses, (N, B, ...)."""
         found: Tensor = critics(*inputs)
         return found
 
@@ -102,7 +104,7 @@ class Objective(abc.ABC):
         return loss, {"LossQ": loss, **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)}, **errors}
 
     def reward(self, batch: Batch) -> Tensor:
-        """The rewards in the unit of the critics, (B,)."""
+        """The rewards times `reward_scale`, (B,)."""
         return batch["reward"] if self.reward_scale == 1.0 else self.reward_scale * batch["reward"]
 
     @property
@@ -115,7 +117,7 @@ class Objective(abc.ABC):
         return losses.min_q(q, batch.get("critic_subset"))
 
     def actor_q(self, q: Tensor) -> Tensor:
-        """The critics' value that the policy maximizes, from (N, B, ...)."""
+        """The value that the policy maximizes, (B, ...), from those of all critics, (N, B, ...)."""
         return q.mean(0) if self.draws_subset else losses.min_q(q)
 
     def noise_fields(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The registry of variants: one entry each, and the checks of what a variant is combined with."""
+"""The registry of variants, and checks of the options that a variant is combined with."""
 
 from __future__ import annotations
 
@@ -39,10 +39,15 @@ Spaces = tuple[Box, Box | Discrete]
 class Variant:
     """One variant of SAC.
 
-    selected_by: the value of the argument `variant`; action_space: the kind of space it fits; actor_critic:
-    the class used in place of MLPActorCritic; objective: its losses; make_policy: how it acts;
-    default_target_entropy: of an action space, in nats; has_value: whether it learns a value network `v`;
-    critic: the value of the argument `critic`.
+    Args:
+        selected_by: the value of the argument `variant` that selects it.
+        action_space: class of the action spaces it supports.
+        actor_critic: the class used in place of MLPActorCritic.
+        objective: class of its losses.
+        make_policy: makes the policy from the actor-critic and a source of noise.
+        default_target_entropy: maps an action space to the target entropy for "auto", in nats.
+        has_value: whether it learns a value network `v`.
+        critic: the value of the argument `critic` that selects it.
     """
 
     selected_by: str
@@ -131,7 +136,7 @@ def make_objective(variant: Variant, config: SACConfig) -> Objective:
 
 
 def update_options(variant: Variant, config: SACConfig, action_space: Box | Discrete) -> UpdateOptions:
-    """The settings of updates that `config` asks for, "auto" resolved."""
+    """The settings of updates in `config`, with "auto" replaced by its value."""
     target = config.target_entropy
     if isinstance(target, str):
         target = variant.default_target_entropy(action_space) * config.target_entropy_factor
@@ -148,10 +153,10 @@ def update_options(variant: Variant, config: SACConfig, action_space: Box | Disc
 def held_noise(
     variant: Variant, config: SACConfig, ac: Any, action_space: Box | Discrete
 ) -> tuple[int, int, int] | None:
-    """The arguments of `HeldNoise`, or None if noise is drawn anew for each action.
+    """The arguments of `HeldNoise` after `rng`, or None if new noise is drawn for each action.
 
     Raises:
-        ConfigError: if the policy does not take the run's noise.
+        ConfigError: if the policy does not use the run's noise.
     """
     if config.hold_noise == 1:
         return None
@@ -172,10 +177,10 @@ def build_actor_critic(
 ) -> tuple[Any, Constructor, dict[str, Any]]:
     """The actor-critic, with the constructor and keyword arguments that made it.
 
-    MLPActorCritic is replaced by the variant's default networks. The number and kind of critics are passed on
-    as the keywords `critics` and `critic`, and those of its kind, where they are not 2 and "scalar". With the
-    `layout` of observations that have images, the constructor makes an actor-critic of their features; the
-    entry `encoder` of `ac_kwargs` is for what makes these.
+    MLPActorCritic is replaced by the variant's default networks. The constructor receives the keyword
+    `critics` if it is not 2, and `critic` with its options if it is not "scalar". If observations have images
+    (`layout` is given), the constructor makes an actor-critic of the encoder's features; the entry `encoder`
+    of `ac_kwargs` holds the encoder's options.
 
     Raises:
         ConfigError: for an entry of `ac_kwargs` that the constructor does not take, or that the default
@@ -248,7 +253,7 @@ def check_networks(ac_kwargs: Any) -> None:
             )
 
 
-# Given as keyword arguments of their own; the constructor receives those that are not the default.
+# Keyword arguments of a training call that are passed on to the constructor, by the value of `critic`.
 _CRITIC_KEYWORDS = {
     "scalar": (), "categorical": ("critic", "atoms", "value_bound"), "quantile": ("critic", "quantiles"),
 }  # fmt: skip
@@ -298,7 +303,7 @@ _DEFAULTS = tuple(variant.actor_critic for variant in VARIANTS)
 
 
 def _keywords(constructor: Constructor) -> list[str] | None:
-    """The keyword arguments that it takes besides the two spaces; None if it takes any."""
+    """The keyword arguments that `constructor` takes in addition to the two spaces; None if it takes any."""
     parameters = inspect.signature(constructor).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return None

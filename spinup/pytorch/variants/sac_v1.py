@@ -1,4 +1,4 @@
-"""The older SAC (Haarnoja et al. 2018a): a value network V and its target beside the critics.
+"""The older SAC (Haarnoja et al. 2018a): a value network V and its target in addition to the critics.
 
 Difference from `sac`: the critics' target is r + discount V_targ(s'); V is regressed to the soft value of
 an action drawn at s; V has a target network, the critics have none (equation 10).
@@ -20,7 +20,7 @@ class SACv1Objective(ReparameterizedObjective):
     """Equation 10, and equation 6 for the policy.
 
     One draw at s, with the batch's noise, serves the regression of V and the policy's loss, as in
-    Algorithm 1 of the paper; the critics are updated between the two. LossQ is the critics' loss alone.
+    Algorithm 1 of the paper; the critics are updated between the two. LossQ does not include the loss of V.
     """
 
     def critic_loss(

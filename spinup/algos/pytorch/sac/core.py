@@ -49,7 +49,7 @@ class SquashedGaussianMLPActor(SquashedGaussianActor):
 
         Args:
             obs: observations, (..., obs_dim).
-            deterministic: the squashed mean instead of a sample.
+            deterministic: whether to return the squashed mean instead of a sample.
             with_logprob: whether to compute log pi.
         """
         mu, log_std = self.distribution(obs)
@@ -61,7 +61,7 @@ class SquashedGaussianMLPActor(SquashedGaussianActor):
 def mlp(
     sizes: Sequence[int], activation: type[nn.Module], output_activation: type[nn.Module] = nn.Identity
 ) -> nn.Sequential:
-    """A multi-layer perceptron of these layer sizes, with another activation after the last layer."""
+    """A multi-layer perceptron of these layer sizes, with `output_activation` after the last layer."""
     return _mlp(sizes, activation).append(output_activation())
 
 

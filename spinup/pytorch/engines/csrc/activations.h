@@ -12,10 +12,10 @@ enum Kind {
     SOFTPLUS, SOFTSIGN, TANH
 };
 
-// These need no values of their own before the activation: products apply them as they finish.
+// Activations that products apply themselves, so that the values before the activation need no memory.
 inline bool is_fused(Kind kind) { return kind == IDENTITY || kind == RELU; }
 
-inline Vector relu(Vector v) { return v < 0 ? Vector{} : v; }  // a NaN stays one
+inline Vector relu(Vector v) { return v < 0 ? Vector{} : v; }  // NaN stays NaN
 inline Vector where_active(Vector g, const T *h) { return load(h) <= 0 ? Vector{} : g; }
 inline Vector bounded(Vector x, T low, T high) { return x < low ? splat(low) : x > high ? splat(high) : x; }
 
@@ -51,7 +51,7 @@ inline Vector activate(Kind kind, T constant, Vector x) {
     return x;
 }
 
-// Its derivative at x, where its value is y.
+// The derivative of the activation at x; y is the activation's value there.
 inline Vector derivative(Kind kind, T constant, Vector x, Vector y) {
     const Vector one = splat(1), zero = {};
     switch (kind) {

@@ -1,4 +1,4 @@
-// Adam, and the average that target networks keep.
+// Adam, and polyak averaging of target networks.
 
 #pragma once
 
@@ -11,7 +11,7 @@ struct Parameter {
 
 namespace {
 
-// The constants of one optimizer at the present step, and the share of the new value in targets.
+// The constants of one optimizer at the current step, and the weight of the new value in polyak averaging.
 struct Adam {
     T rate, root, eps, first, second, follow;
 

@@ -1,6 +1,6 @@
 // Linear layers with their activations, and networks of them: forward, backward, a step of Adam.
 //
-// Activations and gradients are matrices (B, out) with row stride `stride(out)`, the padding finite.
+// Activations and gradients are matrices (B, out) with row stride `stride(out)`; the padding is finite.
 
 #pragma once
 
@@ -25,7 +25,7 @@ extern "C" struct LayerArguments {
 
 namespace {
 
-// Memory handed out from one piece; with none it only counts.
+// Allocates from one block of memory; if `base` is null, it only counts the numbers needed.
 struct Arena {
     T *base;
     long used = 0;
@@ -38,23 +38,24 @@ struct Arena {
 
 struct Range { int first, last; };
 
-using Rows = std::vector<int>;  // of a batch, those that something is computed for
+using Rows = std::vector<int>;  // indices of rows of a batch
 
-// The share of one worker in n things, in whole multiples of `unit`.
+// The part of the range 0..n that one worker processes, in multiples of `unit`.
 inline Range share(int worker, int workers, int n, int unit) {
     const int units = ceil_div(n, unit);
     return {std::min(n, units * worker / workers * unit), std::min(n, units * (worker + 1) / workers * unit)};
 }
 
-// A layer's weights as products read them: forward W^T (in, out), backward W (out, in); its bias, and the
-// constant of its activation; the parameters of its LayerNorm, padded by 0.
+// A layer's parameters, packed for products: forward W^T (in, out), backward W (out, in), the bias, the
+// constant of the activation, and scale and shift of the LayerNorm, padded with 0.
 struct Packed {
     T *forward, *backward, *bias, *constant, *scale, *shift;
 };
 
-// What a pass leaves: the layer's outputs, their values x before the activation unless that is fused, the
-// gradient by the linear layer's outputs, and for PReLU each row's part of the gradient by its slope. With a
-// LayerNorm also its normalized values z, each row's 1 / std, and the gradient by x.
+// What a forward and a backward pass store. h: the layer's outputs; x: the values before the activation,
+// unless that is fused; g: the gradient with respect to the linear layer's outputs; slope_g: for PReLU, the
+// part of each row in the gradient of the slope. With a LayerNorm, z: its normalized values; rstd: 1 / std of
+// each row; x_g: the gradient with respect to x.
 struct Values {
     T *h, *x, *g, *slope_g, *z, *rstd, *x_g;
 };
@@ -71,7 +72,7 @@ struct Forward {
     }
 };
 
-// Adds to what is there, if asked, and applies ReLU's derivative.
+// Adds to the stored values if `add`, and applies ReLU's derivative if `active`.
 struct Backward {
     T *to;
     const T *h;
@@ -84,7 +85,7 @@ struct Backward {
     }
 };
 
-// Gives the gradient of a row of the weight to Adam.
+// Takes a step of Adam with the gradient of a row of the weight.
 struct Learn {
     const Adam &adam;
     const Parameter &weight;
@@ -95,7 +96,7 @@ struct Learn {
 struct Layer {
     int in, out, batch;
     Kind kind;
-    bool passes_gradient;  // whether a gradient by its inputs is ever needed
+    bool passes_gradient;  // whether the gradient with respect to its inputs is needed
     Parameter weight, bias, slope, scale, shift;
     T constant, eps;
     Packed online, target;
@@ -123,7 +124,7 @@ struct Layer {
     bool fused() const { return is_fused(kind) && !normed(); }
     bool single() const { return out == 1 && in > 0; }
 
-    // Reads the parameters of outputs first..last.
+    // Packs the parameters of a range of outputs.
     void pack_outputs(Range outputs) {
         fill(online, weight.p, bias.p, slope.p, outputs, true);
         if (normed()) fill_norm(online, scale.p, shift.p, outputs);
@@ -139,13 +140,13 @@ struct Layer {
               bool backward) const {
         for (int i = of.first; i < of.last; i++) to.bias[i] = b[i];
         if (of.first == 0) *to.constant = kind == PRELU ? *negative_slope : constant;
-        if (single())  // a row: nothing to transpose
+        if (single())  // a single row needs no transposition
             std::copy(w + of.first * in, w + of.last * in, to.forward);
         else
             pack_transposed(w, in, out, to.forward, of.first, of.last);
         if (backward && passes_gradient) pack_rows(w, to.backward, of);
     }
-    // Rows of W are rows of what a gradient is multiplied by.
+    // Packs rows of W for the backward product, in which they are not transposed.
     void pack_rows(const T *w, T *to, Range of) const {
         each_strip(out, in, [&](int at, long place, int width) {
             for (int i = of.first; i < of.last; i++) {
@@ -206,7 +207,8 @@ struct Layer {
         }
     }
 
-    // Turns the gradient by x of one row, which x_g keeps, into that by the linear layer's outputs.
+    // Copies the gradient of one row with respect to x from g to x_g, and replaces it in g by that with
+    // respect to the linear layer's outputs.
     void normalize_back(const Values &of, int m) const {
         const long row = m * stride(out);
         Vector total = {}, along = {};
@@ -222,8 +224,8 @@ struct Layer {
         }
     }
 
-    // From of.g, for some rows: the gradient by the values before the activation of the layer below. With
-    // `add`, another layer has written its own part.
+    // Computes from of.g, for some rows, the gradient with respect to the outputs of the layer below, or if
+    // `last`, its linear outputs. With `add`, adds to the gradient that another layer has written.
     void backward(const Values &of, const Layer &below, const Values &to, const Rows &rows, bool add,
                   bool last) const {
         const bool active = last && below.kind == RELU && below.fused();
@@ -232,7 +234,8 @@ struct Layer {
         if (last && !below.fused()) below.differentiate(to, rows);
     }
 
-    // Turns the gradient by the outputs of some rows into that by the linear layer's.
+    // Replaces the gradient of some rows with respect to the outputs by that with respect to the linear
+    // layer's outputs.
     void differentiate(const Values &of, const Rows &rows) const {
         const long step = stride(out);
         for (const int m : rows) {
@@ -248,7 +251,7 @@ struct Layer {
         }
     }
 
-    // The step of outputs first..last, from the gradient by them and the inputs x; then packs them again.
+    // A step of Adam for a range of outputs, from their gradient and the inputs x; then packs them again.
     void learn(const Values &of, const T *x, long x_step, T *scratch, const Adam &adam, Range outputs) {
         const int rows = outputs.last - outputs.first;
         if (rows <= 0) return;
@@ -322,13 +325,13 @@ struct Network {
         }
     }
 
-    // From the gradient g of the last layer, those of all others.
+    // Computes the gradients g of all layers from that of the last one.
     void backward(const std::vector<Values> &values, const Rows &rows) const {
         for (size_t l = layers.size(); l-- > 1;)
             layers[l].backward(values[l], layers[l - 1], values[l - 1], rows, false, true);
     }
 
-    // The step of one worker's share of each layer's outputs.
+    // A step of Adam for one worker's share of each layer's outputs.
     void learn(const std::vector<Values> &values, const T *x, long step, T *scratch, const Adam &adam,
                int worker = 0, int workers = 1) {
         for (size_t l = layers.size(); l-- > 0;) {

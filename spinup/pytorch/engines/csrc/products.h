@@ -1,8 +1,8 @@
 // Products of matrices for one thread.
 //
-// C = A B for A (rows, k) and B (k, n): B is packed into strips of one or two vectors' width, so that a tile
-// of C stays in the registers while k runs. What happens to a finished vector of C is the caller's: bias and
-// ReLU, ReLU's derivative, or a step of Adam; so a result is written once and never read again for that.
+// C = A B for A (rows, k) and B (k, n): B is packed into strips that are one or two vectors wide, so that a
+// tile of C stays in registers during the sum over k. The caller passes a function that receives each
+// finished vector of C and applies bias and ReLU, ReLU's derivative, or a step of Adam, without another pass over C.
 
 #pragma once
 
@@ -12,13 +12,13 @@ namespace {
 
 constexpr int STRIP = 2 * LANES;
 
-// Row stride of a matrix with n columns: whole vectors, and one more, since rows a power of two apart
-// would share few places in the cache.
+// Row stride of a matrix with n columns: whole vectors, and one more, since rows at a power-of-two distance
+// map to few cache sets.
 constexpr int stride(int n) { return padded(n) + LANES; }
 
 constexpr long packed_size(int k, int n) { return long(k) * padded(n); }
 
-// Calls strip(first column, its place in the packed matrix, its width) for each strip of n columns of k rows.
+// Calls strip(first column, offset in the packed matrix, width) for each strip of n columns of k rows.
 template <class F> inline void each_strip(int k, int n, F strip) {
     for (int at = 0; at < n; at += STRIP) strip(at, long(at) * k, n - at > LANES ? STRIP : LANES);
 }
@@ -40,7 +40,7 @@ inline void pack(const T *b, long ld, int k, int n, T *to) {
     });
 }
 
-// Exchanges, between rows D apart of a block, the lanes that lie on the wrong side of its diagonal.
+// One step of a transposition: exchanges lanes between two rows of a block that are D apart.
 template <int D> inline void exchange(Vector &a, Vector &b) {
     Vector x, y;
 #if defined(__clang__)
@@ -62,8 +62,8 @@ template <int D = LANES / 2> inline void transpose(Vector (&rows)[LANES]) {
     }
 }
 
-// Packs columns first..last of B (k, n), of which b holds the transpose, (n, k) without gaps. `first` begins
-// a strip.
+// Packs columns first..last of B (k, n) from its transpose b, (n, k) without gaps. `first` must be the first
+// column of a strip.
 inline void pack_transposed(const T *b, int k, int n, T *to, int first, int last) {
     each_strip(k, n, [&](int at, long place, int width) {
         if (at < first || at >= last) return;
@@ -84,7 +84,7 @@ inline void pack_transposed(const T *b, int k, int n, T *to, int first, int last
     });
 }
 
-// Rows of a tile: what fits into the registers beside the strip and one broadcast.
+// Maximum rows of a tile: those that fit into the registers together with the strip and one broadcast value.
 constexpr int MOST_ROWS = (REGISTERS - 4) / 2;
 
 // Where A's element (m, k) lies: at m step + k, at list[m] step + k, or at m + k step.
@@ -122,7 +122,7 @@ inline void tile_of(int rows, const Rest &...rest) {
         tile_of<ACCESS, VECTORS, ROWS - 1>(rows, rest...);
 }
 
-// Calls f(first row, count) for tiles of `rows` rows that differ by one at most.
+// Calls f(first row, count) for tiles of `rows` rows, whose sizes differ by at most one.
 template <class F> inline void each_tile(int rows, F f) {
     const int tiles = ceil_div(rows, MOST_ROWS);
     for (int t = 0, m = 0; t < tiles; t++) {
@@ -134,8 +134,8 @@ template <class F> inline void each_tile(int rows, F f) {
 
 // Calls done(m, n, v) with each vector v = C[m, n .. n + LANES] of A B. B is packed. Columns beyond n come as 0.
 //
-// Strip by strip, so that a strip stays in the nearest cache; if A is read ACROSS, tile by tile, so that
-// what `done` reads and writes follows in memory.
+// The outer loop is over strips, so that a strip stays in the first-level cache; if A is read ACROSS, it is
+// over tiles, so that `done` reads and writes contiguous memory.
 template <Access ACCESS, class Done>
 inline void product(int rows, int n, int k, const T *a, long step, const T *b, const Done &done,
                     const int *list = nullptr) {

@@ -1,4 +1,4 @@
-// A block of gradient steps in one call, by one worker or several.
+// A block of gradient steps in one call, by one or several worker threads.
 
 #include <atomic>
 #include <chrono>
@@ -69,14 +69,14 @@ void work(Update &update, Barrier &barrier, int worker) {
 
 }  // namespace
 
-// Numbers of type T that `workspace` must hold.
+// The length of `workspace`, in numbers of type T.
 extern "C" long workspace_size(const Arguments *in) {
     Arguments none = *in;
     none.workspace = nullptr;
     return Update(none).arena.used;
 }
 
-// "name:offset " of each field of a struct and its size, for the test that compares it with its Python twin.
+// "name:offset " of each field of a struct and its size, for the test that compares it with its Python class.
 #define FIELD_OFFSET(struct, name) #name ":" + std::to_string(offsetof(struct, name)) + " "
 #define LAYOUT(function, fields, struct)                                                           \
     extern "C" const char *function() {                                                            \

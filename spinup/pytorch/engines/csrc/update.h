@@ -1,8 +1,8 @@
 // Gradient steps, in closed form, of the losses in spinup/pytorch/losses.py. Equation numbers are those of
 // docs/sac.md.
 //
-// A step is a sequence of phases. In each, a worker has its share of the batch's rows, of the critics, or of a
-// layer's outputs. Shares have no sum in common, so the number of workers changes no bit.
+// A step is a sequence of phases. In each, a worker processes a share of the batch's rows, of the critics, or
+// of a layer's outputs. No sum is split between workers, so results are bitwise independent of their number.
 
 #pragma once
 
@@ -14,8 +14,8 @@
 // and, if given, weight (n, B), noise (n, 2, B, act_dim), critic_subset (n, subset_size) or null. actor: the
 // trunk's layers, then the heads for mean and log std, or that for the logits. critic: the layers of critic 1,
 // then those of critic 2, and so on. value: null without a value network. Outputs: log_prob, target_out and
-// q_pi (n, B), q_out (critics, n, B), alpha (n,); log_prob and q_pi are not written in steps without the
-// policy. Steps: steps of Adam so far.
+// q_pi (n, B), q_out (critics, n, B), alpha (n,); log_prob and q_pi are not written in steps that do not
+// update the policy. actor_steps, critic_steps, alpha_steps: steps of Adam so far.
 #define ARGUMENTS(X)                                                                               \
     X(const T *, obs) X(const T *, action) X(const T *, reward) X(const T *, discount)             \
     X(const T *, next_obs) X(const T *, noise) X(const T *, weight) X(const long *, critic_subset) \
@@ -39,7 +39,7 @@ extern "C" struct Arguments {
 
 namespace {
 
-// A critic, or the value network, with what one step computes of it.
+// A critic or the value network, with the values that one step computes for it.
 struct Critic {
     Network net;
     std::vector<Values> values;
@@ -70,7 +70,7 @@ struct Critic {
 
 struct Update {
     const Arguments &in;
-    const int B, obs_dim, act_dim, inputs;  // inputs of a critic
+    const int B, obs_dim, act_dim, inputs;  // inputs: length of a critic's input
     Arena arena;
     Network trunk;
     std::vector<Layer> heads;
@@ -120,7 +120,7 @@ struct Update {
     Critic &network(int c) { return is_critic(c) ? critics[c] : value[0]; }
     Range rows_of(int worker) const { return share(worker, in.workers, B, 1); }
 
-    // What the first step reads.
+    // Prepares what the first step reads: packed parameters and alpha.
     void begin(int worker) {
         for (int c = worker; c < networks(); c += in.workers) {
             network(c).net.pack();
@@ -132,7 +132,7 @@ struct Update {
         set_alpha();
     }
 
-    // Whether the policy takes a step in gradient step k; how many it has taken in this block after that.
+    // Whether gradient step k updates the policy; and the number of such steps in this block up to k.
     bool improves(long k) const { return (long(in.critic_steps) + k + 1) % in.policy_delay == 0; }
     long improvements(long k) const {
         return (long(in.critic_steps) + k + 1) / in.policy_delay - long(in.critic_steps) / in.policy_delay;
@@ -154,7 +154,7 @@ struct Update {
         if (!in.discrete) ::pack(first.weight.p + obs_dim, first.in, first.out, act_dim, critic.first_action);
     }
 
-    // Phase 1, by rows: the critics' inputs, and the policy at next_obs and, where it is needed, at obs.
+    // Phase 1, by rows: the critics' inputs, and the policy at next_obs and, if needed, at obs.
     void sample(long k, int worker) {
         const Range rows = rows_of(worker);
         const long step = stride(inputs);
@@ -196,7 +196,7 @@ struct Update {
         }
     }
 
-    // Equation 5 for one row: its action, into a; returns its log-density.
+    // Equation 5 for one row: writes the action to a, and returns its log-density.
     T squash(int at, int m, const T *mu, const T *raw_log_std, const T *xi, T *a) {
         const T low = T(in.log_std_min), high = T(in.log_std_max);
         T logp = T(-act_dim * (0.91893853320467274178 + 2 * 0.69314718055994530942));  // log(2 pi) / 2, log 2
@@ -215,7 +215,7 @@ struct Update {
         return logp;
     }
 
-    // One row's probabilities from its logits, which become their logarithms; returns the expected logarithm.
+    // For one row: writes probabilities to p, replaces logits by their logarithms, returns their mean.
     T softmax(T *logits, T *p) const {
         T most = logits[0], total = 0, expected = 0;
         for (int j = 1; j < act_dim; j++) most = logits[j] > most || std::isnan(logits[j]) ? logits[j] : most;
@@ -227,7 +227,7 @@ struct Update {
         return expected;
     }
 
-    // Phase 2, by network: targets at next_obs, and values of the stored actions, whose passes stay.
+    // Phase 2, by network: targets at next_obs, then values of the stored actions, whose pass phase 3 uses.
     void evaluate(long k, int c) {
         Critic &critic = network(c);
         const long step = stride(inputs);
@@ -245,7 +245,7 @@ struct Update {
 
     static T smaller(T a, T b) { return a < b || std::isnan(a) ? a : b; }
 
-    // The smallest value of the critics that form a target, one of `of`, at one place.
+    // The minimum, over the critics that form a target, of their values `of` at one position.
     T smallest(long k, T *Critic::*of, long at) const {
         if (!in.critic_subset) return smallest_of_all(of, at);
         const long *subset = in.critic_subset + k * in.subset_size;
@@ -270,13 +270,13 @@ struct Update {
         return expected + bonus;
     }
 
-    // What the value network is regressed to (equation 10).
+    // The regression target of the value network (equation 10).
     T soft_value(long k, int m) const {
         return smallest(k, &Critic::q_before, m * stride(1)) - alpha * in.log_prob[k * B + m];
     }
 
-    // Phase 3, by network: equation 4 (10 for the value network), Adam, equation 7; then the values at obs of
-    // the action drawn there, or of all actions.
+    // Phase 3, by network: equation 4 (10 for the value network), Adam, equation 7; then the new values of
+    // the action drawn at obs, or of all actions if discrete.
     void learn(long k, int c) {
         Critic &critic = network(c);
         const long step = stride(critic.outputs());
@@ -299,8 +299,8 @@ struct Update {
 
     int taken_by(int c, long k, int m) const { return is_critic(c) ? taken(k, m) : 0; }
 
-    // The critics' value that the policy maximizes, at one place: the mean of all if the target takes a subset,
-    // else the smallest.
+    // The value that the policy maximizes at one position: the mean of all critics if the target takes a
+    // subset, else their minimum.
     T actor_value(long at) const {
         if (!in.critic_subset) return smallest_of_all(&Critic::q_pi, at);
         T total = 0;
@@ -308,7 +308,7 @@ struct Update {
         return total / T(critics.size());
     }
 
-    // Its derivative by the value of critic c; equal values share it as torch.minimum does, pair by pair.
+    // Its derivative with respect to the value of critic c; equal values share it as in torch.minimum.
     T actor_share(int c, long at) const {
         if (in.critic_subset) return T(1) / T(critics.size());
         T found = critics[0].q_pi[at], share = c == 0;
@@ -321,7 +321,7 @@ struct Update {
         return share;
     }
 
-    // Phase 4, by rows: equation 6, the gradient by the policy's activations.
+    // Phase 4, by rows: equation 6, the gradients with respect to the policy's activations.
     void policy_gradient(long k, int worker) {
         const Rows &rows = own_rows[worker];
         if (!in.discrete)
@@ -334,8 +334,8 @@ struct Update {
         trunk.backward(trunk_values, rows);
     }
 
-    // The gradient of the policy's loss by the action drawn at obs, through critic c: of two critics, all but
-    // the smaller one's is 0, so only the rows where it is c are computed.
+    // The gradient of the policy's loss with respect to the action drawn at obs, through critic c. It is 0 in
+    // rows where `actor_share` of critic c is 0, as where another critic is smaller; these are skipped.
     void action_gradient(long k, int c, const Rows &rows, Rows &chosen) {
         Critic &critic = critics[c];
         T *g = critic.values.back().g;
@@ -365,7 +365,7 @@ struct Update {
         }
     }
 
-    // The loss by action j given the others is p (alpha log p - q), less its expectation.
+    // The gradient of the loss with respect to logit j: p_j (alpha log p_j - q_j - expected).
     void by_logits(long k, int m) {
         const long row = m * stride(act_dim);
         const T *p = probs + m * act_dim, *log_p = head_values[0].h + row;

@@ -57,12 +57,12 @@ inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
 inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 inline Vector magnitude(Vector x) { return x < 0 ? -x : x; }
 
-// 2^k exp(r) for x = k log 2 + r, |r| <= log(2) / 2, with exp(r) as a Taylor series of degree 7: in float
-// within a relative error of 4e-7, and 0 below -87. A NaN stays one.
+// 2^k exp(r) for x = k log 2 + r, |r| <= log(2) / 2, with exp(r) as a Taylor series of degree 7. In float,
+// the relative error is at most 4e-7, and the result is 0 below -87. NaN stays NaN.
 inline Vector exponential(Vector x) {
     if constexpr (sizeof(T) == 4) {
         const Vector bounded = x < -87 ? splat(-87) : x > 88 ? splat(88) : x;
-        // Adding 1.5 * 2^23 rounds to an integer, which is in the low bits then.
+        // Adding 1.5 * 2^23 rounds to an integer, and leaves it in the low bits.
         const Vector shifted = bounded * T(1.44269504088896341) + T(12582912);
         const Vector k = shifted - T(12582912);
         const Vector r = bounded - k * T(0.693145751953125) - k * T(1.42860682030941723e-6);

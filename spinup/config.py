@@ -53,11 +53,11 @@ class SACConfig:
     lr: float = 1e-3  # Adam's learning rate, for policy, critics and alpha
     alpha: float | str = 0.2  # entropy coefficient; "auto" or "auto_<start>" learns it
     batch_size: int = 100  # transitions per gradient step
-    start_steps: int = 10_000  # first actions, drawn uniformly
+    start_steps: int = 10_000  # env interactions with uniformly random actions at the start
     update_after: int = 1000  # env interactions before the first gradient step
     update_every: int = 50  # env interactions between blocks of gradient steps
-    num_test_episodes: int = 10  # deterministic test episodes per epoch
-    max_ep_len: int = 1000  # longest episode; a longer one is cut there and bootstraps
+    num_test_episodes: int = 10  # deterministic test episodes per test
+    max_ep_len: int = 1000  # steps after which an episode is truncated
     save_freq: int = 1  # epochs between two saves of the model
     target_entropy: float | str = "auto"  # "auto" is -act_dim, or 0.3 log n (discrete); "auto_0.5" half of it
     engine: str = "auto"  # eager, native, compile, cuda_graph; auto: native where supported, else eager
@@ -66,29 +66,29 @@ class SACConfig:
     env_workers: str = "sync"  # "sync": in this process; "async": a process per environment
     env_timeout: float = 60.0  # seconds an async environment may take for one step or reset
     updates_per_step: float = 1.0  # gradient steps per env interaction
-    threads: int | str = "auto"  # torch threads during the run
+    threads: int | str = "auto"  # CPU threads of an update; "auto": one for torch, up to two for native
     variant: str = "sac"  # "sac", or "sac_v1" with a value network (Haarnoja 2018a)
-    n_step: int = 1  # longest window of rewards that a target sums
+    n_step: int = 1  # rewards summed in a target (n-step returns)
     critics: int = 2  # number of critics
-    target_critics: int = 2  # critics, drawn at random for each batch, whose minimum forms the target
-    critic: str = "scalar"  # "scalar", "categorical" (C51) or "quantile" (TQC): what a critic gives
-    atoms: int = 101  # values that a categorical critic distinguishes
-    value_bound: float = 5.0  # their range is [-value_bound, value_bound]
-    quantiles: int = 25  # quantiles that a quantile critic gives
-    drop_quantiles: int = 2  # of the target's pooled quantiles, largest ones dropped for each critic
-    target_networks: bool = True  # False: the critics give their own targets, in one joint pass (CrossQ)
+    target_critics: int = 2  # number of critics, drawn at random per batch, whose minimum is the target
+    critic: str = "scalar"  # "scalar", "categorical" (C51) or "quantile" (TQC): output of a critic
+    atoms: int = 101  # categorical: number of values of the distribution
+    value_bound: float = 5.0  # categorical: the values range from -value_bound to value_bound
+    quantiles: int = 25  # quantile: number of quantiles of each critic
+    drop_quantiles: int = 2  # quantile: largest quantiles dropped from the target, per critic
+    target_networks: bool = True  # False: no target networks; one joint pass of the critics (CrossQ)
     reward_scale: float = 1.0  # multiplies the rewards of every batch
-    policy_delay: int = 1  # gradient steps between two of the policy and alpha
+    policy_delay: int = 1  # gradient steps per update of the policy and alpha
     actor_first: bool = False  # update the policy before the critics in each gradient step
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's decay rates
     weight_decay: float = 0.0  # decoupled weight decay (AdamW) of policy and critics
     lr_schedule: str = "constant"  # "constant", "linear" or "cosine", from lr to lr_end over the run
-    lr_end: float = 0.0  # last learning rate of a schedule
+    lr_end: float = 0.0  # final learning rate of a schedule
     normalize_weights: bool = False  # scale each row of the weights to norm 1 after each gradient step
-    hold_noise: int = 1  # longest time in steps that exploration noise is held, at random (16 in FlashSAC)
+    hold_noise: int = 1  # maximum steps, drawn at random, that exploration noise is held (16 in FlashSAC)
     recipe: str | None = None  # a named set of settings; see `spinup recipes`
     critic_keys: tuple[str, ...] = ()  # keys of a Dict observation that only the critics see
-    random_shift: int = 4  # most pixels by which images of a batch are shifted at random (DrQ); 0 is off
+    random_shift: int = 4  # maximum random shift of images in a batch, in pixels (DrQ); 0 is off
     normalize_observations: bool = False  # scale observations by their running mean and variance
     normalize_rewards: bool = False  # divide rewards by the running std of the discounted return
     sampler: str = "uniform"  # "uniform", "per" (by TD error) or "her" (hindsight goals)
@@ -98,14 +98,14 @@ class SACConfig:
     her_k: int = 4  # her: relabeled transitions for each one with its own goal
     prior_data: str | None = None  # Minari dataset or run folder whose transitions join the batches
     prior_fraction: float = 0.5  # share of each batch that is prior data, in [0, 1)
-    offline: bool = False  # learn from prior_data alone, without steps in the environment
+    offline: bool = False  # learn only from prior_data, without environment steps
     test_every: int | str = "epoch"  # env steps between tests, or "epoch": at the end of each
     callback_every: int = 0  # env steps between calls of the callback within an epoch; 0 is never
-    keep_checkpoints: int | str = 0  # newest numbered models kept beside model.pt, model<epoch>.pt; or "all"
+    keep_checkpoints: int | str = 0  # number of newest model<epoch>.pt files to keep, or "all"
     video_every: int = 0  # epochs between videos of a test episode; 0 is never
     collectors: int | None = None  # processes on Ray that step environments; None steps them in this one
     collect: str = "async"  # "lockstep": collectors step together, as num_envs local ones would
-    max_staleness: int = 1000  # most gradient steps between a policy and the admission of what it collected
+    max_staleness: int = 1000  # maximum gradient steps between a policy and the admission of its transitions
     ray: str | None = None  # address of the Ray cluster of the collectors; None or "local" starts one here
     checkpoint_every: int | str = "epoch"  # "epoch", or env steps between checkpoints; 0 is never
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
@@ -312,8 +312,8 @@ class SACConfig:
             raise ConfigError("offline=True: give prior_data, the transitions to learn from")
         if self.sampler != "uniform" and self.prior_data is not None:
             raise ConfigError(
-                f"sampler={self.sampler!r} does not apply to prior_data, of which batches are drawn "
-                "uniformly: leave one of them out"
+                f"sampler={self.sampler!r} cannot be combined with prior_data, which is sampled uniformly: "
+                "leave one of them out"
             )
         if self.sampler == "her" and self.n_step > 1:
             raise ConfigError(
@@ -343,8 +343,8 @@ class SACConfig:
             value = getattr(self, name)
             if self.collect == "async" and value != field_defaults()[name]:
                 raise ConfigError(
-                    f"{name}={value} does not go with collect='async', whose collectors act by the policy's "
-                    f"networks alone: give collect='lockstep', or leave {name} out"
+                    f"{name}={value} is not supported with collect='async', whose collectors have only the "
+                    f"policy's networks: give collect='lockstep', or leave {name} out"
                 )
         least = math.ceil(self.updates_per_step * (self.total_envs + self.update_every))
         if self.collect == "async" and self.max_staleness < least:

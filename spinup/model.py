@@ -60,7 +60,10 @@ class SAC:
             if name in kwargs:
                 raise ConfigError(f"{name}={kwargs[name]!r}: leave it out, since learn(steps) sets it")
         if isinstance(env, str) and env in ("MlpPolicy", "CnnPolicy", "MultiInputPolicy"):
-            raise ConfigError(f"{env!r} is no environment: give that alone, and the networks as ac_kwargs")
+            raise ConfigError(
+                f"{env!r} is a policy of another library: give the environment first, and "
+                "the networks as ac_kwargs"
+            )
         check_parameters(sac_pytorch, kwargs)
         fields = {name: value for name, value in kwargs.items() if name in field_defaults()}
         self._config = SACConfig(**fields)

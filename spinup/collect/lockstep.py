@@ -249,7 +249,7 @@ class RemoteVector(EnvVector):
                 self._refused += 1
                 return
         except (MessageError, KeyError) as error:
-            raise EnvCrash(f"sent what is not an answer ({error})", list(range(self.num_envs))) from None
+            raise EnvCrash(f"sent an invalid answer ({error})", list(range(self.num_envs))) from None
         if kind == "error" and answer["final"]:
             raise EnvError(f"collector {i}: {answer['error']}")
         if kind == "error":

@@ -37,7 +37,7 @@ def make_collectors(
     if config.collectors is not None:
         return _remote_collectors(env_fn, config, transport, ledger or CreditLedger(config))
     if transport is not None:
-        raise ConfigError("transport leads to collectors: give their number, such as collectors=8")
+        raise ConfigError("transport is used only with collectors: give their number, such as collectors=8")
     train = _make_collector(env_fn, config, TRAIN_STREAM, config.num_envs)
     try:
         tests = _test_envs(config) if isinstance(train.vector, LocalVector) else config.num_envs

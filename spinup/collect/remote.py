@@ -328,7 +328,7 @@ class RemoteCollector:
             else:
                 self.refused += 1
         except (MessageError, KeyError, IndexError, TypeError, AttributeError) as error:
-            self._lost(collector, f"sent what is not a block ({type(error).__name__}: {error})")
+            self._lost(collector, f"sent an invalid block ({type(error).__name__}: {error})")
 
     def _is_new(self, collector: _Collector, block: dict[str, Any]) -> bool:
         """Whether a block belongs to an open ticket and was not received before."""

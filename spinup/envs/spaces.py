@@ -169,8 +169,8 @@ def _reject_images(space: Space[Any]) -> None:
     elif isinstance(space, Box) and len(space.shape) >= 3:
         raise EnvError(
             f"observation space {space} looks like an image of another dtype than uint8: convert it to "
-            "pixels from 0 to 255 with gymnasium.wrappers.TransformObservation, or flatten what is none with "
-            "FlattenObservation"
+            "pixels from 0 to 255 with gymnasium.wrappers.TransformObservation, or, if it is not an image, "
+            "flatten it with FlattenObservation"
         )
 
 
@@ -308,8 +308,8 @@ def _product_actions(space: MultiDiscrete | MultiBinary) -> ProductActions:
     count = math.prod(sizes)
     if not sizes or count > MAX_COMBINATIONS:
         raise EnvError(
-            f"action space {space} has {count:,} combinations, of which networks have one output each, at "
-            f"most {MAX_COMBINATIONS:,}: wrap the environment so that it offers fewer"
+            f"action space {space} has {count:,} combinations, each of which needs an output of the networks"
+            f": wrap the environment so that it has at most {MAX_COMBINATIONS:,}"
         )
     return ProductActions(space, Discrete(count), tuple(sizes))
 

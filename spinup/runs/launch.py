@@ -193,9 +193,9 @@ def statistics_warnings(config: SACConfig, test_collector: EnvCollector) -> list
     if not config.num_test_episodes or not normalizes(test_collector.vector.statistics()):
         return []
     return [
-        "the environment normalizes by running statistics, and the test environments keep their own, of test "
-        "episodes alone: test returns may be those of another task; normalize by fixed statistics, or share "
-        "them between the environments that env_fn returns"
+        "the environment's wrappers normalize by running statistics, which differ between training and test "
+        "environments, so test returns may not be comparable: use normalize_observations and "
+        "normalize_rewards instead, or share the statistics between the environments that env_fn returns"
     ]
 
 

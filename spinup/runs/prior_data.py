@@ -114,7 +114,8 @@ def _read_run(source: str, collector: EnvCollector) -> tuple[Transitions, str | 
     folder = Path(source) / FOLDER
     checkpoint, lines = CheckpointFolder(folder).read()
     if checkpoint is None:
-        raise RunError(lines[0] if lines else "it holds no checkpoint: a run writes them unless told not to")
+        remedy = "train that run with checkpoint_every or checkpoint_minutes above 0"
+        raise RunError(lines[0] if lines else f"it holds no checkpoint: {remedy}")
     try:
         parts = [read_segment(folder, segment, checkpoint.files) for segment in checkpoint.segments]
     except CheckpointError as error:
@@ -212,7 +213,7 @@ def _steps(dataset: Any, episode: Any) -> Transitions:
     if not len(obs) == count + 1 == len(action) + 1 == len(terminated) + 1:
         raise RunError(
             f"episode {episode.id} has {len(obs)} observations, {len(action)} actions and {len(terminated)} "
-            f"terminations for {count} rewards: one more observation, and as many of the others, are needed"
+            f"terminations for {count} rewards: it must have one more observation than rewards"
         )
     return {
         "obs": obs[:-1], "action": action, "reward": np.asarray(episode.rewards),

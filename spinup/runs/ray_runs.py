@@ -78,7 +78,7 @@ def ray_options(ray: bool | str, cpus_per_run: Any = None, gpus_per_run: Any = N
         if not is_number or not math.isfinite(value) or value < low:
             raise ConfigError(f"{name}={value!r}: give a number {'>' if low else '>='} 0")
         if value > 1 and value != int(value):
-            raise ConfigError(f"{name}={value!r}: Ray shares one, but counts more in whole numbers")
+            raise ConfigError(f"{name}={value!r}: give a fraction below 1, or a whole number")
     if ray is False:
         return None
     if ray is not True and (not isinstance(ray, str) or not ray.strip()):

@@ -253,7 +253,7 @@ def test_help_describes_every_flag(capsys):
         ("sac --env Pendulum-v1 --ray --cpus_per_run 0", "cpus_per_run=0: give a number > 0"),
         (
             "sac --env Pendulum-v1 --ray --cpus_per_run 1.5",
-            "counts more in whole numbers",
+            "give a fraction below 1, or a whole number",
         ),
         ("sac --env Pendulum-v1 --ray --gpus_per_run all", "gpus_per_run='all': give a number >= 0"),
         ("resume . --gpus_per_run 1", "gpus_per_run=1.0 has no effect without --ray"),

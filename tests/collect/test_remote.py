@@ -373,10 +373,10 @@ def test_a_block_that_does_not_fit_is_not_stored(spoil: Any) -> None:
     block = unpack(message.body)
     learner.transport.inbox = [message._replace(body=pack({**block, "rows": spoil(block["rows"])}))]
     assert learner.turn() == 0
-    assert "sent what is not a block" in learner.notes[0]
+    assert "sent an invalid block" in learner.notes[0]
     learner.transport.inbox.append(Message(1, 0, b"\x80\x04garbage"))
     assert learner.turn() == 0
-    assert "collector 1 sent what is not a block" in learner.notes[1]
+    assert "collector 1 sent an invalid block" in learner.notes[1]
     learner.run().check()
 
 
@@ -549,7 +549,7 @@ def test_async_collectors_need_not_divide_an_epoch() -> None:
 
 
 def test_a_transport_without_collectors_and_a_vector_with_them_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^transport leads to collectors: give their number"):
+    with pytest.raises(ConfigError, match=r"^transport is used only with collectors: give their number"):
         train(tmp_path / "a", transport=FakeTransport())
     with pytest.raises(ConfigError, match=r"^env_fn returned a vector of environments, and each collector"):
         train(tmp_path / "b", lambda: SyncVectorEnv([Point] * 2), collectors=2, transport=FakeTransport())

@@ -109,7 +109,7 @@ NORMALIZED = [
 @pytest.mark.parametrize("env_fn", NORMALIZED)
 def test_test_environments_with_statistics_of_their_own(warned: Any, env_fn: Any) -> None:
     (line,) = warned(env_fn)
-    assert line.startswith("warning: the environment normalizes by running statistics, and the test env")
+    assert line.startswith("warning: the environment's wrappers normalize by running statistics, which diff")
     assert warned(env_fn, num_test_episodes=0) == []
 
 

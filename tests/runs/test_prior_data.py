@@ -338,7 +338,7 @@ def test_without_minari_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch
         ({"offline": True}, "^offline=True: give prior_data"),
         ({"offline": 1, "prior_data": "x"}, "^offline=1: give True or False"),
         ({"prior_data": 3}, "^prior_data=3: give the id or folder of a Minari dataset"),
-        ({"prior_data": "x", "sampler": "per"}, "^sampler='per' does not apply to prior_data"),
+        ({"prior_data": "x", "sampler": "per"}, "^sampler='per' cannot be combined with prior_data"),
     ],
 )
 def test_values_that_cannot_be_are_refused(values: dict[str, Any], line: str) -> None:

@@ -120,7 +120,7 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
             )
     if variant.has_value and not config.target_networks:
         raise ConfigError(
-            f"target_networks=False: in variant={config.variant!r} the target is that of the value network; "
+            f"target_networks=False: variant={config.variant!r} needs the target of its value network; "
             "leave target_networks out"
         )
     if isinstance(action_space, Discrete) and config.hold_noise > 1:

@@ -61,7 +61,7 @@ class SAC:
                 raise ConfigError(f"{name}={kwargs[name]!r}: leave it out, since learn(steps) sets it")
         if isinstance(env, str) and env in ("MlpPolicy", "CnnPolicy", "MultiInputPolicy"):
             raise ConfigError(
-                f"{env!r} is a policy of another library: give the environment first, and "
+                f"{env!r} is a policy of another library: give only the environment, and "
                 "the networks as ac_kwargs"
             )
         check_parameters(sac_pytorch, kwargs)

@@ -129,7 +129,7 @@ def test_wrong_input_gets_one_line(tmp_path):
     ):
         with pytest.raises(error, match=said):
             spinup.SAC(Point, **kwargs)
-    with pytest.raises(ConfigError, match="give that alone"):
+    with pytest.raises(ConfigError, match="give only the environment"):
         spinup.SAC("MlpPolicy")
     model = make(tmp_path / "a")
     for steps in (0, -5, 1.5, True, "100"):

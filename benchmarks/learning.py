@@ -5,7 +5,7 @@
 writes benchmarks/results/learning/<name>.csv (every row of every seed), .json (options, versions, machine)
 and .png. `--compare NAME...` draws several stored results in one picture instead. Each run takes one thread
 and as many run at once as there are cores. Options are those of the call, also `recipe=droq`; `resume=True`
-continues runs that were interrupted.
+continues runs that were interrupted. With `offline=True`, the steps are gradient steps.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ def run_one(job: tuple[str, str, int, dict[str, Any], str]) -> dict[str, Any]:
     )
     lines = [line.split("\t") for line in (folder / "progress.txt").read_text().splitlines()]
     rows = [{"seed": seed, **dict(zip(lines[0], line, strict=True))} for line in lines[1:]]
+    if call.get("offline"):  # no environment steps: drawn over gradient steps
+        rows = [{**row, "TotalEnvInteracts": int(row["Epoch"]) * call["steps_per_epoch"]} for row in rows]
     return {"rows": rows, "engine": json.loads((folder / "config.json").read_text()).get("engine", "graph")}
 
 

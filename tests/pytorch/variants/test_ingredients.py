@@ -168,7 +168,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"critic": "quantile", "variant": "sac_v1"}, r"critic='quantile' is defined for variant='sac'"),
     ({"critic": "categorical", "env_fn": Rooms}, r"critic='categorical' is defined for variant='sac'"),
     ({"critic": "quantile", "actor_critic": FourCalls}, r"critic='quantile': FourCalls takes no keyword"),
-    ({"target_networks": False, "variant": "sac_v1"}, r"target_networks=False: in variant='sac_v1'"),
+    ({"target_networks": False, "variant": "sac_v1"}, r"target_networks=False: variant='sac_v1' needs"),
     ({"target_networks": "no"}, r"target_networks='no': give True or False"),
     ({"hold_noise": 4, "env_fn": Rooms}, r"hold_noise=4: a policy of discrete actions"),
     ({"hold_noise": 4, "actor_critic": FourCalls}, r"hold_noise=4: FourCalls.act draws its own noise"),

@@ -60,7 +60,7 @@ def on_files(files: Files, *, config: Any) -> Files:
         if path.is_dir():
             inside = [p for p in sorted(path.iterdir()) if p.is_file()]
             waiting |= set(inside) - done
-            lines = [f"- [{p.name}]({path.name}/{p.name}.md)" for p in inside]
+            lines = [f"- [{p.name}]({path.name}/{_site_name(p)})" for p in inside]
             files.append(File.generated(config, f"source/{name}.md", content=_page(name, "\n".join(lines))))
         elif path.suffix == ".png":
             files.append(File.generated(config, f"source/{name}", abs_src_path=str(path)))
@@ -136,6 +136,11 @@ def _outside(target: str, base: Path) -> Path | None:
     return path if path.is_relative_to(ROOT) else None
 
 
+def _site_name(path: Path) -> str:
+    """The name of a source file's page; images have no page and keep their name."""
+    return path.name if path.suffix == ".png" else f"{path.name}.md"
+
+
 def _sources(page: Path, base: Path) -> set[Path]:
     targets = (_outside(match[2], base) for match in LINK.finditer(page.read_text()))
     return {target for target in targets if target is not None}
@@ -147,7 +152,7 @@ def _rewritten(markdown: str, base: Path) -> str:
     def link(match: re.Match[str]) -> str:
         target = match[2]
         if (path := _outside(target, base)) is not None:
-            target = f"source/{path.relative_to(ROOT).as_posix()}" + ".md" * (path.suffix != ".png")
+            target = f"source/{path.parent.relative_to(ROOT).as_posix()}/{_site_name(path)}"
         elif "://" not in target:
             path = Path(os.path.normpath(base / target))
             if path.is_relative_to(ROOT / "docs"):

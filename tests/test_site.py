@@ -65,7 +65,6 @@ def build(project: Path, output: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_strict_build_passes_and_loads_nothing_from_a_network(tmp_path: Path) -> None:
     done = build(ROOT, tmp_path)
     assert done.returncode == 0, done.stderr

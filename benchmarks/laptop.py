@@ -33,8 +33,9 @@ EVERY, EPISODES, LAST = 2500, 5, 3  # steps between tests, episodes of each, tes
 MARGIN = 1.2  # a run is longer than its cost says, since a later measurement may find a smaller cost
 NORM = {"ac_kwargs": {"critic_norm": "layer"}}
 BATCH = {"ac_kwargs": {"critic_norm": "batch_renorm"}, "betas": (0.5, 0.999)}
-NARROW = {"ac_kwargs": {"hidden_sizes": (128, 128)}}
 BASE = {"alpha": "auto", "start_steps": 5000}
+NARROW = {**BASE, "ac_kwargs": {"hidden_sizes": (128, 128)}}
+NARROW_NORM = {**BASE, "ac_kwargs": {"hidden_sizes": (128, 128), "critic_norm": "layer"}}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "default": {},
     "base: learned alpha, 5,000 random steps": BASE,
@@ -57,8 +58,20 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "delay 2": {**BASE, "policy_delay": 2},
     "LayerNorm, no targets": {**BASE, **NORM, "target_networks": False},
     "BatchRenorm, no targets": {**BASE, **BATCH, "target_networks": False},
-    "2 x 128": {**BASE, **NARROW},
-    "2 x 128, twice the updates": {**BASE, **NARROW, "updates_per_step": 2.0},
+    "2 x 128": NARROW,
+    "2 x 128, twice the updates": {**NARROW, "updates_per_step": 2.0},
+    "2 x 128, half the updates": {**NARROW, "updates_per_step": 0.5},
+    "2 x 128, 1,000 random steps": {**NARROW, "start_steps": 1000},
+    "2 x 128, batch 64": {**NARROW, "batch_size": 64},
+    "2 x 128, batch 256, lr 3e-4": {**NARROW, "batch_size": 256, "lr": 3e-4},
+    "2 x 128, lr 3e-4": {**NARROW, "lr": 3e-4},
+    "2 x 128, n-step 3": {**NARROW, "n_step": 3},
+    "2 x 128, delay 2": {**NARROW, "policy_delay": 2},
+    "2 x 128, LayerNorm": NARROW_NORM,
+    "2 x 128, LayerNorm, twice the updates, delay 2": {
+        **NARROW_NORM, "updates_per_step": 2.0, "policy_delay": 2,
+    },
+    "2 x 64": {**BASE, "ac_kwargs": {"hidden_sizes": (64, 64)}},
 }  # fmt: skip
 
 
@@ -73,6 +86,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--costs", type=int, default=0, metavar="N", help="only measure costs, N times")
+    parser.add_argument("--anew", action="store_true", help="forget costs of another machine")
     args = parser.parse_args()
     path = RESULTS / "laptop.json"
     record = json.loads(path.read_text()) if path.exists() else {"runs": {}, "cost": {}}
@@ -87,6 +101,7 @@ def main() -> None:
 
     context = multiprocessing.get_context("spawn")
     if args.costs:
+        record["cost"] = {} if args.anew else record["cost"]
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             for env, name in cases * args.costs:
                 add_cost(env, name, pool.submit(cost, env, CANDIDATES[name]).result())
@@ -123,7 +138,7 @@ def missing(
     for seed in seeds:
         for env, name in cases:
             steps, done = steps_within(record, env, name), record["runs"].get(f"{env} | {name} | {seed}", [])
-            if len(done) * EVERY < steps - EVERY:
+            if len(done) < int(steps / EVERY):
                 yield env, name, seed, math.ceil(MARGIN * steps / EVERY) * EVERY
 
 
@@ -177,15 +192,17 @@ def table(record: dict[str, Any]) -> str:
     for name in CANDIDATES:
         cells = []
         for env in envs:
-            curves = [run for key, run in record["runs"].items() if key.startswith(f"{env} | {name} | ")]
-            if not curves:
+            if name not in record["cost"][env]:
                 cells += ["", ""]
                 continue
             steps = steps_within(record, env, name)
             tests = max(int(steps / EVERY), 1)
-            ends = [statistics.mean(curve[:tests][-LAST:]) for curve in curves]
+            own = (run for key, run in record["runs"].items() if key.startswith(f"{env} | {name} | "))
+            ends = [
+                statistics.mean(curve[max(tests - LAST, 0) : tests]) for curve in own if len(curve) >= tests
+            ]
             each = ", ".join(f"{end:,.0f}" for end in ends)
-            cells += [f"{statistics.mean(ends):,.0f} ({each})", f"{steps:,.0f}"]
+            cells += [f"{statistics.mean(ends):,.0f} ({each})" if ends else "", f"{steps:,.0f}"]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     about = f"{record['seconds']:.0f} s of one core for each run; mean of the last {LAST} tests."
     return "\n".join(lines) + f"\n\n{about} Processor {record['machine']['processor']}.\n"

@@ -44,12 +44,23 @@ def check_count_or_auto(name: str, value: Any, below: int | None = None) -> int 
 
 
 def check_real(
-    name: str, value: Any, low: float, high: float, *, open_low: bool = False, words: str = ""
+    name: str,
+    value: Any,
+    low: float,
+    high: float,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+    words: str = "",
 ) -> float:
-    """A finite number in [low, high], or in (low, high] if `open_low`; `words` as in `check_whole`."""
-    if _is_finite(value) and low <= value <= high and not (open_low and value == low):
-        return float(value)
-    if high < math.inf:
+    """A finite number in [low, high], without the bounds that are open; `words` as in `check_whole`."""
+    if _is_finite(value):
+        excluded = (open_low and value == low) or (open_high and value == high)
+        if low <= value <= high and not excluded:
+            return float(value)
+    if open_high:
+        wanted = f"a number >= {low:g} and < {high:g}"
+    elif high < math.inf:
         wanted = f"a number from {low:g} to {high:g}"
     elif low == -math.inf:
         wanted = "a number"

@@ -33,6 +33,8 @@ CHOICES = {
 _ONLY_WITH = {
     "atoms": ("critic", "categorical"), "value_bound": ("critic", "categorical"),
     "quantiles": ("critic", "quantile"), "drop_quantiles": ("critic", "quantile"),
+    "priority_exponent": ("sampler", "per"), "priority_beta": ("sampler", "per"),
+    "priority_beta_updates": ("sampler", "per"), "her_k": ("sampler", "her"),
 }  # fmt: skip
 
 
@@ -87,7 +89,7 @@ class SACConfig:
     normalize_weights: bool = False  # scale each row of the weights to norm 1 after each gradient step
     hold_noise: int = 1  # maximum steps, drawn at random, that exploration noise is held (16 in FlashSAC)
     recipe: str | None = None  # a named set of settings; see `spinup recipes`
-    critic_keys: tuple[str, ...] = ()  # keys of a Dict observation that only the critics see
+    critic_keys: tuple[str, ...] = ()  # keys of a Dict observation, as a,b, that only the critics see
     random_shift: int = 4  # maximum random shift of images in a batch, in pixels (DrQ); 0 is off
     normalize_observations: bool = False  # scale observations by their running mean and variance
     normalize_rewards: bool = False  # divide rewards by the running std of the discounted return
@@ -116,8 +118,11 @@ class SACConfig:
         }
         numbers |= {name: check_whole(name, getattr(self, name), 0) for name in _COUNTS}
         numbers["seed"] = check_whole("seed", self.seed, 0, below=63)
-        for name in ("gamma", "polyak", "priority_exponent", "priority_beta", "prior_fraction"):
+        for name in ("gamma", "polyak", "priority_exponent", "priority_beta"):
             numbers[name] = check_real(name, getattr(self, name), 0.0, 1.0)
+        numbers["prior_fraction"] = check_real(
+            "prior_fraction", self.prior_fraction, 0.0, 1.0, open_high=True
+        )
         for name in ("lr", "updates_per_step", "env_timeout", "value_bound", "reward_scale"):
             numbers[name] = check_real(name, getattr(self, name), 0.0, math.inf, open_low=True)
         for name in ("checkpoint_minutes", "weight_decay", "lr_end"):
@@ -304,12 +309,9 @@ class SACConfig:
                     "folder"
                 )
             object.__setattr__(self, "prior_data", os.fspath(self.prior_data))
-        if self.prior_fraction == 1.0:
-            raise ConfigError(
-                "prior_fraction=1: give a number in [0, 1), or offline=True to learn from prior data alone"
-            )
         if self.offline and self.prior_data is None:
             raise ConfigError("offline=True: give prior_data, the transitions to learn from")
+        self._check_prior_fraction()
         if self.sampler != "uniform" and self.prior_data is not None:
             raise ConfigError(
                 f"sampler={self.sampler!r} cannot be combined with prior_data, which is sampled uniformly: "
@@ -319,6 +321,17 @@ class SACConfig:
             raise ConfigError(
                 f"n_step={self.n_step} does not go with sampler='her', whose goals hold for one step: leave "
                 "n_step out"
+            )
+
+    def _check_prior_fraction(self) -> None:
+        fraction = self.prior_fraction
+        if fraction != field_defaults()["prior_fraction"] and (self.prior_data is None or self.offline):
+            why = "without prior_data" if self.prior_data is None else "with offline=True, where it is 1"
+            raise ConfigError(f"prior_fraction={fraction} has no effect {why}: leave it out")
+        if fraction and self.prior_data is not None and not round(fraction * self.batch_size):
+            raise ConfigError(
+                f"prior_fraction={fraction} of batch_size={self.batch_size} is less than one transition: "
+                "give a larger one, or 0"
             )
 
     def _envs_given(self) -> str:

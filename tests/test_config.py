@@ -52,11 +52,28 @@ def test_reals_refuse_what_is_not_a_number_in_range(name: str, value: Any) -> No
     assert refused(**{name: value}).startswith(f"{name}=")
 
 
+# Settings without which others have no effect and are refused.
+NEEDED: dict[str, dict[str, Any]] = {
+    "target_entropy": {"alpha": "auto"}, "her_k": {"sampler": "her"},
+    **{f"priority_{name}": {"sampler": "per"} for name in ("exponent", "beta", "beta_updates")},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["gamma", "polyak", "priority_exponent", "priority_beta"])
 def test_fractions(name: str) -> None:
     assert "from 0 to 1" in refused(**{name: 1.01})
     for value in (0, 1, 0.0, 1.0):
-        assert getattr(SACConfig(**{name: value}), name) == value
+        assert getattr(SACConfig(**{**NEEDED.get(name, {}), name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", [name for name in NEEDED if name != "target_entropy"])
+def test_settings_of_another_sampler_are_refused(name: str) -> None:
+    (sampler,) = NEEDED[name].values()
+    value = field_defaults()[name] / 2
+    line = refused(**{name: int(value) if name in INTS else value})
+    assert line.endswith(
+        f"has no effect with sampler='uniform': give sampler={sampler!r}, or leave {name} out"
+    )
 
 
 @pytest.mark.parametrize("name", ["lr", "updates_per_step", "env_timeout", "reward_scale"])
@@ -120,7 +137,8 @@ def test_words_or_numbers() -> None:
 
 @pytest.mark.parametrize("name", [*INTS, "threads", "checkpoint_every"])
 def test_whole_numbers_of_numpy_become_pythons(name: str) -> None:
-    config = SACConfig(**{"steps_per_epoch": 60, "critics": 3, name: np.int64(3)})  # type: ignore[arg-type]
+    others = {"steps_per_epoch": 60, "critics": 3, **NEEDED.get(name, {})}
+    config = SACConfig(**{**others, name: np.int64(3)})
     assert type(getattr(config, name)) is int
     assert getattr(config, name) == 3
 
@@ -128,8 +146,7 @@ def test_whole_numbers_of_numpy_become_pythons(name: str) -> None:
 @pytest.mark.parametrize("name", [*REALS, "checkpoint_minutes", "target_entropy"])
 @pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.int64(1), 1])
 def test_reals_of_numpy_become_pythons(name: str, value: Any) -> None:
-    alpha = {"alpha": "auto"} if name == "target_entropy" else {}
-    config = SACConfig(**{**alpha, name: value})  # type: ignore[arg-type]
+    config = SACConfig(**{**NEEDED.get(name, {}), name: value})
     assert type(getattr(config, name)) is float
     assert getattr(config, name) == value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from spinup.cli.parser import Parser
@@ -44,5 +45,6 @@ def main(words: list[str]) -> int:
     finally:
         env.close()
     print(f"recorded {args.episodes} episodes, {steps} steps, mean return {mean:.1f}, as {args.out}")
-    print(f"learn from them: spinup sac --env ID --prior_data {args.out}")
+    env_id = args.env or (env.spec.id if env.spec else "ID")
+    print(f"learn from them: spinup sac --env {shlex.quote(env_id)} --prior_data {args.out}")
     return 0

@@ -133,8 +133,11 @@ def _shortened(text: str) -> str:
 
 
 def cast_like(value: Any, default: Any) -> Any:
-    """Cast `value` to the type of `default` if that is lossless: 1e6 to an int, "true" to a bool."""
+    """Cast `value` to the type of `default` if that is lossless: 1e6 to an int, "true" to a bool, "a,b" to a
+    tuple."""
     if isinstance(default, bool) and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
+    if isinstance(default, tuple) and isinstance(value, str) and "," in value:
+        return tuple(part.strip() for part in value.split(","))
     lossless = isinstance(default, int) and isinstance(value, float) and value.is_integer()
     return int(value) if lossless else value

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.config import field_defaults
+from spinup.envs.saved_spec import wrappers_from_code
 from spinup.version import __version__
 
 # Settings that depend on the machine, or only affect logging and checkpoints.
@@ -53,7 +54,7 @@ def training_command(config: dict[str, Any], env: dict[str, Any] | None) -> str:
     Returns:
         The command; empty if no command gives the same run, as for an environment that only code can make.
     """
-    if not env or env.get("wrappers") or config.get("actor_critic", "") not in _OUR_NAMES:
+    if not env or wrappers_from_code(env) or config.get("actor_critic", "") not in _OUR_NAMES:
         return ""
     words = ["spinup", "sac_tf1" if config.get("algorithm") == "sac_tf1" else "sac", "--env", str(env["id"])]
     if env.get("kwargs"):

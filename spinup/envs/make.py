@@ -85,13 +85,16 @@ def env_function(env: EnvFn | str, kwargs: dict[str, Any] | None = None) -> EnvF
             raise ConfigError(f"env_fn={env!r}: give a function that returns an environment, or an id")
         return FreshEnvs(env)
     module, _, name = env.rpartition(":")
+    known: list[str] = []
     try:
         if module:
             importlib.import_module(module)
+        known = list(gym.registry)
         gym.spec(name)
     except Exception as error:  # a module may raise anything when it is imported
-        hint = nearest(env, list(gym.registry))
-        raise EnvError(f"environment id {env!r} cannot be found{hint} ({_cause(error)})") from None
+        hint = nearest(name, known).replace("'", f"'{module}:" if module else "'", 1)
+        own = "" if module else f"; if a module of yours registers it, give 'module:{name}'"
+        raise EnvError(f"environment id {env!r} cannot be found{hint} ({_cause(error)}){own}") from None
     return partial(make_by_id, env, **(kwargs or {}))
 
 

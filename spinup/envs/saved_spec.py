@@ -46,7 +46,7 @@ def env_flag(env_fn: Any) -> str:
 
 
 def read_saved_env(folder: Path) -> dict[str, Any] | None:
-    """The environment's entry in vars.json: id, kwargs, max_episode_steps, wrappers; None if there is none.
+    """The environment's entry in vars.json, see `describe_env` in runs/launch.py; None if there is none.
 
     Raises:
         RunError: if the file cannot be read, or an entry is invalid.
@@ -63,6 +63,11 @@ def read_saved_env(folder: Path) -> dict[str, Any] | None:
     return saved
 
 
+def wrappers_from_code(saved: dict[str, Any]) -> list[str]:
+    """The names of a saved environment's wrappers; empty if its id makes them."""
+    return [] if saved.get("by_id") is True else [str(name) for name in saved.get("wrappers") or ()]
+
+
 def _is_limit(value: Any) -> bool:
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
 
@@ -74,6 +79,7 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "kwargs": lambda value: isinstance(value, dict) and not any(name in value for name in _NOT_KWARGS),
     "max_episode_steps": _is_limit,
     "wrappers": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "by_id": lambda value: isinstance(value, bool),
 }
 
 

@@ -142,18 +142,23 @@ def _image_part(key: str, space: Space[Any]) -> Part:
     where = f"observation space {space}" + (f", at the key {key!r}," if key else "")
     image = shape[1:] if len(shape) == 4 else shape
     axis = channel_axis(image) if len(image) == 3 else 0
-    if axis is None or len(shape) > 4:
+    if len(shape) > 4:
+        raise EnvError(
+            f"{where} is an image with {len(shape)} axes: give it at most four, as in (frames, H, W, C)"
+        )
+    if axis is None:
         raise EnvError(
             f"{where} is an image whose channels cannot be told from its height and width: give it the shape "
             "(H, W, C) or (C, H, W) with fewer channels than either, or (frames, H, W, C)"
         )
-    pixels = image if len(image) == 2 else image[:2] if axis == 2 else image[1:]
+    part = Part(key, tuple(shape), True)
+    pixels = part.pixels
     if min(pixels) < MIN_PIXELS:
         raise EnvError(
             f"{where} is an image of {pixels[0]} x {pixels[1]} pixels, too small for convolutions: flatten "
             f"it with gymnasium.wrappers.FlattenObservation, or give at least {MIN_PIXELS} x {MIN_PIXELS}"
         )
-    return Part(key, tuple(shape), True)
+    return part
 
 
 def _reject_images(space: Space[Any]) -> None:
@@ -337,8 +342,8 @@ def action_spec(space: Space[Any]) -> ActionSpec:
         )
     if not space.is_bounded():
         raise EnvError(
-            f"action space {space} is not bounded on every side: give finite bounds with "
-            "gymnasium.wrappers.RescaleAction or TransformAction"
+            f"action space {space} is not bounded on every side: declare finite bounds, as with "
+            "gymnasium.wrappers.TransformAction(env, lambda action: action, Box(low, high))"
         )
     if math.prod(space.shape) == 0:
         raise EnvError(f"action space {space} is empty: it needs at least one element")

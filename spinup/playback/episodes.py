@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.envs.saved_spec import env_of_run, read_saved_env
+from spinup.envs.saved_spec import env_of_run, read_saved_env, wrappers_from_code
 from spinup.envs.spaces import action_spec, flat_observation_space, flatten_observation, image_layout
 from spinup.errors import EnvError, RunError, option
 from spinup.files import existing_dir
@@ -134,8 +134,8 @@ def load_env(fpath: str | Path, given: Any = None) -> Any:
     if given is None and saved is None:
         remedy = option(_OWN_ENV, "give it with --env")
         raise EnvError(f"{folder} does not name the environment it was trained in: {remedy}")
-    if given is None and saved and saved.get("wrappers"):
-        names = ", ".join(saved["wrappers"])
+    if given is None and saved and (wrappers := wrappers_from_code(saved)):
+        names = ", ".join(wrappers)
         raise EnvError(
             f"this run's environment was wrapped in {names}, which a file cannot rebuild: {_OWN_ENV}, or "
             f"{option('env=ID', '--env ID')} runs without the wrappers"

@@ -25,10 +25,11 @@ from spinup.runs.prior_data import read_prior_data
 
 
 class Replay(NamedTuple):
-    """A replay buffer, entries about its data for config.json, and warnings for the log."""
+    """A replay buffer, entries about its data for config.json, and notes and warnings for the log."""
 
     buffer: ReplayBuffer
     choices: dict[str, Any]
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -83,10 +84,15 @@ def make_replay(
         raise ConfigError(
             f"random_shift={shift} applies to images, and the observations have none: leave it out"
         )
+    if layout is not None and shift >= min(min(part.pixels) for part in layout.parts if part.is_image):
+        raise ConfigError(
+            f"random_shift={shift} moves an image out of its frame: give a few pixels, such as 4"
+        )
     goals = _goals(env_fn, stack) if config.sampler == "her" else None
-    sampler = make_sampler(config, goals)
+    sampler: Sampler = make_sampler(config, goals)
     fields = [collector.fields[name] for name in sampler.stored_fields]
     choices: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     if config.prior_data is not None:
         prior = read_prior_data(config.prior_data, collector)
@@ -97,7 +103,11 @@ def make_replay(
             normalizer.update(rows)
             normalizer.forget_returns()
         fraction = 1.0 if config.offline else config.prior_fraction
-        mixed: Sampler = MixedSampler(sampler, data, fraction)
+        mixed = MixedSampler(sampler, data, fraction)
+        notes = (
+            f"prior data: {len(rows['reward']):,} transitions of {config.prior_data}, "
+            f"{mixed.prior_count(config.batch_size)} of the {config.batch_size} in each batch",
+        )
         sampler, choices, warnings = mixed, {"prior_data_checksum": prior.checksum}, prior.warnings
     capacity = 1 if config.offline else min(config.replay_size, config.total_steps)
     if layout is None:
@@ -105,7 +115,7 @@ def make_replay(
     else:
         augmentation = RandomShift(layout, shift) if shift else None
         buffer = ReplayBuffer(FrameStorage(fields, capacity, layout), sampler, normalizer, augmentation)
-    return Replay(buffer, choices, warnings)
+    return Replay(buffer, choices, notes, warnings)
 
 
 def _goals(env_fn: EnvFn | str, stack: ExitStack) -> Goals:

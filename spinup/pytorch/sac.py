@@ -330,7 +330,7 @@ def sac_pytorch(
             threads=threads,
         )
         choices = {"engine": engine.name, "device": str(device), **replay.choices}
-        notes = (note, threads_note(torch_threads, threads))
+        notes = (note, threads_note(torch_threads, threads), *replay.notes)
         warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(vars(config)))
         warnings = (*warnings, *replay.warnings)
         record = (

@@ -62,6 +62,11 @@ class Part:
         return -3 if self.channels_last else -2
 
     @property
+    def pixels(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.shape[self.height], self.shape[self.height + 1]
+
+    @property
     def frames(self) -> int:
         """Number of frames or channels along the first axis that consecutive observations may share."""
         stacked = len(self.shape) == 4 or (len(self.shape) == 3 and not self.channels_last)

@@ -30,6 +30,10 @@ class MixedSampler(Sampler):
         self.own, self.prior, self.fraction = own, prior, fraction
         self.stored_fields, self.batch_fields = own.stored_fields, own.batch_fields
 
+    def prior_count(self, batch_size: int) -> int:
+        """Transitions of a batch that are prior data."""
+        return round(self.fraction * batch_size)
+
     def reset(self, capacity: int) -> None:
         self.own.reset(capacity)
 
@@ -37,7 +41,7 @@ class MixedSampler(Sampler):
         self.own.added(start, transitions)
 
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
-        from_prior = round(self.fraction * batch_size)
+        from_prior = self.prior_count(batch_size)
         if from_prior == batch_size:
             return self.prior.sample(count, batch_size, rng)
         own = self.own.sample(storage, count, batch_size - from_prior, rng)
@@ -45,7 +49,7 @@ class MixedSampler(Sampler):
         return {name: _joined(values, prior[name]) for name, values in own.items()}
 
     def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
-        from_prior = round(self.fraction * batch_size) if len(storage) else batch_size
+        from_prior = self.prior_count(batch_size) if len(storage) else batch_size
         if from_prior == batch_size:
             return self.prior.peek(batch_size, rng)
         own = self.own.peek(storage, batch_size - from_prior, rng)

@@ -22,7 +22,7 @@ from spinup.collect.transport import PolicySource, Transport
 from spinup.config import SACConfig, field_defaults
 from spinup.envs.episode_replay import normalizes
 from spinup.envs.make import EnvFn
-from spinup.envs.saved_spec import env_flag
+from spinup.envs.saved_spec import MakeEnv, env_flag
 from spinup.envs.workers import EnvCrash
 from spinup.errors import ArgumentError, ConfigError, EnvError, RunError
 from spinup.files import to_json
@@ -288,14 +288,17 @@ def describe_run(
         "actor_critic": request.actor_critic,
         "ac_kwargs": request.ac_kwargs,
         **backend.choices,
-        "env": describe_env(collector)["env"],
+        "env": describe_env(collector, request.env_fn)["env"],
     }
     plain: dict[str, Any] = to_json(settings)
     return plain
 
 
-def describe_env(collector: EnvCollector) -> dict[str, Any]:
-    """The environment's entry in vars.json: id, keyword arguments and step limit, if it has a spec."""
+def describe_env(collector: EnvCollector, env_fn: EnvFn | str) -> dict[str, Any]:
+    """The environment's entry in vars.json: id, keyword arguments and step limit, if it has a spec.
+
+    `by_id` tells whether the id makes the environment with all its wrappers.
+    """
     spec = collector.vector.spec
     if spec is None:
         return {"env": None}
@@ -305,5 +308,6 @@ def describe_env(collector: EnvCollector) -> dict[str, Any]:
             "kwargs": dict(spec.kwargs),
             "max_episode_steps": spec.max_episode_steps,
             "wrappers": [wrapper.name for wrapper in spec.additional_wrappers],
+            "by_id": isinstance(env_fn, (str, MakeEnv)),
         }
     }

@@ -174,9 +174,12 @@ def _dataset_folder(source: str) -> Path:
         if (folder / "metadata.json").is_file():
             break
     else:
+        inside = sorted(path.parent for path in Path(source).glob(f"*/{FOLDER}"))
+        if inside:
+            raise RunError(f"it is not the folder of a run: did you mean {inside[0]}?")
         raise RunError(
-            "it is neither the folder of a run with checkpoints, nor a Minari dataset on this machine: "
-            "`minari list local` lists those, `minari download ID` brings others"
+            f"{Path(source).absolute()} is not the folder of a run with checkpoints, and no Minari dataset "
+            "here has that id: `minari list local` lists them, `minari download ID` brings others"
         )
     # Without both spaces, Minari would make the environment that the file names.
     metadata = read_json(folder / "metadata.json")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spinup.config import SACConfig, field_defaults
+from spinup.envs.saved_spec import wrappers_from_code
 from spinup.errors import ConfigError, RunError, option
 from spinup.files import to_json
 from spinup.runs.checkpointing import FOLDER, Checkpointer
@@ -22,6 +23,7 @@ MAY_CHANGE = (
     "ray",
 )  # fmt: skip
 DEFAULT_ACTOR_CRITIC = "MLPActorCritic"
+_NOT_COMPARED = ("render_mode", "by_id")  # entries about the environment
 # Actor-critics that `spinup resume` finds without the user's code; "" is the default of sac_tf1.
 OUR_ACTOR_CRITICS = ("", DEFAULT_ACTOR_CRITIC, "DiscreteMLPActorCritic", "MLPValueActorCritic")
 
@@ -168,6 +170,11 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         before, now = _comparable(old.get(name, defaults.get(name))), _comparable(new[name])
         if before == now:
             continue
+        if name == "prior_data_checksum":
+            raise ConfigError(
+                f"prior_data={old.get('prior_data')!r} has changed since the run began (training that run "
+                "further changes it too): give the data as it was, or start a new run"
+            )
         if name not in MAY_CHANGE:
             raise ConfigError(
                 f"{name} was {_short(before)} and is now {_short(now)}: a run is resumed with the settings "
@@ -182,8 +189,8 @@ def needs_same_call(settings: dict[str, Any]) -> str:
     env = settings.get("env")
     if not isinstance(env, dict) or not isinstance(env.get("id"), str):
         return "no id describes its environment"
-    if env.get("wrappers"):
-        return f"its environment is wrapped in {', '.join(map(str, env['wrappers']))}"
+    if wrappers := wrappers_from_code(env):
+        return f"its environment is wrapped in {', '.join(wrappers)} by your code"
     if settings.get("actor_critic", "") not in OUR_ACTOR_CRITICS:
         return "its actor-critic is your own"
     return ""
@@ -198,7 +205,7 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, str):
         return re.sub(r" at 0x[0-9a-fA-F]+", "", value)  # the address in the repr of an object
     if isinstance(value, dict):
-        return {key: _comparable(v) for key, v in value.items() if key != "render_mode"}
+        return {key: _comparable(v) for key, v in value.items() if key not in _NOT_COMPARED}
     if isinstance(value, (list, tuple)):
         return [_comparable(v) for v in value]
     return value

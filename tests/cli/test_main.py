@@ -134,7 +134,9 @@ NEEDED = {
     "target_entropy": ["--alpha", "auto"], "lr_end": ["--lr_schedule", "linear"],
     "atoms": ["--critic", "categorical"], "value_bound": ["--critic", "categorical"],
     "quantiles": ["--critic", "quantile"], "drop_quantiles": ["--critic", "quantile"],
-    "offline": ["--prior_data", "data/run"],
+    "offline": ["--prior_data", "data/run"], "prior_fraction": ["--prior_data", "data/run"],
+    **{f"priority_{name}": ["--sampler", "per"] for name in ("exponent", "beta", "beta_updates")},
+    "her_k": ["--sampler", "her"],
     **{name: ["--collectors", "2"] for name in ("collect", "max_staleness", "ray")},
 }  # fmt: skip
 

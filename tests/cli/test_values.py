@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 from torch import nn
 
-from spinup.cli.values import read_value
+from spinup.cli.values import cast_like, read_value
 from spinup.errors import ConfigError
 
 
@@ -74,3 +74,11 @@ def test_long_and_nested_words_are_refused_or_text():
         except ConfigError as error:
             refused = str(error)
         assert len(refused) < 400
+
+
+def test_words_become_the_type_of_the_default():
+    assert cast_like("place, goal", ()) == ("place", "goal")
+    assert cast_like("place", ()) == "place"  # SACConfig makes a tuple of it
+    assert cast_like((0.5, 0.999), (0.9, 0.999)) == (0.5, 0.999)
+    assert cast_like("a,b", "") == "a,b"
+    assert (cast_like(1e6, 1), cast_like(0.5, 1), cast_like("TRUE", False)) == (1_000_000, 0.5, True)

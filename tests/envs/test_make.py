@@ -65,7 +65,12 @@ def test_an_env_fn_that_returns_no_environment_raises() -> None:
 
 @pytest.mark.parametrize(
     ("env_id", "words"),
-    [("Pendulun-v1", "did you mean 'Pendulum-v1'"), ("no_such_module:A-v0", "cannot be found")],
+    [
+        ("Pendulun-v1", "did you mean 'Pendulum-v1'"),
+        ("Pendulun-v1", "if a module of yours registers it, give 'module:Pendulun-v1'"),
+        ("gymnasium:Pendulun-v1", "did you mean 'gymnasium:Pendulum-v1'"),
+        ("no_such_module:A-v0", "cannot be found"),
+    ],
 )
 def test_an_unknown_id_raises_and_names_the_closest(env_id: str, words: str) -> None:
     with pytest.raises(EnvError, match=rf"^environment id '{env_id}'[^\n]*{words}[^\n]*$"):

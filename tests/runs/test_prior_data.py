@@ -213,7 +213,7 @@ def test_changed_prior_data_is_refused_on_resume(tmp_path: Path, datasets: Path)
     assert len(json.loads((tmp_path / "config.json").read_text())["prior_data_checksum"]) == 64
     (datasets / "point-v0").rename(datasets / "before-v0")
     recorded(episodes=9)
-    with pytest.raises(ConfigError, match=r"prior_data_checksum was '[0-9a-f]+' and is now"):
+    with pytest.raises(ConfigError, match=rf"^prior_data='{source}' has changed since the run began"):
         train(tmp_path, prior_data=source, resume=True)
 
 
@@ -228,12 +228,14 @@ def refused(source: Any, env_fn: Any = Point, error: Any = ConfigError) -> str:
 
 
 def test_what_is_no_prior_data_is_refused_in_one_line(tmp_path: Path, datasets: Path) -> None:
-    assert "is neither the folder of a run with checkpoints, nor a Minari dataset" in refused("nothing-v0")
+    line = refused("data/nothing")
+    assert f"{Path('data/nothing').absolute()} is not the folder of a run with checkpoints, and no" in line
     assert "its observation_space is Box(" in refused(recorded(), lambda: gym.make("Pendulum-v1"))
     assert "its action_space is Box(-1.0, 1.0" in refused("point-v0", lambda: Point(high=2.0))
     train(tmp_path / "run", epochs=1)
     line = refused(tmp_path / "run", lambda: gym.make("Pendulum-v1"))
     assert "its field 'obs' has the shape (2,), and this environment's has (3,): give data of" in line
+    assert f"did you mean {tmp_path / 'run'}?" in refused(tmp_path)
     train(tmp_path / "three", epochs=1, num_envs=2)
     assert "does not tell its environments apart" in refused(tmp_path / "three")
     train(tmp_path / "rooms", Rooms, epochs=1)
@@ -333,8 +335,17 @@ def test_without_minari_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"prior_fraction": 1.0}, r"^prior_fraction=1: give a number in \[0, 1\), or offline=True"),
-        ({"prior_fraction": -0.1}, "^prior_fraction=-0.1: give a number from 0 to 1"),
+        ({"prior_fraction": 1.0}, "^prior_fraction=1.0: give a number >= 0 and < 1$"),
+        ({"prior_fraction": -0.1}, "^prior_fraction=-0.1: give a number >= 0 and < 1$"),
+        ({"prior_fraction": 0.25}, "^prior_fraction=0.25 has no effect without prior_data: leave it out"),
+        (
+            {"prior_fraction": 0.25, "offline": True, "prior_data": "x"},
+            "^prior_fraction=0.25 has no effect with offline=True, where it is 1: leave it out",
+        ),
+        (
+            {"prior_fraction": 0.004, "prior_data": "x"},
+            "^prior_fraction=0.004 of batch_size=100 is less than one transition: give a larger one, or 0",
+        ),
         ({"offline": True}, "^offline=True: give prior_data"),
         ({"offline": 1, "prior_data": "x"}, "^offline=1: give True or False"),
         ({"prior_data": 3}, "^prior_data=3: give the id or folder of a Minari dataset"),
@@ -356,7 +367,9 @@ def test_the_commands(tmp_path: Path, capfd: Any) -> None:
     assert main(["sac", "--exp_name", "a", "--normalize_observations", *places]) == 0
     record = ["record", run, "--episodes", "2", "--out", "pendulum/poor-v0", "--seed", "3", "-l", "30"]
     assert main([*record, "--stochastic"]) == 0
-    assert "recorded 2 episodes, 60 steps, mean return" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "recorded 2 episodes, 60 steps, mean return" in out
+    assert "spinup sac --env Pendulum-v1 --prior_data pendulum/poor-v0" in out
     assert main(record) == 2
     assert "a dataset 'pendulum/poor-v0' exists in" in capfd.readouterr().err
     assert main([*record, "--out", "pendulum/poor"]) == 2
@@ -364,8 +377,10 @@ def test_the_commands(tmp_path: Path, capfd: Any) -> None:
     for source in ("pendulum/poor-v0", run):
         given = ["--prior_data", source, "--overwrite", *places]
         assert main(["sac", "--exp_name", "b", "--prior_fraction", "0.25", *given]) == 0
+        assert f"transitions of {source}, 2 of the 8 in each batch" in capfd.readouterr().out
         assert main(["sac", "--exp_name", "c", "--offline", *given]) == 0
-        assert "spinup plot" in (out := capfd.readouterr().out)
+        assert f"transitions of {source}, 8 of the 8 in each batch" in (out := capfd.readouterr().out)
+        assert "spinup plot" in out
         assert "-x Epoch" in out
         assert main(["resume", str(tmp_path / "c" / "c_s0"), "--epochs", "2"]) == 0
         assert [row["Epoch"] for row in read_rows(tmp_path / "c" / "c_s0")] == ["1", "2"]

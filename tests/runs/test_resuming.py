@@ -12,7 +12,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.classic_control import PendulumEnv
+from gymnasium.envs.registration import WrapperSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import FrameStackObservation
 from helpers import FourCalls, Point, read_rows, train
 from resuming import (
     StepHook,
@@ -27,6 +30,7 @@ from resuming import (
 
 from spinup.cli.main import main
 from spinup.errors import ConfigError, RunError
+from spinup.playback.episodes import load_policy_and_env
 from spinup.pytorch.model_file import registered
 from spinup.runs.manifest import canonical_json, checksum
 from spinup.runs.resuming import OUR_ACTOR_CRITICS
@@ -292,12 +296,36 @@ def test_the_command_refuses_runs_that_files_do_not_describe(tmp_path: Path, cap
     assert "no id describes its environment: call again" in refused(capsys, str(tmp_path / "lambda"))
     wrapped = tmp_path / "wrapped"
     train(wrapped, lambda: gym.wrappers.TimeAwareObservation(gym.make("Pendulum-v1")), epochs=1)
-    assert "is wrapped in TimeAwareObservation: call again" in refused(capsys, str(wrapped))
+    assert "is wrapped in TimeAwareObservation by your code: call again" in refused(capsys, str(wrapped))
     train(tmp_path / "own", "Pendulum-v1", epochs=1, actor_critic=FourCalls)
     assert "'helpers.FourCalls' is not registered here" in refused(capsys, str(tmp_path / "own"))
     (tmp_path / "empty").mkdir()
     assert "config.json is missing" in refused(capsys, str(tmp_path / "empty"))
     assert "does not exist" in refused(capsys, str(tmp_path / "emptx"))
+
+
+def stacked_pendulum(**kwargs: Any) -> gym.Env[Any, Any]:
+    """A Pendulum that returns its last two observations."""
+    return FrameStackObservation(PendulumEnv(**kwargs), 2)
+
+
+def test_an_id_that_makes_its_wrappers_is_enough(tmp_path: Path, capsys: Any) -> None:
+    gym.register("Stacked-v0", stacked_pendulum, max_episode_steps=20)
+    aware = WrapperSpec("TimeAware", "gymnasium.wrappers:TimeAwareObservation", {})
+    gym.register("Aware-v0", PendulumEnv, max_episode_steps=20, additional_wrappers=(aware,))
+    try:
+        for env_id in ("Stacked-v0", "Aware-v0"):
+            folder = tmp_path / env_id
+            train(folder, env_id, epochs=1)
+            assert json.loads((folder / "vars.json").read_text())["env"]["wrappers"]
+            assert main(["resume", str(folder), "--epochs", "2"]) == 0
+            env, get_action = load_policy_and_env(folder)
+            assert env.action_space.contains(get_action(env.reset(seed=0)[0]))
+            # The same environment from the user's code.
+            train(folder, lambda env_id=env_id: gym.make(env_id), epochs=3, resume=True)
+            assert "is wrapped in" in refused(capsys, str(folder))
+    finally:
+        del gym.registry["Stacked-v0"], gym.registry["Aware-v0"]
 
 
 def test_the_command_refuses_a_run_of_an_older_version(tmp_path: Path, capsys: Any) -> None:

@@ -198,9 +198,8 @@ def table(record: dict[str, Any]) -> str:
             steps = steps_within(record, env, name)
             tests = max(int(steps / EVERY), 1)
             own = (run for key, run in record["runs"].items() if key.startswith(f"{env} | {name} | "))
-            ends = [
-                statistics.mean(curve[max(tests - LAST, 0) : tests]) for curve in own if len(curve) >= tests
-            ]
+            last = slice(max(tests - LAST, 0), tests)
+            ends = [statistics.mean(curve[last]) for curve in own if len(curve) >= tests]
             each = ", ".join(f"{end:,.0f}" for end in ends)
             cells += [f"{statistics.mean(ends):,.0f} ({each})" if ends else "", f"{steps:,.0f}"]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")

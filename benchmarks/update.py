@@ -6,7 +6,8 @@ Two limits, both measured in the same turn, say what the matrix products of one 
 at the rate that torch reaches on the largest of them; "processor", at the rate of fused multiplications and
 additions on registers alone (peak.cpp, all threads at once; needs a C++ compiler and the CPU). Ratios are
 taken within a turn; the table shows their medians, results/update.json all numbers. Run it with nothing else
-on the machine.
+on the machine. Each engine has a process of its own, since torch's threads busy-wait after their work and
+would take the cores from the next engine.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import multiprocessing
 import statistics
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -56,8 +60,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "update.json")
     args = parser.parse_args()
-    with torch_settings(args.threads, 0):
-        turns = {str(batch): measure(args, batch) for batch in args.batch}
+    turns = {str(batch): measure(args, batch) for batch in args.batch}
     packages = {name: version(name) for name in ("torch", "numpy")}
     record = {"machine": machine(), "packages": packages, "threads": args.threads, "milliseconds": turns}
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -66,22 +69,57 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace, batch: int) -> list[dict[str, float]]:
-    """Milliseconds per update of the limit and of each engine, for each turn."""
-    pairs = {engine: make(args, engine, batch) for engine in args.engines}
-    peak = load_peak() if args.device == "cpu" and compiler() else None
-    batches = random_batches(batch)
-    turns = []
-    for turn in range(args.turns + 2):
-        times = {"products": products_limit(batch, args.device)}
-        if peak is not None:
-            times["processor"] = batch * multiplications() * 2e3 / processor_rate(peak, args.threads)
-        for name, (agent, engine) in pairs.items():
-            start = time.perf_counter()
-            engine.update(agent, batches)
-            times[name] = (time.perf_counter() - start) / COUNT * 1e3
-        if turn > 1:  # two to warm up and to compile
-            turns.append(times)
+    """Milliseconds per update of the limits and of each engine, for each turn."""
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        pools = {}
+        for name in ("limits", *args.engines):
+            pool = ProcessPoolExecutor(1, context, initializer=prepare, initargs=(args, name, batch))
+            pools[name] = stack.enter_context(pool)
+        turns = []
+        for turn in range(args.turns + 2):
+            times: dict[str, float] = {}
+            for pool in pools.values():
+                times |= pool.submit(time_once).result()
+            if turn > 1:  # two to warm up and to compile
+                turns.append(times)
     return turns
+
+
+_timed: Callable[[], dict[str, float]]  # what a process of the benchmark measures
+
+
+def time_once() -> dict[str, float]:
+    """Milliseconds per update, by name, of what this process measures."""
+    return _timed()
+
+
+def prepare(args: argparse.Namespace, name: str, batch: int) -> None:
+    """Set what this process measures: an engine, or the limits."""
+    global _timed
+    settings = torch_settings(args.threads, 0)
+    settings.__enter__()  # until the process ends
+    peak = load_peak() if name == "limits" and args.device == "cpu" and compiler() else None
+
+    def limits() -> dict[str, float]:
+        found = {"products": products_limit(batch, args.device)}
+        if peak is not None:
+            found["processor"] = batch * multiplications() * 2e3 / processor_rate(peak, args.threads)
+        return found
+
+    if name == "limits":
+        _timed = limits
+        return
+    agent, engine = make(args, name, batch)
+    batches = random_batches(batch)
+
+    def updates() -> dict[str, float]:
+        engine.update(agent, batches)  # untimed, since a core that was idle is slow at first
+        start = time.perf_counter()
+        engine.update(agent, batches)
+        return {name: (time.perf_counter() - start) / COUNT * 1e3}
+
+    _timed = updates
 
 
 def make(args: argparse.Namespace, engine: str, batch: int) -> tuple[Agent, Any]:

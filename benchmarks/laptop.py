@@ -35,6 +35,7 @@ NORM = {"ac_kwargs": {"critic_norm": "layer"}}
 BATCH = {"ac_kwargs": {"critic_norm": "batch_renorm"}, "betas": (0.5, 0.999)}
 BASE = {"alpha": "auto", "start_steps": 5000}
 NARROW = {**BASE, "ac_kwargs": {"hidden_sizes": (128, 128)}}
+SMALL = {**BASE, "ac_kwargs": {"hidden_sizes": (64, 64)}}
 NARROW_NORM = {**BASE, "ac_kwargs": {"hidden_sizes": (128, 128), "critic_norm": "layer"}}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -59,19 +60,29 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "LayerNorm, no targets": {**BASE, **NORM, "target_networks": False},
     "BatchRenorm, no targets": {**BASE, **BATCH, "target_networks": False},
     "2 x 128": NARROW,
-    "2 x 128, twice the updates": {**NARROW, "updates_per_step": 2.0},
     "2 x 128, half the updates": {**NARROW, "updates_per_step": 0.5},
-    "2 x 128, 1,000 random steps": {**NARROW, "start_steps": 1000},
     "2 x 128, batch 64": {**NARROW, "batch_size": 64},
     "2 x 128, batch 256, lr 3e-4": {**NARROW, "batch_size": 256, "lr": 3e-4},
-    "2 x 128, lr 3e-4": {**NARROW, "lr": 3e-4},
     "2 x 128, n-step 3": {**NARROW, "n_step": 3},
     "2 x 128, delay 2": {**NARROW, "policy_delay": 2},
     "2 x 128, LayerNorm": NARROW_NORM,
-    "2 x 128, LayerNorm, twice the updates, delay 2": {
+    "2 x 128, twice the updates": {**NARROW, "updates_per_step": 2.0},
+    "2 x 128, twice the updates, 1,000 random steps": {
+        **NARROW, "updates_per_step": 2.0, "start_steps": 1000,
+    },
+    "2 x 128, twice the updates, lr 3e-4": {**NARROW, "updates_per_step": 2.0, "lr": 3e-4},
+    "2 x 128, twice the updates, LayerNorm": {**NARROW_NORM, "updates_per_step": 2.0},
+    "2 x 128, twice the updates, LayerNorm, delay 2": {
         **NARROW_NORM, "updates_per_step": 2.0, "policy_delay": 2,
     },
-    "2 x 64": {**BASE, "ac_kwargs": {"hidden_sizes": (64, 64)}},
+    "2 x 128, four times the updates": {**NARROW, "updates_per_step": 4.0},
+    "2 x 128, four times the updates, delay 4": {**NARROW, "updates_per_step": 4.0, "policy_delay": 4},
+    "2 x 128, four times the updates, LayerNorm, delay 4": {
+        **NARROW_NORM, "updates_per_step": 4.0, "policy_delay": 4,
+    },
+    "2 x 64": SMALL,
+    "2 x 64, twice the updates": {**SMALL, "updates_per_step": 2.0},
+    "2 x 64, four times the updates": {**SMALL, "updates_per_step": 4.0},
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Recipes: named sets of settings, one for each published combination. docs/recipes.md explains them.
+"""Recipes: named sets of settings, published ones and one for a laptop. docs/recipes.md explains them.
 
 A recipe is a set of keyword arguments; arguments that are given explicitly override it.
 """
@@ -17,7 +17,7 @@ class Recipe:
     """A named set of settings.
 
     Attributes:
-        source: the publication.
+        source: the publication, or the search that found it.
         settings: keyword arguments of `sac_pytorch`, with `ac_kwargs` as a dict.
         differs: differences of the authors' code.
         needs: arguments that must be given in addition.
@@ -29,12 +29,19 @@ class Recipe:
     needs: tuple[str, ...] = ()
 
 
-# Common settings of all recipes, in addition to the defaults of gamma, polyak (0.995) and replay_size (1M).
+# Common settings of the published recipes, in addition to the defaults of gamma, polyak (0.995) and replay_size (1M).
 _COMMON = {"alpha": "auto", "lr": 3e-4, "batch_size": 256, "update_every": 1}
 _AFTER_5000 = {"start_steps": 5000, "update_after": 5000}
 _UTD_20 = {"updates_per_step": 20.0, "policy_delay": 20}  # the policy once per environment step
 
 RECIPES: dict[str, Recipe] = {
+    "laptop": Recipe(
+        "this library, benchmarks/laptop.py",
+        {
+            "alpha": "auto", "start_steps": 5000, "updates_per_step": 2.0,
+            "ac_kwargs": {"hidden_sizes": (128, 128)},
+        },
+    ),
     "redq": Recipe(
         "Chen, Wang, Zhou, Ross: Randomized Ensembled Double Q-Learning, ICLR 2021",
         {**_COMMON, **_AFTER_5000, **_UTD_20, "critics": 10, "target_critics": 2},

@@ -29,7 +29,8 @@ class Recipe:
     needs: tuple[str, ...] = ()
 
 
-# Common settings of the published recipes, in addition to the defaults of gamma, polyak (0.995) and replay_size (1M).
+# Common settings of the published recipes, in addition to the defaults of gamma, polyak (0.995) and
+# replay_size (1M).
 _COMMON = {"alpha": "auto", "lr": 3e-4, "batch_size": 256, "update_every": 1}
 _AFTER_5000 = {"start_steps": 5000, "update_after": 5000}
 _UTD_20 = {"updates_per_step": 20.0, "policy_delay": 20}  # the policy once per environment step

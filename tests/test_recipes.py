@@ -118,7 +118,8 @@ def test_what_a_recipe_needs_is_said() -> None:
 
 
 def test_an_unknown_recipe_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^recipe='droqq': give one of laptop, [^\n]*did you mean 'droq'\?$"):
+    line = r"^recipe='droqq': give one of laptop, redq, [^\n]*did you mean 'droq'\?$"
+    with pytest.raises(ConfigError, match=line):
         sac_pytorch("Pendulum-v1", recipe="droqq")
     with pytest.raises(ConfigError, match=r"^recipe=3: give"):
         sac_pytorch("Pendulum-v1", recipe=3)

@@ -288,26 +288,24 @@ def describe_run(
         "actor_critic": request.actor_critic,
         "ac_kwargs": request.ac_kwargs,
         **backend.choices,
-        "env": describe_env(collector, request.env_fn)["env"],
+        "env": describe_env(collector, request.env_fn),
     }
     plain: dict[str, Any] = to_json(settings)
     return plain
 
 
-def describe_env(collector: EnvCollector, env_fn: EnvFn | str) -> dict[str, Any]:
-    """The environment's entry in vars.json: id, keyword arguments and step limit, if it has a spec.
+def describe_env(collector: EnvCollector, env_fn: EnvFn | str) -> dict[str, Any] | None:
+    """The environment's entry in vars.json: id, keyword arguments and step limit; None if it has no spec.
 
     `by_id` tells whether the id makes the environment with all its wrappers.
     """
     spec = collector.vector.spec
     if spec is None:
-        return {"env": None}
+        return None
     return {
-        "env": {
-            "id": spec.id,
-            "kwargs": dict(spec.kwargs),
-            "max_episode_steps": spec.max_episode_steps,
-            "wrappers": [wrapper.name for wrapper in spec.additional_wrappers],
-            "by_id": isinstance(env_fn, (str, MakeEnv)),
-        }
+        "id": spec.id,
+        "kwargs": dict(spec.kwargs),
+        "max_episode_steps": spec.max_episode_steps,
+        "wrappers": [wrapper.name for wrapper in spec.additional_wrappers],
+        "by_id": isinstance(env_fn, (str, MakeEnv)),
     }

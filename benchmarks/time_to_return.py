@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -162,23 +162,25 @@ def add_runs(record: dict[str, Any], args: argparse.Namespace, save: Callable[[]
     for core in sorted(os.sched_getaffinity(0))[: args.jobs]:
         cores.put(core)
 
-    def run(name: str, seed: int) -> None:
+    def run(name: str, seed: int) -> Rows:
         core = cores.get()
-        rows = train(name, seed, args.goal, args.limit, core)
-        cores.put(core)
-        record["runs"][f"{name} {seed}"] = [[step, round(mean, 1)] for step, _, mean in rows]
-        save()
-        print(f"{name} {seed}: {record['runs'][f'{name} {seed}'][-1]}", flush=True)
+        try:
+            return train(name, seed, args.goal, args.limit, core)
+        finally:
+            cores.put(core)
 
     with ThreadPoolExecutor(args.jobs) as pool:
-        waiting = [
-            pool.submit(run, name, seed)
+        waiting = {
+            pool.submit(run, name, seed): f"{name} {seed}"
             for seed in args.seeds
             for name in LABELS
             if f"{name} {seed}" not in record["runs"]
-        ]
-        for done in waiting:
-            done.result()
+        }
+        for done in as_completed(waiting):
+            key = waiting[done]
+            record["runs"][key] = [[step, round(mean, 1)] for step, _, mean in done.result()]
+            save()
+            print(f"{key}: {record['runs'][key][-1]}", flush=True)
 
 
 def main() -> None:
@@ -216,6 +218,9 @@ def main() -> None:
         add_costs(record, args.costs, save)
     else:
         add_runs(record, args, save)
+    if lacking := [name for name in LABELS if name not in record["costs"]]:
+        print(f"no table yet: the cost of {', '.join(lacking)} is not measured (--costs 3)")
+        return
     draw(record, args.goal, RESULTS / "time_to_return.png")
 
 

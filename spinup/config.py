@@ -120,8 +120,9 @@ class SACConfig:
         numbers["seed"] = check_whole("seed", self.seed, 0, below=63)
         for name in ("gamma", "polyak", "priority_exponent", "priority_beta"):
             numbers[name] = check_real(name, getattr(self, name), 0.0, 1.0)
+        words = "offline=True to learn from prior data alone, or "
         numbers["prior_fraction"] = check_real(
-            "prior_fraction", self.prior_fraction, 0.0, 1.0, open_high=True
+            "prior_fraction", self.prior_fraction, 0.0, 1.0, open_high=True, words=words
         )
         for name in ("lr", "updates_per_step", "env_timeout", "value_bound", "reward_scale"):
             numbers[name] = check_real(name, getattr(self, name), 0.0, math.inf, open_low=True)

@@ -335,8 +335,14 @@ def test_without_minari_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"prior_fraction": 1.0}, "^prior_fraction=1.0: give a number >= 0 and < 1$"),
-        ({"prior_fraction": -0.1}, "^prior_fraction=-0.1: give a number >= 0 and < 1$"),
+        (
+            {"prior_fraction": 1.0},
+            r"^prior_fraction=1.0: give offline=True to learn from [^\n]*, or a number >= 0 and < 1$",
+        ),
+        (
+            {"prior_fraction": -0.1},
+            r"^prior_fraction=-0.1: give offline=True to learn from [^\n]*, or a number >= 0 and < 1$",
+        ),
         ({"prior_fraction": 0.25}, "^prior_fraction=0.25 has no effect without prior_data: leave it out"),
         (
             {"prior_fraction": 0.25, "offline": True, "prior_data": "x"},

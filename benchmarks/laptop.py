@@ -215,6 +215,7 @@ def table(record: dict[str, Any]) -> str:
             cells += [f"{statistics.mean(ends):,.0f} ({each})" if ends else "", f"{steps:,.0f}"]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     about = f"{record['seconds']:.0f} s of one core for each run; mean of the last {LAST} tests."
+    about += " Without a return: not run, or not for as many steps."
     return "\n".join(lines) + f"\n\n{about} Processor {record['machine']['processor']}.\n"
 
 

@@ -43,6 +43,7 @@ class LocalVector(EnvVector):
         self.action_space = self.envs.single_action_space
         self.spec, self.original_space = None, self.observation_space
         self.keeps_statistics = any(self.statistics())
+        self._all_valid = np.ones(num_envs, np.bool_)
 
     def reset(self, mask: Bools, seeds: list[int | None]) -> Any:
         return self._reset(mask, seeds, 1)
@@ -52,9 +53,9 @@ class LocalVector(EnvVector):
         if isinstance(envs, AsyncVectorEnv):
             result = self._call(envs, lambda: envs.step_async(actions), envs.step_wait)
         else:
-            result = call_checked(lambda: envs.step(actions))
-        next_obs, reward, terminated, truncated, _ = result
-        return StepResult(next_obs, reward, terminated, truncated, np.ones(self.num_envs, np.bool_))
+            result = call_checked(lambda: self._step_each(envs, actions))
+        next_obs, reward, terminated, truncated = result[:4]
+        return StepResult(next_obs, reward, terminated, truncated, self._all_valid)
 
     def next_observations(self) -> Any:
         raise AssertionError("a vector without autoreset returns observations from reset")
@@ -84,12 +85,24 @@ class LocalVector(EnvVector):
         else:
             self.envs.close()
 
+    def _step_each(self, envs: SyncVectorEnv, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any]:
+        """The first four results of `envs.step(actions)`, without what it does for info dicts and any space.
+
+        That would take a quarter of the time of a small environment's step.
+        """
+        space, count = self.observation_space, self.num_envs
+        next_obs, reward = np.empty((count, *(space.shape or ())), space.dtype), np.empty(count)
+        terminated, truncated = np.empty(count, np.bool_), np.empty(count, np.bool_)
+        for i, (env, action) in enumerate(zip(envs.envs, actions, strict=True)):
+            next_obs[i], reward[i], terminated[i], truncated[i], _ = env.step(action)
+        return next_obs, reward, terminated, truncated
+
     def _make(self) -> AsyncVectorEnv | SyncVectorEnv:
         mode = AutoresetMode.DISABLED
         if self._workers == "async":
             env_fns = [WorkerEnvFn(self._env_fn, os.getpid())] * self.num_envs
             return call_checked(lambda: AsyncVectorEnv(env_fns, autoreset_mode=mode))
-        # copy=False: the collector copies each result into its own arrays
+        # copy=False: the collector copies the result of a reset into its own arrays
         env_fn, count = self._env_fn, self.num_envs
         return call_checked(lambda: SyncVectorEnv([env_fn] * count, copy=False, autoreset_mode=mode))
 

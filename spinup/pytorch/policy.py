@@ -131,10 +131,12 @@ class NumpyPolicy:
     MAX_ROWS = 16
 
     def __init__(self, pi: SquashedGaussianActor, rng: NoiseSource) -> None:
-        self.rng, self.pi = rng, pi
+        self.rng = rng
         self.hidden = [_affine(layer) for layer in pi.net if isinstance(layer, nn.Linear)]
         self.activate = _ACTIVATIONS[_activation(pi)]
         self.mu = _affine(pi.mu_layer)
+        layer = pi.log_std_layer
+        self.log_std = (None, layer.value.detach().numpy()) if isinstance(layer, FreeVector) else _affine(layer)
         self.piece = max(1, self.SINGLE_THREAD // _largest_layer(pi))
         self.large_batch = GaussianPolicy(pi, rng)
         self.center, self.half = pi.center.numpy(), pi.half_range.numpy()
@@ -172,11 +174,8 @@ class NumpyPolicy:
         return _clip(self.center + self.half * np.tanh(u), self.low, self.high)
 
     def _log_std(self, h: Float) -> Float:
-        layer = self.pi.log_std_layer
-        if isinstance(layer, FreeVector):
-            return layer.value.detach().numpy()
-        weight, bias = _affine(layer)
-        return h @ weight + bias
+        weight, bias = self.log_std
+        return bias if weight is None else h @ weight + bias
 
 
 class CategoricalPolicy:

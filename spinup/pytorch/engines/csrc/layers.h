@@ -46,8 +46,8 @@ inline Range share(int worker, int workers, int n, int unit) {
     return {std::min(n, units * worker / workers * unit), std::min(n, units * (worker + 1) / workers * unit)};
 }
 
-// A layer's parameters, packed for products: forward W^T (in, out), backward W (out, in), the bias, the
-// constant of the activation, and scale and shift of the LayerNorm, padded with 0.
+// A layer's parameters as products read them: forward W^T (in, out) and backward W (out, in), packed; the
+// bias, the constant of the activation, and scale and shift of the LayerNorm, padded with 0.
 struct Packed {
     T *forward, *backward, *bias, *constant, *scale, *shift;
 };
@@ -85,12 +85,14 @@ struct Backward {
     }
 };
 
-// Takes a step of Adam with the gradient of a row of the weight.
+// Takes a step of Adam with a part of the gradient of W^T, (in, out); `first` is the first output.
 struct Learn {
     const Adam &adam;
-    const Parameter &weight;
-    int first, in;
-    void operator()(int m, int n, Vector v) const { adam.step(weight, long(first + m) * in + n, v, in - n); }
+    const Parameter &held;
+    int first, in, out;
+    void operator()(int m, int n, Vector v) const {
+        adam.step(held, packed_at(in, out, m, first + n), v, LANES);
+    }
 };
 
 struct Layer {
@@ -99,15 +101,20 @@ struct Layer {
     bool passes_gradient;  // whether the gradient with respect to its inputs is needed
     Parameter weight, bias, slope, scale, shift;
     T constant, eps;
+    Parameter held;  // W^T, Adam's moments of it, and the target's, packed; during a block instead of `weight`
     Packed online, target;
 
     Layer(const LayerArguments &about, int rows, bool inner, Arena &arena)
         : in(about.inputs), out(about.outputs), batch(rows), kind(Kind(about.kind)), passes_gradient(inner),
           weight(about.weight), bias(about.bias), slope(about.slope), scale(about.scale), shift(about.shift),
-          constant(about.constant), eps(about.eps) {
+          constant(about.constant), eps(about.eps), held{} {
+        const long size = packed_size(in, out);
+        held.p = arena.take(size);
+        if (weight.target) held.target = arena.take(size);
+        if (!single()) held.m = arena.take(size), held.v = arena.take(size);
+        online.forward = held.p, target.forward = held.target;
+        online.backward = inner ? arena.take(packed_size(out, in)) : nullptr;
         for (Packed *one : {&online, &target}) {
-            one->forward = arena.take(packed_size(in, out));
-            one->backward = inner ? arena.take(packed_size(out, in)) : nullptr;
             one->bias = arena.take(padded(out));
             one->constant = arena.take(1);
             one->scale = arena.take(padded(out)), one->shift = arena.take(padded(out));
@@ -124,43 +131,56 @@ struct Layer {
     bool fused() const { return is_fused(kind) && !normed(); }
     bool single() const { return out == 1 && in > 0; }
 
-    // Packs the parameters of a range of outputs.
+    // Reads the parameters of a range of outputs before a block of steps, and writes the weight after it.
+    void begin(Range outputs) {
+        if (outputs.first == outputs.last) return;
+        each_held([&](const T *tensor, T *packed) {
+            transpose_matrix(outputs.last - outputs.first, 0, in,
+                             [&](int o, int i) { return tensor + long(outputs.first + o) * in + i; },
+                             [&](int i, int o) { return packed + packed_at(in, out, i, outputs.first + o); });
+        });
+        pack_outputs(outputs);
+        if (weight.target) pack_target(outputs);
+    }
+    void end(Range outputs) const {
+        each_held([&](T *tensor, const T *packed) {
+            transpose_matrix(in, outputs.first, outputs.last,
+                             [&](int i, int o) { return packed + packed_at(in, out, i, o); },
+                             [&](int o, int i) { return tensor + long(o) * in + i; });
+        });
+    }
+
+    // Where the weight from input i to output o lies in held.p.
+    long weight_at(int i, int o) const { return single() ? i : packed_at(in, out, i, o); }
+
+    // A layer with a single output is not held: its weight is a row, which needs no transposition.
+    template <class F> void each_held(F f) const {
+        if (single() || in == 0) return;
+        f(weight.p, held.p), f(weight.m, held.m), f(weight.v, held.v);
+        if (weight.target) f(weight.target, held.target);
+    }
+
+    // Brings what products read up to date with the parameters of a range of outputs.
     void pack_outputs(Range outputs) {
-        fill(online, weight.p, bias.p, slope.p, outputs, true);
-        if (normed()) fill_norm(online, scale.p, shift.p, outputs);
+        if (single()) std::copy_n(weight.p, in, online.forward);
+        copy(online, bias.p, slope.p, outputs);
+        if (normed()) copy_norm(online, scale.p, shift.p, outputs);
+        if (passes_gradient)
+            transpose_matrix(in, outputs.first, outputs.last,
+                             [&](int i, int o) { return held.p + weight_at(i, o); },
+                             [&](int o, int i) { return online.backward + packed_at(out, in, o, i); });
     }
-    void pack_target() {
-        fill(target, weight.target, bias.target, slope.target, {0, out}, false);
-        if (normed()) fill_norm(target, scale.target, shift.target, {0, out});
+    void pack_target(Range outputs) {
+        if (single()) std::copy_n(weight.target, in, target.forward);
+        copy(target, bias.target, slope.target, outputs);
+        if (normed()) copy_norm(target, scale.target, shift.target, outputs);
     }
-    void fill_norm(const Packed &to, const T *by, const T *plus, Range of) const {
-        for (int i = of.first; i < of.last; i++) to.scale[i] = by[i], to.shift[i] = plus[i];
-    }
-    void fill(const Packed &to, const T *w, const T *b, const T *negative_slope, Range of,
-              bool backward) const {
+    void copy(const Packed &to, const T *b, const T *negative_slope, Range of) const {
         for (int i = of.first; i < of.last; i++) to.bias[i] = b[i];
         if (of.first == 0) *to.constant = kind == PRELU ? *negative_slope : constant;
-        if (single())  // a single row needs no transposition
-            std::copy(w + of.first * in, w + of.last * in, to.forward);
-        else
-            pack_transposed(w, in, out, to.forward, of.first, of.last);
-        if (backward && passes_gradient) pack_rows(w, to.backward, of);
     }
-    // Packs rows of W for the backward product, in which they are not transposed.
-    void pack_rows(const T *w, T *to, Range of) const {
-        each_strip(out, in, [&](int at, long place, int width) {
-            for (int i = of.first; i < of.last; i++) {
-                const T *row = w + long(i) * in + at;
-                T *cells = to + place + long(i) * width;
-                const int count = std::min(width, in - at);
-                if (count == STRIP) {
-                    store(cells, load(row)), store(cells + LANES, load(row + LANES));
-                    continue;
-                }
-                for (int j = 0; j < count; j++) cells[j] = row[j];
-                for (int j = count; j < width; j++) cells[j] = 0;
-            }
-        });
+    void copy_norm(const Packed &to, const T *by, const T *plus, Range of) const {
+        for (int i = of.first; i < of.last; i++) to.scale[i] = by[i], to.shift[i] = plus[i];
     }
 
     // The outputs of some rows of inputs x.
@@ -251,10 +271,19 @@ struct Layer {
         }
     }
 
-    // A step of Adam for a range of outputs, from their gradient and the inputs x; then packs them again.
+    // A step of Adam for a range of outputs, from their gradient and the inputs x. It takes one strip after the
+    // other, so that what products read is brought up to date from the cache. `scratch` has room for one strip.
     void learn(const Values &of, const T *x, long x_step, T *scratch, const Adam &adam, Range outputs) {
+        for (int first = outputs.first; first < outputs.last; first += STRIP) {
+            const Range strip{first, std::min(first + STRIP, outputs.last)};
+            learn_strip(of, x, x_step, scratch, adam, strip);
+            pack_outputs(strip);
+            if (weight.target) pack_target(strip);
+        }
+    }
+
+    void learn_strip(const Values &of, const T *x, long x_step, T *scratch, const Adam &adam, Range outputs) {
         const int rows = outputs.last - outputs.first;
-        if (rows <= 0) return;
         const long step = stride(out);
         const T *g = of.g + outputs.first;
         if (single())
@@ -264,8 +293,8 @@ struct Layer {
                 adam.step(weight, n, total, in - n);
             }
         else if (in > 0) {
-            pack(x, x_step, batch, in, scratch);
-            product<ACROSS>(rows, in, batch, g, step, scratch, Learn{adam, weight, outputs.first, in});
+            pack(g, step, batch, rows, scratch);
+            product<ACROSS>(in, rows, batch, x, x_step, scratch, Learn{adam, held, outputs.first, in, out});
         }
         for (int n = 0; n < rows; n += LANES) {
             Vector total = {};
@@ -278,8 +307,6 @@ struct Layer {
             adam.step(slope, 0, total, 1);
         }
         if (normed()) learn_norm(of, adam, outputs);
-        pack_outputs(outputs);
-        if (weight.target) pack_target();
     }
 
     void learn_norm(const Values &of, const Adam &adam, Range outputs) {
@@ -308,13 +335,6 @@ struct Network {
         std::vector<Values> values;
         for (const Layer &layer : layers) values.push_back(layer.take(arena));
         return values;
-    }
-
-    void pack() {
-        for (Layer &layer : layers) {
-            layer.pack_outputs({0, layer.out});
-            if (layer.weight.target) layer.pack_target();
-        }
     }
 
     void forward(Packed Layer::*weights, const T *x, long step, const std::vector<Values> &to,

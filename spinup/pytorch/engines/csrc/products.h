@@ -56,32 +56,44 @@ template <int D> inline void exchange(Vector &a, Vector &b) {
 // Transposes a block of LANES rows in the registers.
 template <int D = LANES / 2> inline void transpose(Vector (&rows)[LANES]) {
     if constexpr (D > 0) {
+#pragma GCC unroll 16
         for (int i = 0; i < LANES; i++)
             if (!(i & D)) exchange<D>(rows[i], rows[i + D]);
         transpose<D / 2>(rows);
     }
 }
 
-// Packs columns first..last of B (k, n) from its transpose b, (n, k) without gaps. `first` must be the first
-// column of a strip.
-inline void pack_transposed(const T *b, int k, int n, T *to, int first, int last) {
-    each_strip(k, n, [&](int at, long place, int width) {
-        if (at < first || at >= last) return;
-        for (int j = 0; j < width; j += LANES) {
-            const int from = at + j, count = std::max(0, std::min(LANES, n - from));
-            T *out = to + place + j;
-            int i = 0;
-            for (; count == LANES && i + LANES <= k; i += LANES) {
-                Vector rows[LANES];
-                for (int r = 0; r < LANES; r++) rows[r] = load(b + long(from + r) * k + i);
-                transpose(rows);
-                for (int r = 0; r < LANES; r++) store(out + long(i + r) * width, rows[r]);
+// Where the element (i, n) of a packed matrix of k rows and `columns` columns lies. LANES elements from a
+// multiple of LANES on are contiguous.
+inline long packed_at(int k, int columns, int i, int n) {
+    const int strip = n / STRIP * STRIP, width = columns - strip > LANES ? STRIP : LANES;
+    return long(strip) * k + long(i) * width + (n - strip);
+}
+
+// The same for a block at (i, n) of fewer rows or columns.
+template <class From, class To>
+inline void transpose_part(int rows, int columns, int i, int n, From from, To to) {
+    for (int c = 0; c < columns; c++)
+        for (int r = 0; r < rows; r++) *to(n + c, i + r) = *from(i + r, n + c);
+}
+
+// Transposes rows 0..rows and columns first..last of a matrix, in blocks. `from(i, n)` is the address of its
+// element (i, n), and `to(n, i)` that of the element in the transpose; LANES elements must be contiguous.
+template <class From, class To>
+inline void transpose_matrix(int rows, int first, int last, From from, To to) {
+    for (int i = 0; i < rows; i += LANES)
+        for (int n = first; n < last; n += LANES) {
+            if (rows - i < LANES || last - n < LANES) {
+                transpose_part(std::min(LANES, rows - i), std::min(LANES, last - n), i, n, from, to);
+                continue;
             }
-            for (; i < k; i++)
-                for (int r = 0; r < LANES; r++)
-                    out[long(i) * width + r] = r < count ? b[long(from + r) * k + i] : 0;
+            Vector block[LANES];
+#pragma GCC unroll 16
+            for (int r = 0; r < LANES; r++) block[r] = load(from(i + r, n));
+            transpose(block);
+#pragma GCC unroll 16
+            for (int c = 0; c < LANES; c++) store(to(n + c, i), block[c]);
         }
-    });
 }
 
 // Maximum rows of a tile: those that fit into the registers together with the strip and one broadcast value.
@@ -134,25 +146,18 @@ template <class F> inline void each_tile(int rows, F f) {
 
 // Calls done(m, n, v) with each vector v = C[m, n .. n + LANES] of A B. B is packed. Columns beyond n come as 0.
 //
-// The outer loop is over strips, so that a strip stays in the first-level cache; if A is read ACROSS, it is
-// over tiles, so that `done` reads and writes contiguous memory.
+// The outer loop is over strips, so that a strip stays in the first-level cache.
 template <Access ACCESS, class Done>
 inline void product(int rows, int n, int k, const T *a, long step, const T *b, const Done &done,
                     const int *list = nullptr) {
-    const auto one = [&](int m, int count, int at, long place, int width) {
-        if (width == STRIP)
-            tile_of<ACCESS, 2>(count, a, step, list, k, b + place, m, at, done);
-        else
-            tile_of<ACCESS, 1>(count, a, step, list, k, b + place, m, at, done);
-    };
-    if constexpr (ACCESS == ACROSS)
+    each_strip(k, n, [&](int at, long place, int width) {
         each_tile(rows, [&](int m, int count) {
-            each_strip(k, n, [&](int at, long place, int width) { one(m, count, at, place, width); });
+            if (width == STRIP)
+                tile_of<ACCESS, 2>(count, a, step, list, k, b + place, m, at, done);
+            else
+                tile_of<ACCESS, 1>(count, a, step, list, k, b + place, m, at, done);
         });
-    else
-        each_strip(k, n, [&](int at, long place, int width) {
-            each_tile(rows, [&](int m, int count) { one(m, count, at, place, width); });
-        });
+    });
 }
 
 }  // namespace

@@ -65,6 +65,7 @@ void work(Update &update, Barrier &barrier, int worker) {
         by_rows([&] { update.policy_gradient(k, worker); });
         by_rows([&] { update.improve(k, worker); });
     }
+    update.end(worker);
 }
 
 }  // namespace

@@ -51,9 +51,7 @@ struct Critic {
         const Layer &first = net.layers.front(), &last = net.layers.back();
         const long size = long(batch) * stride(last.out);
         for (T **one : {&q, &q_target, &q_pi, &q_before}) *one = arena.take(size);
-        int widest = 0;
-        for (const Layer &layer : net.layers) widest = std::max(widest, layer.in);
-        scratch = arena.take(packed_size(batch, widest));
+        scratch = arena.take(packed_size(batch, STRIP));
         const int act_dim = first.in - obs_dim;
         first_action = arena.take(packed_size(first.out, std::max(1, act_dim)));
         action_g = arena.take(long(batch) * stride(std::max(1, act_dim)));
@@ -100,10 +98,8 @@ struct Update {
         next_log_prob = arena.take(B);
         for (T **one : {&tanh_u, &spread, &inside}) *one = arena.take(long(B) * act_dim);
         for (T **one : {&probs, &next_probs}) *one = arena.take(long(B) * act_dim);
-        int widest = obs_dim;
-        for (const Layer &layer : trunk.layers) widest = std::max(widest, layer.out);
         for (int w = 0; w < in.workers; w++) {
-            scratch.push_back(arena.take(packed_size(B, widest)));
+            scratch.push_back(arena.take(packed_size(B, STRIP)));
             own_rows.push_back(list(rows_of(w))), chosen_rows.emplace_back(B);
         }
         every_row = list({0, B});
@@ -120,16 +116,20 @@ struct Update {
     Critic &network(int c) { return is_critic(c) ? critics[c] : value[0]; }
     Range rows_of(int worker) const { return share(worker, in.workers, B, 1); }
 
-    // Prepares what the first step reads: packed parameters and alpha.
+    // Before the first step and after the last one, by outputs: reads and writes the parameters.
     void begin(int worker) {
-        for (int c = worker; c < networks(); c += in.workers) {
-            network(c).net.pack();
-            if (is_critic(c)) pack_first_action(critics[c]);
-        }
-        if (worker) return;
-        trunk.pack();
-        for (Layer &head : heads) head.pack_outputs({0, head.out});
-        set_alpha();
+        each_layer([&](Layer &layer) { layer.begin(share(worker, in.workers, layer.out, STRIP)); });
+        if (worker == 0) set_alpha();
+    }
+    void end(int worker) {
+        each_layer([&](Layer &layer) { layer.end(share(worker, in.workers, layer.out, STRIP)); });
+    }
+
+    template <class F> void each_layer(F f) {
+        for (Layer &layer : trunk.layers) f(layer);
+        for (Layer &head : heads) f(head);
+        for (int c = 0; c < networks(); c++)
+            for (Layer &layer : network(c).net.layers) f(layer);
     }
 
     // Whether gradient step k updates the policy; and the number of such steps in this block up to k.
@@ -151,7 +151,10 @@ struct Update {
     // The columns of a critic's first weight that multiply the action.
     void pack_first_action(Critic &critic) {
         const Layer &first = critic.net.layers.front();
-        if (!in.discrete) ::pack(first.weight.p + obs_dim, first.in, first.out, act_dim, critic.first_action);
+        if (in.discrete) return;
+        transpose_matrix(act_dim, 0, first.out,
+                         [&](int j, int o) { return first.held.p + first.weight_at(obs_dim + j, o); },
+                         [&](int o, int j) { return critic.first_action + packed_at(first.out, act_dim, o, j); });
     }
 
     // Phase 1, by rows: the critics' inputs, and the policy at next_obs and, if needed, at obs.

@@ -152,10 +152,10 @@ def ring_slices(start: int, count: int, capacity: int) -> list[tuple[slice, slic
     at = (start + count - kept) % capacity
     first = min(kept, capacity - at)
     cut = count - kept + first
-    return [
-        (slice(count - kept, cut), slice(at, at + first)),
-        (slice(cut, count), slice(0, kept - first)),
-    ]
+    pairs = [(slice(count - kept, cut), slice(at, at + first))]
+    if first < kept:
+        pairs.append((slice(cut, count), slice(0, kept - first)))
+    return pairs
 
 
 def check_memory(

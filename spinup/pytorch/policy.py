@@ -136,7 +136,9 @@ class NumpyPolicy:
         self.activate = _ACTIVATIONS[_activation(pi)]
         self.mu = _affine(pi.mu_layer)
         layer = pi.log_std_layer
-        self.log_std = (None, layer.value.detach().numpy()) if isinstance(layer, FreeVector) else _affine(layer)
+        self.log_std = (
+            (None, layer.value.detach().numpy()) if isinstance(layer, FreeVector) else _affine(layer)
+        )
         self.piece = max(1, self.SINGLE_THREAD // _largest_layer(pi))
         self.large_batch = GaussianPolicy(pi, rng)
         self.center, self.half = pi.center.numpy(), pi.half_range.numpy()

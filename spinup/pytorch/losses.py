@@ -76,7 +76,11 @@ def q_loss(q: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         target: (B,).
         weight: importance of each transition, (B,); 1 if None.
     """
-    error = (q - target).square()
+    return summed_over_critics((q - target).square(), weight)
+
+
+def summed_over_critics(error: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The mean of each critic's errors, (N, B), summed over critics; 0-dim. `weight` as in `q_loss`."""
     return (error if weight is None else weight * error).mean(-1).sum(0)
 
 

@@ -119,15 +119,21 @@ def changed_options(agent: Agent, objective: Objective) -> dict[str, Any]:
         for field in dataclasses.fields(options):
             if (value := getattr(options, field.name)) != field.default:
                 found[field.name] = value
-    for optimizer in filter(None, agent.optimizers):
-        if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1:
+    for name, optimizer in agent.optimizers._asdict().items():
+        if optimizer is None:
+            continue
+        decay = 0.0 if name == "alpha" else agent.options.weight_decay
+        kind = torch.optim.AdamW if decay else torch.optim.Adam
+        if type(optimizer) is not kind or len(optimizer.param_groups) != 1:
             found["optimizer"] = type(optimizer).__name__
             continue
-        if (lr := optimizer.param_groups[0]["lr"]) != agent.options.lr:
-            found["an optimizer's own lr"] = lr
-        for key, default in _ADAM.items():
+        given = _ADAM | {"betas": agent.options.betas, "weight_decay": decay}
+        given |= {"decoupled_weight_decay": bool(decay)}
+        if agent.options.lr_schedule == "constant":
+            given["lr"] = agent.options.lr
+        for key, default in given.items():
             if (value := optimizer.param_groups[0].get(key, default)) != default:
-                found[key] = value
+                found[f"an optimizer's own {key}"] = value
     return found
 
 

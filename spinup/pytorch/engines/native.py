@@ -29,8 +29,10 @@ from spinup.pytorch.networks.actors import (
     FreeVector,
     SquashedGaussianActor,
 )
+from spinup.pytorch.networks.distributional import QuantileQFunction
 from spinup.pytorch.networks.mlp import MLPDiscreteQFunction, MLPQFunction, MLPValueFunction
 from spinup.pytorch.variants.discrete import DiscreteSACObjective
+from spinup.pytorch.variants.distributional import QuantileSACObjective
 from spinup.pytorch.variants.objective import Objective
 from spinup.pytorch.variants.sac import SACObjective
 from spinup.pytorch.variants.sac_v1 import SACv1Objective
@@ -53,14 +55,15 @@ _KINDS = list(ACTIVATIONS)
 # Names of fields of the structs in csrc/, in order; a test compares names and offsets.
 _BOUNDS = ("center", "half_range", "low", "high")
 _NETWORKS = ("actor", "critic", "value")
-_OUTPUTS = ("log_prob", "q_out", "target_out", "q_pi", "alpha")
+_ARRAYS = (*_BATCH, *_OPTIONAL, *_BOUNDS, "lr", *_NETWORKS, "fixed_alpha")
+_OUTPUTS = ("log_prob", "q_out", "target_out", "q_pi", "alpha", "loss_out")
 _NUMBERS = (
-    "lr", "polyak", "target_entropy", "log_std_min", "log_std_max", "actor_steps", "critic_steps",
-    "alpha_steps",
+    "beta1", "beta2", "weight_decay", "polyak", "target_entropy", "log_std_min", "log_std_max",
+    "actor_steps", "critic_steps", "alpha_steps",
 )  # fmt: skip
 _SIZES = (
     "n", "batch", "obs_dim", "act_dim", "discrete", "trunk_layers", "critics", "critic_layers",
-    "value_layers", "subset_size", "workers", "policy_delay",
+    "value_layers", "subset_size", "workers", "policy_delay", "quantiles", "target_quantiles",
 )  # fmt: skip
 
 
@@ -84,7 +87,7 @@ class Arguments(ctypes.Structure):
     """The struct of that name in csrc/update.h."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in (*_BATCH, *_OPTIONAL, *_BOUNDS, *_NETWORKS, "fixed_alpha")),
+        *((name, ctypes.c_void_p) for name in _ARRAYS),
         ("log_alpha", Parameter),
         *((name, ctypes.c_void_p) for name in (*_OUTPUTS, "workspace")),
         *((name, ctypes.c_double) for name in _NUMBERS),
@@ -108,11 +111,16 @@ class NativeEngine(Engine):
     description: ClassVar[str] = "machine code for this processor"
     supported: ClassVar[Supported] = Supported(
         (MLPActorCritic, MLPValueActorCritic, DiscreteMLPActorCritic),
-        (SACObjective, SACv1Objective, DiscreteSACObjective),
+        (SACObjective, SACv1Objective, DiscreteSACObjective, QuantileSACObjective),
         frozenset((*_BATCH, *_OPTIONAL)),
         frozenset(
             {
                 "lr",
+                "lr_schedule",
+                "lr_end",
+                "total_updates",
+                "betas",
+                "weight_decay",
                 "polyak",
                 "alpha",
                 "target_entropy",
@@ -121,6 +129,7 @@ class NativeEngine(Engine):
                 "target_networks",
                 "policy_delay",
                 "reward_scale",
+                "drop_quantiles",
             }
         ),
         ("cpu",),
@@ -135,7 +144,7 @@ class NativeEngine(Engine):
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
         return (
             super().unsupported_reason(agent, objective, fields)
-            or _unsupported_layers(agent)
+            or _unsupported_layers(agent, objective)
             or missing_compiler()
         )
 
@@ -155,7 +164,7 @@ class NativeEngine(Engine):
         if not wanted <= set(batches) <= {*wanted, "weight"}:
             raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(wanted)}")
         inputs = _inputs(agent, batches, self.objective.reward_scale)
-        logged = _outputs(agent, *inputs["reward"].shape)
+        logged = _outputs(agent, self.objective, *inputs["reward"].shape)
         networks = _describe_networks(agent)
         tensors = inputs | logged
         arguments = Arguments(
@@ -170,6 +179,8 @@ class NativeEngine(Engine):
         arguments.workspace = self._workspace(agent.like.dtype, arguments, networks).data_ptr()
         self._load(agent.like.dtype).code.update(ctypes.byref(arguments))
         steps, delay = int(arguments.critic_steps), agent.options.policy_delay
+        if agent.options.lr_schedule != "constant":
+            agent.set_learning_rate(steps + arguments.n - 1)
         improved = [k for k in range(arguments.n) if (steps + k + 1) % delay == 0]
         for name, optimizer in agent.optimizers._asdict().items():
             for state in {} if optimizer is None else optimizer.state.values():
@@ -180,10 +191,15 @@ class NativeEngine(Engine):
     def _sizes(self, networks: dict[str, Any], inputs: dict[str, Tensor], delay: int) -> dict[str, int]:
         n, batch_size = inputs["reward"].shape
         critics, discrete = self.objective.critics, isinstance(self.objective, DiscreteSACObjective)
+        quantiles = kept = 0
+        if isinstance(self.objective, QuantileSACObjective):
+            quantiles = networks["critic"][-1].outputs
+            kept = self.objective.target_critics * (quantiles - self.objective.drop_quantiles)
         values = (
             n, batch_size, inputs["obs"].shape[-1], networks["actor"][-1].outputs, int(discrete),
             len(networks["actor"]) - (1 if discrete else 2), critics, len(networks["critic"]) // critics,
             len(networks["value"]), self.objective.target_critics, min(max(2, critics), self.threads), delay,
+            quantiles, kept,
         )  # fmt: skip
         return dict(zip(_SIZES, values, strict=True))
 
@@ -198,30 +214,36 @@ class NativeEngine(Engine):
 
 
 def _inputs(agent: Agent, batches: Batches, reward_scale: float) -> dict[str, Tensor]:
-    """The batches, the bounds of actions and a fixed alpha, by field of `Arguments`."""
+    """The batches, learning rates, the bounds of actions and a fixed alpha, by field of `Arguments`."""
     found = {name: torch.as_tensor(values).to(agent.like.dtype) for name, values in batches.items()}
     if reward_scale != 1.0:
         found["reward"] = reward_scale * found["reward"]
     if "critic_subset" in batches:
         found["critic_subset"] = torch.as_tensor(batches["critic_subset"]).long()
     found["fixed_alpha"] = agent.temperature.value()
+    first = int(_steps(agent.optimizers.critic))
+    rates = [agent.options.lr_at(first + k) for k in range(len(found["reward"]))]
+    found["lr"] = torch.tensor(rates, dtype=torch.float64)
     if isinstance(agent.ac.pi, SquashedGaussianActor):
         found |= {name: getattr(agent.ac.pi, name) for name in _BOUNDS}
     return {name: tensor.contiguous() for name, tensor in found.items()}
 
 
-def _outputs(agent: Agent, n: int, batch_size: int) -> dict[str, Tensor]:
+def _outputs(agent: Agent, objective: Objective, n: int, batch_size: int) -> dict[str, Tensor]:
     """Tensors into which the kernel writes values for the log, by field of `Arguments`."""
     new = agent.like.detach().new_empty
     critics = len(list(agent.networks.critics.children()))
     found = {name: new(n, batch_size) for name in ("log_prob", "target_out", "q_pi")}
+    if isinstance(objective, QuantileSACObjective):
+        found["loss_out"] = new(critics, n, batch_size)
     return {**found, "q_out": new(critics, n, batch_size), "alpha": new(n)}
 
 
 def _numbers(agent: Agent) -> dict[str, float]:
     options, optimizers = agent.options, agent.optimizers
     values = (
-        options.lr, options.polyak, options.target_entropy or 0.0, LOG_STD_MIN, LOG_STD_MAX,
+        *options.betas, options.weight_decay, options.polyak, options.target_entropy or 0.0,
+        LOG_STD_MIN, LOG_STD_MAX,
         _steps(optimizers.actor), _steps(optimizers.critic),
         0.0 if optimizers.alpha is None else _steps(optimizers.alpha),
     )  # fmt: skip
@@ -233,9 +255,13 @@ def _metrics(
 ) -> dict[str, Tensor]:
     """The metrics of n gradient steps, from the kernel's outputs; `improved` lists those of the policy."""
     q, alpha = logged["q_out"], logged["alpha"]
+    if "loss_out" in logged:
+        loss_q = losses.summed_over_critics(logged["loss_out"], weight)
+    else:
+        loss_q = losses.q_loss(q, logged["target_out"], weight)
     found = {} if weight is None else {"TDError": losses.td_error(q, logged["target_out"])}
     found |= {
-        "LossQ": losses.q_loss(q, logged["target_out"], weight),
+        "LossQ": loss_q,
         **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)},
     }
     if improved:
@@ -335,13 +361,15 @@ def _steps(optimizer: torch.optim.Adam) -> float:
     return float(next(iter(optimizer.state.values()))["step"])
 
 
-def _unsupported_layers(agent: Agent) -> str | None:
+def _unsupported_layers(agent: Agent, objective: Objective) -> str | None:
     """Why the closed-form gradients do not apply to the networks, in a few words; None if they apply."""
     ac, value = agent.ac, agent.networks.value
     critics: list[Any] = list(agent.networks.critics.children())
+    quantiles = isinstance(objective, QuantileSACObjective)
+    of_critics = (QuantileQFunction,) if quantiles else (MLPQFunction, MLPDiscreteQFunction)
     parts = [
         (ac.pi, (SquashedGaussianActor, CategoricalActor)),
-        *((critic, (MLPQFunction, MLPDiscreteQFunction)) for critic in critics),
+        *((critic, of_critics) for critic in critics),
         *([(value, (MLPValueFunction,))] if value is not None else []),
     ]
     if any(type(part) not in kinds for part, kinds in parts):

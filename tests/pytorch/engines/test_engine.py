@@ -87,8 +87,11 @@ def with_made_up_field() -> Any:
 
 UPDATES = [
     (with_made_up_update_option, "it does not implement made_up_schedule=1.0"),
-    (lambda: with_optimizer(weight_decay=0.1), "it does not implement weight_decay=0.1"),
-    (lambda: with_optimizer(betas=(0.5, 0.999)), r"it does not implement betas=(0.5, 0.999)"),
+    (lambda: with_optimizer(weight_decay=0.1), "it does not implement an optimizer's own weight_decay=0.1"),
+    (
+        lambda: with_optimizer(betas=(0.5, 0.999)),
+        r"it does not implement an optimizer's own betas=(0.5, 0.999)",
+    ),
     (with_another_optimizer, "it does not implement optimizer=AdamW"),
     (with_made_up_field, "the batches have the field 'made_up_field'"),
     (lambda: plain(MadeUpNetwork(Box(-1, 1, (3,)), ACT, (8, 8))), "the actor-critic is MadeUpNetwork"),

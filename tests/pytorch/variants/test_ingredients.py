@@ -210,16 +210,15 @@ SUPPORT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({}, {"policy_delay": 2}, {"native": True, "compile": "policy_delay", "cuda_graph": "policy_delay"}),
     ({}, {"hold_noise": 4}, {"native": True, "compile": True, "cuda_graph": True}),
     *(
-        ({}, {name: value, **more}, dict.fromkeys(("native", "compile", "cuda_graph"), name))
-        for name, value, more in (
-            ("betas", (0.5, 0.999), {}), ("weight_decay", 0.1, {}),
-            ("lr_schedule", "linear", {}), ("normalize_weights", True, {}),
-        )
+        ({}, {name: value}, dict.fromkeys(("compile", "cuda_graph"), name) | {"native": True})
+        for name, value in (("betas", (0.5, 0.999)), ("weight_decay", 0.1), ("lr_schedule", "linear"))
     ),
+    ({}, {"normalize_weights": True},
+     dict.fromkeys(("native", "compile", "cuda_graph"), "normalize_weights")),
     ({"critic": "categorical"}, {"critic": "categorical"},
      dict.fromkeys(("native", "compile", "cuda_graph"), "CategoricalSACObjective")),
     ({"critic": "quantile"}, {"critic": "quantile"},
-     dict.fromkeys(("native", "compile", "cuda_graph"), "QuantileSACObjective")),
+     dict.fromkeys(("compile", "cuda_graph"), "QuantileSACObjective") | {"native": True}),
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-// Adam, and polyak averaging of target networks.
+// Adam and AdamW, and polyak averaging of target networks.
 
 #pragma once
 
@@ -13,15 +13,16 @@ namespace {
 
 // The constants of one optimizer at the current step, and the weight of the new value in polyak averaging.
 struct Adam {
-    T rate, root, eps, first, second, follow;
+    T rate, root, eps, first, second, keep, follow;
 
-    void at_step(double t, double lr, double polyak) {
-        rate = T(lr / (1 - std::pow(0.9, t)));
-        root = T(1 / std::sqrt(1 - std::pow(0.999, t)));
-        eps = T(1e-8), first = T(1 - 0.9), second = T(1 - 0.999), follow = T(1 - polyak);
+    void at_step(double t, double lr, double beta1, double beta2, double weight_decay, double polyak) {
+        rate = T(lr / (1 - std::pow(beta1, t)));
+        root = T(1 / std::sqrt(1 - std::pow(beta2, t)));
+        eps = T(1e-8), first = T(1 - beta1), second = T(1 - beta2);
+        keep = T(1 - lr * weight_decay), follow = T(1 - polyak);
     }
 
-    // Kingma & Ba 2015, algorithm 1, for `count` numbers from `at` on; then equation 7.
+    // Kingma & Ba 2015, algorithm 1, with decoupled weight decay (Loshchilov & Hutter 2019), for `count` numbers from `at` on; then equation 7.
     void step(const Parameter &to, long at, Vector g, int count) const {
         if (count >= LANES) {
             Vector m = load(to.m + at), v = load(to.v + at), p = load(to.p + at);
@@ -47,7 +48,7 @@ struct Adam {
     void update(Vector &p, Vector &m, Vector &v, Vector g) const {
         m += first * (g - m);
         v += second * (g * g - v);
-        p -= rate * m / (each(v, [](T one) { return std::sqrt(one); }) * root + eps);
+        p = keep * p - rate * m / (each(v, [](T one) { return std::sqrt(one); }) * root + eps);
     }
 };
 

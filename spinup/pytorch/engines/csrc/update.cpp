@@ -60,6 +60,7 @@ void work(Update &update, Barrier &barrier, int worker) {
         if (worker == 0) update.begin_step(k);
         by_rows([&] { update.sample(k, worker); });
         by_network(update.networks(), [&](int c) { update.evaluate(k, c); });
+        if (update.has_quantiles()) by_rows([&] { update.pool(k, worker); });
         by_network(update.networks(), [&](int c) { update.learn(k, c); });
         if (!update.improves(k)) continue;
         by_rows([&] { update.policy_gradient(k, worker); });

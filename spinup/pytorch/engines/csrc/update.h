@@ -11,25 +11,28 @@
 // The class Arguments of native.py has the same fields in the same order; a test compares them.
 //
 // Batches: obs and next_obs (n, B, obs_dim), action (n, B, act_dim), or (n, B, 1) if discrete, reward, discount
-// and, if given, weight (n, B), noise (n, 2, B, act_dim), critic_subset (n, subset_size) or null. actor: the
+// and, if given, weight (n, B), noise (n, 2, B, act_dim), critic_subset (n, subset_size) or null. lr (n,). actor: the
 // trunk's layers, then the heads for mean and log std, or that for the logits. critic: the layers of critic 1,
 // then those of critic 2, and so on. value: null without a value network. Outputs: log_prob, target_out and
-// q_pi (n, B), q_out (critics, n, B), alpha (n,); log_prob and q_pi are not written in steps that do not
-// update the policy. actor_steps, critic_steps, alpha_steps: steps of Adam so far.
+// q_pi (n, B), q_out and, if critics have quantiles, loss_out (critics, n, B), alpha (n,); log_prob and q_pi
+// are not written in steps that do not update the policy. quantiles: of each critic, 0 for one value;
+// target_quantiles: how many of the pooled ones form a target. actor_steps, critic_steps, alpha_steps: steps of Adam so far.
 #define ARGUMENTS(X)                                                                               \
     X(const T *, obs) X(const T *, action) X(const T *, reward) X(const T *, discount)             \
     X(const T *, next_obs) X(const T *, noise) X(const T *, weight) X(const long *, critic_subset) \
     X(const T *, center) X(const T *, half_range) X(const T *, low) X(const T *, high)             \
+    X(const double *, lr)                                                                          \
     X(const LayerArguments *, actor) X(const LayerArguments *, critic) X(const LayerArguments *, value) \
     X(const T *, fixed_alpha) X(Parameter, log_alpha)                                              \
-    X(T *, log_prob) X(T *, q_out) X(T *, target_out) X(T *, q_pi) X(T *, alpha)                   \
+    X(T *, log_prob) X(T *, q_out) X(T *, target_out) X(T *, q_pi) X(T *, alpha) X(T *, loss_out)  \
     X(T *, workspace)                                                                              \
-    X(double, lr) X(double, polyak) X(double, target_entropy)                                      \
+    X(double, beta1) X(double, beta2) X(double, weight_decay) X(double, polyak) X(double, target_entropy) \
     X(double, log_std_min) X(double, log_std_max)                                                  \
     X(double, actor_steps) X(double, critic_steps) X(double, alpha_steps)                          \
     X(long, n) X(long, batch) X(long, obs_dim) X(long, act_dim) X(long, discrete)                  \
     X(long, trunk_layers) X(long, critics) X(long, critic_layers) X(long, value_layers)            \
-    X(long, subset_size) X(long, workers) X(long, policy_delay)
+    X(long, subset_size) X(long, workers) X(long, policy_delay)                                    \
+    X(long, quantiles) X(long, target_quantiles)
 
 extern "C" struct Arguments {
 #define FIELD(type, name) type name;
@@ -76,6 +79,7 @@ struct Update {
     std::vector<Critic> critics;
     std::vector<Critic> value;  // none or one
     T *x, *x_next, *x_pi, *next_log_prob, *tanh_u, *spread, *inside, *probs, *next_probs;
+    T *levels, *samples;  // of quantiles: their levels; the samples of each row's target
     std::vector<T *> scratch;  // of each worker, for the policy
     Rows every_row;
     std::vector<Rows> own_rows, chosen_rows;  // of each worker
@@ -98,6 +102,7 @@ struct Update {
         next_log_prob = arena.take(B);
         for (T **one : {&tanh_u, &spread, &inside}) *one = arena.take(long(B) * act_dim);
         for (T **one : {&probs, &next_probs}) *one = arena.take(long(B) * act_dim);
+        levels = arena.take(in.quantiles), samples = arena.take(long(B) * pooled());
         for (int w = 0; w < in.workers; w++) {
             scratch.push_back(arena.take(packed_size(B, STRIP)));
             own_rows.push_back(list(rows_of(w))), chosen_rows.emplace_back(B);
@@ -114,12 +119,16 @@ struct Update {
     int networks() const { return critics.size() + value.size(); }
     bool is_critic(int c) const { return c < int(critics.size()); }
     Critic &network(int c) { return is_critic(c) ? critics[c] : value[0]; }
+    bool has_quantiles() const { return in.quantiles > 0; }
+    long pooled() const { return in.quantiles * (in.critic_subset ? in.subset_size : in.critics); }
     Range rows_of(int worker) const { return share(worker, in.workers, B, 1); }
 
     // Before the first step and after the last one, by outputs: reads and writes the parameters.
     void begin(int worker) {
         each_layer([&](Layer &layer) { layer.begin(share(worker, in.workers, layer.out, STRIP)); });
-        if (worker == 0) set_alpha();
+        if (worker) return;
+        set_alpha();
+        for (int i = 0; i < in.quantiles; i++) levels[i] = (i + T(0.5)) / in.quantiles;
     }
     void end(int worker) {
         each_layer([&](Layer &layer) { layer.end(share(worker, in.workers, layer.out, STRIP)); });
@@ -140,10 +149,13 @@ struct Update {
 
     void begin_step(long k) {
         in.alpha[k] = alpha;
-        critic_adam.at_step(in.critic_steps + k + 1, in.lr, in.polyak);
+        const auto at_step = [&](Adam &adam, double t, double weight_decay) {
+            adam.at_step(t, in.lr[k], in.beta1, in.beta2, weight_decay, in.polyak);
+        };
+        at_step(critic_adam, in.critic_steps + k + 1, in.weight_decay);
         if (!improves(k)) return;
-        actor_adam.at_step(in.actor_steps + improvements(k), in.lr, in.polyak);
-        alpha_adam.at_step(in.alpha_steps + improvements(k), in.lr, in.polyak);
+        at_step(actor_adam, in.actor_steps + improvements(k), in.weight_decay);
+        at_step(alpha_adam, in.alpha_steps + improvements(k), 0);
     }
 
     void set_alpha() { alpha = in.log_alpha.p ? std::exp(*in.log_alpha.p) : *in.fixed_alpha; }
@@ -241,7 +253,37 @@ struct Update {
         critic.evaluate(&Layer::online, x, step, critic.q);
         if (!is_critic(c)) return;
         const long row = stride(critic.outputs());
-        for (int m = 0; m < B; m++) in.q_out[(c * in.n + k) * B + m] = critic.q[m * row + taken(k, m)];
+        for (int m = 0; m < B; m++)
+            in.q_out[(c * in.n + k) * B + m] =
+                has_quantiles() ? mean_quantile(critic.q, m) : critic.q[m * row + taken(k, m)];
+    }
+
+    T mean_quantile(const T *of, int m) const {
+        T total = 0;
+        for (int i = 0; i < in.quantiles; i++) total += of[m * stride(in.quantiles) + i];
+        return total / in.quantiles;
+    }
+
+    // Phase 2b, by rows, if critics have quantiles: the samples of each target (equation 13 of docs/recipes.md),
+    // which are the smallest of the pooled quantiles at next_obs.
+    void pool(long k, int worker) {
+        const Range rows = rows_of(worker);
+        const auto before = [](T a, T b) { return a < b || (std::isnan(b) && !std::isnan(a)); };
+        for (int m = rows.first; m < rows.last; m++) {
+            T *z = samples + m * pooled(), *end = z;
+            for (int i = 0; i < pooled() / in.quantiles; i++) {
+                const int c = in.critic_subset ? int(in.critic_subset[k * in.subset_size + i]) : i;
+                end = std::copy_n(critics[c].q_target + m * stride(in.quantiles), in.quantiles, end);
+            }
+            if (in.target_quantiles < pooled()) std::nth_element(z, z + in.target_quantiles, end, before);
+            const T bonus = -alpha * next_log_prob[m];
+            T total = 0;
+            for (int j = 0; j < in.target_quantiles; j++) {
+                z[j] = in.reward[k * B + m] + in.discount[k * B + m] * (z[j] + bonus);
+                total += z[j];
+            }
+            in.target_out[k * B + m] = total / in.target_quantiles;
+        }
     }
 
     int taken(long k, int m) const { return in.discrete ? int(in.action[k * B + m]) : 0; }
@@ -278,9 +320,21 @@ struct Update {
         return smallest(k, &Critic::q_before, m * stride(1)) - alpha * in.log_prob[k * B + m];
     }
 
-    // Phase 3, by network: equation 4 (10 for the value network), Adam, equation 7; then the new values of
-    // the action drawn at obs, or of all actions if discrete.
+    // Phase 3, by network: the critics' loss, Adam, equation 7; then the new values of the action drawn at obs,
+    // or of all actions if discrete.
     void learn(long k, int c) {
+        Critic &critic = network(c);
+        if (has_quantiles()) quantile_loss(k, c);
+        else squared_loss(k, c);
+        critic.net.backward(critic.values, every_row);
+        critic.net.learn(critic.values, x, stride(inputs), critic.scratch, critic_adam);
+        if (!is_critic(c) || !improves(k)) return;
+        pack_first_action(critic);
+        critic.evaluate(&Layer::online, in.discrete ? x : x_pi, stride(inputs), critic.q_pi);
+    }
+
+    // The gradient of equation 4, or 10 for the value network, with respect to the values.
+    void squared_loss(long k, int c) {
         Critic &critic = network(c);
         const long step = stride(critic.outputs());
         T *g = critic.values.back().g;
@@ -293,11 +347,31 @@ struct Update {
             g[at] = (critic.q[at] - target) * scale;
             if (c == 0) in.target_out[i] = target;
         }
-        critic.net.backward(critic.values, every_row);
-        critic.net.learn(critic.values, x, stride(inputs), critic.scratch, critic_adam);
-        if (!is_critic(c) || !improves(k)) return;
-        pack_first_action(critic);
-        critic.evaluate(&Layer::online, in.discrete ? x : x_pi, stride(inputs), critic.q_pi);
+    }
+
+    // The loss of equation 13 of docs/recipes.md and its gradient with respect to the quantiles.
+    void quantile_loss(long k, int c) {
+        T *g = critics[c].values.back().g;
+        const long step = stride(in.quantiles);
+        const T each = T(1) / (in.quantiles * in.target_quantiles);
+        for (int m = 0; m < B; m++) {
+            const T *z = samples + m * pooled();
+            const T scale = each / B * (in.weight ? in.weight[k * B + m] : T(1));
+            T loss = 0;
+            for (int n = 0; n < in.quantiles; n += LANES) {
+                const Vector q = load(critics[c].q + m * step + n), level = load(levels + n);
+                Vector slope = {}, error = {};
+                for (int j = 0; j < in.target_quantiles; j++) {
+                    const Vector delta = z[j] - q, size = magnitude(delta);
+                    const Vector side = delta < 0 ? 1 - level : level;
+                    slope += side * bounded(delta, -1, 1);
+                    error += side * (size > 1 ? size - T(0.5) : T(0.5) * delta * delta);
+                }
+                store(g + m * step + n, -scale * slope);
+                for (int i = 0; i < std::min<long>(LANES, in.quantiles - n); i++) loss += error[i];
+            }
+            in.loss_out[(c * in.n + k) * B + m] = each * loss;
+        }
     }
 
     int taken_by(int c, long k, int m) const { return is_critic(c) ? taken(k, m) : 0; }
@@ -343,7 +417,8 @@ struct Update {
         Critic &critic = critics[c];
         T *g = critic.values.back().g;
         chosen.clear();
-        for (const int m : rows) {
+        if (has_quantiles()) chosen = rows, mean_gradient(k, c, rows, g);
+        else for (const int m : rows) {
             const long at = m * stride(1);
             g[at] = T(-1.0 / B) * actor_share(c, at);
             if (g[at] != 0) chosen.push_back(m);
@@ -354,6 +429,18 @@ struct Update {
         const int out = critic.net.layers.front().out;
         product<LISTED>(chosen.size(), act_dim, out, critic.values.front().g, stride(out), critic.first_action,
                         Backward{critic.action_g, nullptr, stride(act_dim), false, false}, chosen.data());
+    }
+
+    // The same for the mean of all quantiles of all critics.
+    void mean_gradient(long k, int c, const Rows &rows, T *g) {
+        const long outputs = in.critics * in.quantiles;
+        for (const int m : rows) {
+            std::fill_n(g + m * stride(in.quantiles), in.quantiles, T(-1.0 / B / outputs));
+            if (c) continue;
+            T total = 0;
+            for (const Critic &critic : critics) total += mean_quantile(critic.q_pi, m);
+            in.q_pi[k * B + m] = total / T(in.critics);
+        }
     }
 
     void by_heads(int m) {

@@ -45,8 +45,8 @@ def compare(wanted: Any, got: Any, tolerance: float, where: str) -> None:
         compare(wanted[key], got[key], tolerance, f"{where}.{key}")
 
 
-def pair(ac: nn.Module, engine: str, alpha: Any, act_dim: int = 3) -> tuple[Any, Any]:
+def pair(ac: nn.Module, engine: str, alpha: Any, act_dim: int = 3, **settings: Any) -> tuple[Any, Any]:
     """An eager learner over `ac` and another engine's over a copy of it."""
     twin = copy.deepcopy(ac)
-    changes = {"act_dim": act_dim, "alpha": alpha, "batch_size": 20}
+    changes = {"act_dim": act_dim, "alpha": alpha, "batch_size": 20, **settings}
     return make(ac, **changes), make(twin, engine, **changes)

@@ -10,6 +10,7 @@ import ctypes
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
+from numpy.random import Generator
 from torch import Tensor, nn
 
 from spinup.interfaces import Metrics
@@ -30,6 +31,7 @@ from spinup.pytorch.networks.actors import (
     SquashedGaussianActor,
 )
 from spinup.pytorch.networks.distributional import QuantileQFunction
+from spinup.pytorch.networks.layers import Dropout
 from spinup.pytorch.networks.mlp import MLPDiscreteQFunction, MLPQFunction, MLPValueFunction
 from spinup.pytorch.variants.discrete import DiscreteSACObjective
 from spinup.pytorch.variants.distributional import QuantileSACObjective
@@ -40,7 +42,7 @@ from spinup.replay.transition import Batches
 
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
 _BATCH = ("obs", "action", "reward", "discount", "next_obs")
-_OPTIONAL = ("noise", "weight", "critic_subset")
+_OPTIONAL = ("noise", "weight", "critic_subset", "dropout_seed")
 # In the order of the enumeration `Kind` in csrc/activations.h: for each class, the attribute that is passed
 # as `constant`, and the attributes that must have the given values.
 ACTIVATIONS: dict[type[nn.Module], tuple[str | None, dict[str, Any]]] = {
@@ -78,7 +80,7 @@ class Layer(ctypes.Structure):
 
     _fields_ = [
         *((name, Parameter) for name in ("weight", "bias", "slope", "scale", "shift")),
-        *((name, ctypes.c_double) for name in ("constant", "eps")),
+        *((name, ctypes.c_double) for name in ("constant", "eps", "dropout")),
         *((name, ctypes.c_long) for name in ("inputs", "outputs", "kind")),
     ]
 
@@ -96,11 +98,12 @@ class Arguments(ctypes.Structure):
 
 
 class Linear(NamedTuple):
-    """A linear layer, or a learned vector, and the LayerNorm and the activation after it."""
+    """A linear layer, or a learned vector, and the dropout, the LayerNorm and the activation after it."""
 
     linear: nn.Module
     activation: nn.Module | None
     norm: nn.LayerNorm | None = None
+    dropout: float = 0.0
 
 
 @final
@@ -139,6 +142,7 @@ class NativeEngine(Engine):
         super().__init__(objective, threads)
         self._libraries: dict[torch.dtype, Library] = {}
         self._workspaces: dict[tuple[Any, ...], Tensor] = {}
+        self._has_dropout = False
 
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
@@ -149,8 +153,15 @@ class NativeEngine(Engine):
         )
 
     def prepare(self, agent: Agent, batch_size: int) -> str:
+        self._has_dropout = _has_dropout(agent.networks.critics)
         seconds = self._load(agent.like.dtype).seconds
         return f", compiled in {seconds:.1f} s, once for this machine" if seconds else ""
+
+    def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
+        drawn = super().draw_noise(batches, rng)
+        if self._has_dropout:
+            drawn["dropout_seed"] = rng.integers(2**32, size=len(batches["reward"]))
+        return drawn
 
     def _load(self, dtype: torch.dtype) -> Library:
         if dtype not in self._libraries:
@@ -160,7 +171,7 @@ class NativeEngine(Engine):
         return self._libraries[dtype]
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        wanted = {*_BATCH, *self.objective.noise_fields()}
+        wanted = {*_BATCH, *self.objective.noise_fields(), *(["dropout_seed"] if self._has_dropout else [])}
         if not wanted <= set(batches) <= {*wanted, "weight"}:
             raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(wanted)}")
         inputs = _inputs(agent, batches, self.objective.reward_scale)
@@ -218,8 +229,8 @@ def _inputs(agent: Agent, batches: Batches, reward_scale: float) -> dict[str, Te
     found = {name: torch.as_tensor(values).to(agent.like.dtype) for name, values in batches.items()}
     if reward_scale != 1.0:
         found["reward"] = reward_scale * found["reward"]
-    if "critic_subset" in batches:
-        found["critic_subset"] = torch.as_tensor(batches["critic_subset"]).long()
+    for name in {"critic_subset", "dropout_seed"} & set(batches):
+        found[name] = torch.as_tensor(batches[name]).long()
     found["fixed_alpha"] = agent.temperature.value()
     first = int(_steps(agent.optimizers.critic))
     rates = [agent.options.lr_at(first + k) for k in range(len(found["reward"]))]
@@ -274,13 +285,15 @@ def _metrics(
 
 
 def _sequence(net: nn.Sequential) -> list[Linear]:
-    """The linear layers of `net`, each with the norm and the activation that follow it."""
+    """The linear layers of `net`, each with the layers that follow it."""
     found: list[Linear] = []
     for layer in net:
         if isinstance(layer, nn.Linear):
             found.append(Linear(layer, None))
         elif isinstance(layer, nn.LayerNorm):
             found[-1] = found[-1]._replace(norm=layer)
+        elif isinstance(layer, Dropout):
+            found[-1] = found[-1]._replace(dropout=layer.p)
         else:
             found[-1] = found[-1]._replace(activation=layer)
     return found
@@ -327,6 +340,7 @@ def _describe(layer: Linear, target: Linear | None, optimizer: torch.optim.Adam)
         kind=_KINDS.index(kind),
         constant=getattr(layer.activation, attribute) if attribute else 0.0,
         eps=0.0 if layer.norm is None else layer.norm.eps,
+        dropout=layer.dropout,
     )
     names = ("weight", "bias", "slope", "scale", "shift")
     copies = dict.fromkeys(names) if target is None else _parameters(target)
@@ -381,6 +395,8 @@ def _unsupported_layers(agent: Agent, objective: Objective) -> str | None:
         heads = type(ac.pi.mu_layer), type(ac.pi.log_std_layer)
         if heads[0] is not nn.Linear or heads[1] not in (nn.Linear, FreeVector):
             return "a head of the policy was replaced"
+    if _has_dropout(ac.pi) or (value is not None and _has_dropout(*critics, value)):
+        return "it implements dropout only in critics, without a value network"
     sequences = [module for module in ac.modules() if isinstance(module, nn.Sequential)]
     for net in sequences:
         if reason := _unsupported_sequence(list(net)):
@@ -392,22 +408,26 @@ def _unsupported_layers(agent: Agent, objective: Objective) -> str | None:
     return _unsupported_parameters(agent)
 
 
+def _has_dropout(*networks: nn.Module) -> bool:
+    return any(isinstance(module, Dropout) for network in networks for module in network.modules())
+
+
 def _unsupported_sequence(modules: list[nn.Module]) -> str | None:
     for before, module in zip([None, *modules], modules, strict=False):
         if type(module) is nn.Linear:
             continue
+        if type(module) is Dropout:
+            if type(before) is not nn.Linear:
+                return "dropout does not follow a linear layer"
+            continue
         if type(module) is nn.LayerNorm:
             affine = module.elementwise_affine and module.bias is not None
-            if (
-                type(before) is not nn.Linear
-                or module.normalized_shape != (before.out_features,)
-                or not affine
-            ):
+            if type(before) not in (nn.Linear, Dropout) or len(module.normalized_shape) > 1 or not affine:
                 return "a LayerNorm does not follow a linear layer, or lacks parameters"
             continue
         if type(module) not in ACTIVATIONS:
             return f"it does not implement the layer {type(module).__name__}"
-        if type(before) not in (nn.Linear, nn.LayerNorm):
+        if type(before) not in (nn.Linear, Dropout, nn.LayerNorm):
             return "an activation does not follow a linear layer"
         for attribute, value in ACTIVATIONS[type(module)][1].items():
             if (given := getattr(module, attribute)) != value:

@@ -135,6 +135,64 @@ def test_it_computes_the_eager_update_of_every_variant(
 
 
 @pytest.mark.parametrize("dtype", STEPS)
+@pytest.mark.parametrize("change", [{}, {"critics": 3, "target_critics": 2}, {"critic": "quantile"}])
+@pytest.mark.parametrize(
+    "networks",
+    [{}, {"critic_norm": "layer"}, {"activation": nn.Tanh}, {"activation": nn.PReLU, "critic_norm": "layer"}],
+)
+def test_it_computes_the_eager_update_with_the_same_values_dropped(
+    networks: Any, change: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = {name: value for name, value in change.items() if name in ("critics", "critic")}
+    ac = small_ac(**BOUNDS, hidden_sizes=(12, 40), critic_dropout=0.3, **networks, **kinds).to(dtype)
+    eager, other = pair(ac, "native", "auto", **change)
+    library = build("update.cpp", {"SCALAR": native._SCALARS[dtype]}).code
+    critics = change.get("critics", 2)
+    passes: list[tuple[int, int, int]] = []  # what eager's next calls of dropout are for: seed, pass, layer
+
+    def drop(x: torch.Tensor, p: float, active: bool) -> torch.Tensor:
+        if not active:
+            return x
+        factors = torch.empty(x.shape, dtype=x.dtype)
+        seed, number, layer = passes.pop(0)
+        arguments = [ctypes.c_long(value) for value in (seed, number, layer, *x.shape)]
+        library.dropout_factors(*arguments, ctypes.c_double(p), ctypes.c_void_p(factors.data_ptr()))
+        return x * factors
+
+    monkeypatch.setattr(torch.nn.functional, "dropout", drop)
+    rng, count = np.random.default_rng(0), 20 if dtype is DOUBLE else 3
+    batches = random_batches(**SIZES, count=count, batch=20, dtype=NUMPY[dtype])
+    batches |= other.engine.draw_noise(batches, rng)
+    seeds = batches["dropout_seed"].tolist()
+    passes += [(seed, number, layer) for seed in seeds for number in range(3 * critics) for layer in (0, 1)]
+    got = other.update(batches)
+    del batches["dropout_seed"]
+    compare(eager.update(batches), got, 5 * TOLERANCE[dtype], "metrics")
+    compare(eager.state_dict(), other.state_dict(), 5 * TOLERANCE[dtype], "state")
+    assert not passes
+
+
+def test_dropout_drops_at_random() -> None:
+    library = build("update.cpp", FLOAT).code
+    kept = []
+    for seed, number, layer in ((1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)):
+        factors = torch.empty(1000, 100)
+        arguments = [ctypes.c_long(value) for value in (seed, number, layer, 1000, 100)]
+        library.dropout_factors(*arguments, ctypes.c_double(0.2), ctypes.c_void_p(factors.data_ptr()))
+        assert set(factors.unique().tolist()) == {0.0, 1.25}
+        kept.append(factors > 0)
+    for one in kept:  # five standard deviations of a mean of 100,000, of 1,000 and of 100 numbers
+        assert abs(one.double().mean() - 0.8) < 5 * 0.4 / 100_000**0.5
+        assert (one.double().mean(0) - 0.8).abs().max() < 5 * 0.4 / 1000**0.5
+        assert (one.double().mean(1) - 0.8).abs().max() < 5 * 0.4 / 100**0.5
+        both = (one[:, 1:] & one[:, :-1]).double().mean(), (one[1:] & one[:-1]).double().mean()
+        assert max(abs(share - 0.64) for share in both) < 5 * 0.48 / 90_000**0.5 * 3
+    for i in range(4):
+        for j in range(i):
+            assert abs((kept[i] & kept[j]).double().mean() - 0.64) < 5 * 0.48 / 100_000**0.5
+
+
+@pytest.mark.parametrize("dtype", STEPS)
 @pytest.mark.parametrize("hidden", [(12, 9), (), (40,)])
 @pytest.mark.parametrize(
     "change",

@@ -199,7 +199,9 @@ SUPPORT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"critic_norm": "layer"}, {}, {"native": True, "compile": True, "cuda_graph": True}),
     ({"residual": True}, {}, {"native": "Residual", "compile": True, "cuda_graph": True}),
     ({"critic_dropout": 0.1}, {},
-     dict.fromkeys(("compile", "cuda_graph"), "dropout") | {"native": "Dropout"}),
+     dict.fromkeys(("compile", "cuda_graph"), "dropout") | {"native": True}),
+    ({"actor_dropout": 0.1}, {},
+     dict.fromkeys(("compile", "cuda_graph"), "dropout") | {"native": "dropout only in critics"}),
     (
         {"actor_norm": "batch"}, {},
         dict.fromkeys(("compile", "cuda_graph"), "batch statistics") | {"native": "BatchNorm"},

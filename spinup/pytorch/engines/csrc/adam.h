@@ -22,7 +22,8 @@ struct Adam {
         keep = T(1 - lr * weight_decay), follow = T(1 - polyak);
     }
 
-    // Kingma & Ba 2015, algorithm 1, with decoupled weight decay (Loshchilov & Hutter 2019), for `count` numbers from `at` on; then equation 7.
+    // Kingma & Ba 2015, algorithm 1, with decoupled weight decay (Loshchilov & Hutter 2019), for `count` numbers
+    // from `at` on; then equation 7.
     void step(const Parameter &to, long at, Vector g, int count) const {
         if (count >= LANES) {
             Vector m = load(to.m + at), v = load(to.v + at), p = load(to.p + at);

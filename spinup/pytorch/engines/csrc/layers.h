@@ -6,16 +6,18 @@
 
 #include "activations.h"
 #include "adam.h"
+#include "dropout.h"
 #include "products.h"
 
 #include <vector>
 
 // One layer as native.py describes it; the class Layer there has the same fields in the same order.
 // A layer without inputs is a learned vector. Weight (out, in), bias (out,), slope (1,) of PReLU; scale and
-// shift (out,) of a LayerNorm before the activation, or null.
+// shift (out,) of a LayerNorm before the activation, or null. dropout: probability of dropping an output of the
+// linear layer, before the LayerNorm.
 #define LAYER(X)                                                                                   \
     X(Parameter, weight) X(Parameter, bias) X(Parameter, slope) X(Parameter, scale) X(Parameter, shift) \
-    X(double, constant) X(double, eps) X(long, inputs) X(long, outputs) X(long, kind)
+    X(double, constant) X(double, eps) X(double, dropout) X(long, inputs) X(long, outputs) X(long, kind)
 
 extern "C" struct LayerArguments {
 #define FIELD(type, name) type name;
@@ -100,14 +102,14 @@ struct Layer {
     Kind kind;
     bool passes_gradient;  // whether the gradient with respect to its inputs is needed
     Parameter weight, bias, slope, scale, shift;
-    T constant, eps;
+    T constant, eps, dropout;
     Parameter held;  // W^T, Adam's moments of it, and the target's, packed; during a block instead of `weight`
     Packed online, target;
 
     Layer(const LayerArguments &about, int rows, bool inner, Arena &arena)
         : in(about.inputs), out(about.outputs), batch(rows), kind(Kind(about.kind)), passes_gradient(inner),
           weight(about.weight), bias(about.bias), slope(about.slope), scale(about.scale), shift(about.shift),
-          constant(about.constant), eps(about.eps), held{} {
+          constant(about.constant), eps(about.eps), dropout(about.dropout), held{} {
         const long size = packed_size(in, out);
         held.p = arena.take(size);
         if (weight.target) held.target = arena.take(size);
@@ -183,8 +185,9 @@ struct Layer {
         for (int i = of.first; i < of.last; i++) to.scale[i] = by[i], to.shift[i] = plus[i];
     }
 
-    // The outputs of some rows of inputs x.
-    void forward(const Packed &packed, const T *x, long step, const Values &to, Range rows) const {
+    // The outputs of some rows of inputs x. `key` is that of dropout.
+    void forward(const Packed &packed, const T *x, long step, const Values &to, Range rows,
+                 unsigned key = 0) const {
         const long out_step = stride(out);
         T *before = normed() ? to.z : fused() ? to.h : to.x;
         const bool active = fused() && kind == RELU;
@@ -199,12 +202,22 @@ struct Layer {
         else
             product<IN_ORDER>(rows.last - rows.first, out, in, x + rows.first * step, step, packed.forward,
                               Forward{before + rows.first * out_step, out_step, packed.bias, active});
+        if (drops(key))
+            for (int m = rows.first; m < rows.last; m++) drop(before + m * out_step, m, key);
         if (fused()) return;
         if (normed())
             for (int m = rows.first; m < rows.last; m++) normalize(packed, to, m);
         for (int m = rows.first; m < rows.last; m++)
             for (long at = m * out_step, end = at + padded(out); at < end; at += LANES)
                 store(to.h + at, activate(kind, *packed.constant, load(to.x + at)));
+    }
+
+    bool drops(unsigned key) const { return key && dropout > 0; }
+
+    // Dropout of one row of values or gradients.
+    void drop(T *row, int m, unsigned key) const {
+        for (int n = 0; n < out; n += LANES)
+            store(row + n, load(row + n) * dropout_factor(dropout, key, m * stride(out) + n));
     }
 
     // LayerNorm of one row (Ba et al. 2016): z becomes (z - mean) / std, x that times the scale plus the shift.
@@ -246,12 +259,14 @@ struct Layer {
 
     // Computes from of.g, for some rows, the gradient with respect to the outputs of the layer below, or if
     // `last`, its linear outputs. With `add`, adds to the gradient that another layer has written.
-    void backward(const Values &of, const Layer &below, const Values &to, const Rows &rows, bool add,
-                  bool last) const {
+    void backward(const Values &of, const Layer &below, const Values &to, const Rows &rows, bool add, bool last,
+                  unsigned below_key = 0) const {
         const bool active = last && below.kind == RELU && below.fused();
         product<LISTED>(rows.size(), in, out, of.g, stride(out), online.backward,
                         Backward{to.g, to.h, stride(in), add, active}, rows.data());
         if (last && !below.fused()) below.differentiate(to, rows);
+        if (last && below.drops(below_key))
+            for (const int m : rows) below.drop(to.g + m * stride(in), m, below_key);
     }
 
     // Replaces the gradient of some rows with respect to the outputs by that with respect to the linear
@@ -337,18 +352,18 @@ struct Network {
         return values;
     }
 
-    void forward(Packed Layer::*weights, const T *x, long step, const std::vector<Values> &to,
-                 Range rows) const {
+    void forward(Packed Layer::*weights, const T *x, long step, const std::vector<Values> &to, Range rows,
+                 unsigned key = 0) const {
         for (size_t l = 0; l < layers.size(); l++) {
-            layers[l].forward(layers[l].*weights, x, step, to[l], rows);
+            layers[l].forward(layers[l].*weights, x, step, to[l], rows, layer_key(key, l));
             x = to[l].h, step = stride(layers[l].out);
         }
     }
 
-    // Computes the gradients g of all layers from that of the last one.
-    void backward(const std::vector<Values> &values, const Rows &rows) const {
+    // Computes the gradients g of all layers from that of the last one, after a forward pass with this key.
+    void backward(const std::vector<Values> &values, const Rows &rows, unsigned key = 0) const {
         for (size_t l = layers.size(); l-- > 1;)
-            layers[l].backward(values[l], layers[l - 1], values[l - 1], rows, false, true);
+            layers[l].backward(values[l], layers[l - 1], values[l - 1], rows, false, true, layer_key(key, l - 1));
     }
 
     // A step of Adam for one worker's share of each layer's outputs.

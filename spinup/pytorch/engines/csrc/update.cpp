@@ -107,6 +107,15 @@ extern "C" void elementary(long function, long n, T *x) {
     }
 }
 
+// The factors (rows, columns) of dropout in one layer of one pass, for a test.
+extern "C" void dropout_factors(long seed, long pass, long layer, long rows, long columns, double p, T *to) {
+    const unsigned key = layer_key(pass_key(unsigned(seed), unsigned(pass)), unsigned(layer));
+    for (long m = 0; m < rows; m++)
+        for (long n = 0; n < columns; n += LANES)
+            store_some(to + m * columns + n, dropout_factor(T(p), key, m * stride(columns) + n),
+                       int(std::min<long>(LANES, columns - n)));
+}
+
 extern "C" void update(const Arguments *in) {
     Update all(*in);
     Barrier barrier(in->workers);

@@ -11,15 +11,17 @@
 // The class Arguments of native.py has the same fields in the same order; a test compares them.
 //
 // Batches: obs and next_obs (n, B, obs_dim), action (n, B, act_dim), or (n, B, 1) if discrete, reward, discount
-// and, if given, weight (n, B), noise (n, 2, B, act_dim), critic_subset (n, subset_size) or null. lr (n,). actor: the
-// trunk's layers, then the heads for mean and log std, or that for the logits. critic: the layers of critic 1,
-// then those of critic 2, and so on. value: null without a value network. Outputs: log_prob, target_out and
-// q_pi (n, B), q_out and, if critics have quantiles, loss_out (critics, n, B), alpha (n,); log_prob and q_pi
-// are not written in steps that do not update the policy. quantiles: of each critic, 0 for one value;
-// target_quantiles: how many of the pooled ones form a target. actor_steps, critic_steps, alpha_steps: steps of Adam so far.
+// and, if given, weight (n, B), noise (n, 2, B, act_dim), critic_subset (n, subset_size), dropout_seed (n,), or null. lr (n,).
+// actor: the trunk's layers, then the heads for mean and log std, or that for the logits. critic: the layers of
+// critic 1, then those of critic 2, and so on. value: null without a value network. Outputs: log_prob,
+// target_out and q_pi (n, B), q_out and, if critics have quantiles, loss_out (critics, n, B), alpha (n,);
+// log_prob and q_pi are not written in steps that do not update the policy. actor_steps, critic_steps,
+// alpha_steps: steps of Adam so far. quantiles: those of each critic, 0 if it has one value; target_quantiles:
+// how many of the pooled ones form a target.
 #define ARGUMENTS(X)                                                                               \
     X(const T *, obs) X(const T *, action) X(const T *, reward) X(const T *, discount)             \
     X(const T *, next_obs) X(const T *, noise) X(const T *, weight) X(const long *, critic_subset) \
+    X(const long *, dropout_seed)                                                                  \
     X(const T *, center) X(const T *, half_range) X(const T *, low) X(const T *, high)             \
     X(const double *, lr)                                                                          \
     X(const LayerArguments *, actor) X(const LayerArguments *, critic) X(const LayerArguments *, value) \
@@ -62,9 +64,9 @@ struct Critic {
     int outputs() const { return net.layers.back().out; }
 
     // The outputs (B, out) for inputs x, which also stay in `values`.
-    void evaluate(Packed Layer::*weights, const T *x, long step, T *to) {
+    void evaluate(Packed Layer::*weights, const T *x, long step, T *to, unsigned key = 0) {
         const Layer &last = net.layers.back();
-        net.forward(weights, x, step, values, {0, last.batch});
+        net.forward(weights, x, step, values, {0, last.batch}, key);
         std::copy_n(values.back().h, long(last.batch) * stride(last.out), to);
     }
 };
@@ -242,15 +244,22 @@ struct Update {
         return expected;
     }
 
+    // The key of dropout for a pass of critic c in step k: at next_obs, at the stored or at the drawn action.
+    enum Pass { AT_NEXT, AT_STORED, AT_DRAWN };
+    unsigned key_of(long k, Pass pass, int c) const {
+        return in.dropout_seed ? pass_key(unsigned(in.dropout_seed[k]), pass * in.critics + c) : 0;
+    }
+
     // Phase 2, by network: targets at next_obs, then values of the stored actions, whose pass phase 3 uses.
     void evaluate(long k, int c) {
         Critic &critic = network(c);
         const long step = stride(inputs);
         const bool has_target = critic.net.layers.back().weight.target;
-        if (has_target) critic.evaluate(&Layer::target, x_next, step, critic.q_target);
-        else if (value.empty()) critic.evaluate(&Layer::online, x_next, step, critic.q_target);
+        const unsigned target_key = key_of(k, AT_NEXT, c);
+        if (has_target) critic.evaluate(&Layer::target, x_next, step, critic.q_target, target_key);
+        else if (value.empty()) critic.evaluate(&Layer::online, x_next, step, critic.q_target, target_key);
         if (is_critic(c) && !value.empty()) critic.evaluate(&Layer::online, x_pi, step, critic.q_before);
-        critic.evaluate(&Layer::online, x, step, critic.q);
+        critic.evaluate(&Layer::online, x, step, critic.q, key_of(k, AT_STORED, c));
         if (!is_critic(c)) return;
         const long row = stride(critic.outputs());
         for (int m = 0; m < B; m++)
@@ -264,8 +273,8 @@ struct Update {
         return total / in.quantiles;
     }
 
-    // Phase 2b, by rows, if critics have quantiles: the samples of each target (equation 13 of docs/recipes.md),
-    // which are the smallest of the pooled quantiles at next_obs.
+    // Phase 2b, by rows, if critics have quantiles: the samples of each target, from the smallest of the pooled
+    // quantiles at next_obs (equation 13 of docs/recipes.md).
     void pool(long k, int worker) {
         const Range rows = rows_of(worker);
         const auto before = [](T a, T b) { return a < b || (std::isnan(b) && !std::isnan(a)); };
@@ -326,11 +335,12 @@ struct Update {
         Critic &critic = network(c);
         if (has_quantiles()) quantile_loss(k, c);
         else squared_loss(k, c);
-        critic.net.backward(critic.values, every_row);
+        critic.net.backward(critic.values, every_row, key_of(k, AT_STORED, c));
         critic.net.learn(critic.values, x, stride(inputs), critic.scratch, critic_adam);
         if (!is_critic(c) || !improves(k)) return;
         pack_first_action(critic);
-        critic.evaluate(&Layer::online, in.discrete ? x : x_pi, stride(inputs), critic.q_pi);
+        critic.evaluate(&Layer::online, in.discrete ? x : x_pi, stride(inputs), critic.q_pi,
+                        key_of(k, AT_DRAWN, c));
     }
 
     // The gradient of equation 4, or 10 for the value network, with respect to the values.
@@ -411,31 +421,39 @@ struct Update {
         trunk.backward(trunk_values, rows);
     }
 
-    // The gradient of the policy's loss with respect to the action drawn at obs, through critic c. It is 0 in
-    // rows where `actor_share` of critic c is 0, as where another critic is smaller; these are skipped.
+    // The gradient of the policy's loss with respect to the action drawn at obs, through critic c, in the rows
+    // where it is not 0, which become `chosen`.
     void action_gradient(long k, int c, const Rows &rows, Rows &chosen) {
+        Critic &critic = critics[c];
+        if (has_quantiles()) through_mean(k, c, rows, chosen);
+        else through_share(k, c, rows, chosen);
+        critic.net.backward(critic.values, chosen, key_of(k, AT_DRAWN, c));
+        const int out = critic.net.layers.front().out;
+        product<LISTED>(chosen.size(), act_dim, out, critic.values.front().g, stride(out), critic.first_action,
+                        Backward{critic.action_g, nullptr, stride(act_dim), false, false}, chosen.data());
+    }
+
+    // Its start, the gradient with respect to the critic's value: 0 in rows where `actor_share` is 0, as where
+    // another critic is smaller.
+    void through_share(long k, int c, const Rows &rows, Rows &chosen) {
         Critic &critic = critics[c];
         T *g = critic.values.back().g;
         chosen.clear();
-        if (has_quantiles()) chosen = rows, mean_gradient(k, c, rows, g);
-        else for (const int m : rows) {
+        for (const int m : rows) {
             const long at = m * stride(1);
             g[at] = T(-1.0 / B) * actor_share(c, at);
             if (g[at] != 0) chosen.push_back(m);
             else std::fill_n(critic.action_g + m * stride(act_dim), act_dim, T(0));
             if (c == 0) in.q_pi[k * B + m] = actor_value(at);
         }
-        critic.net.backward(critic.values, chosen);
-        const int out = critic.net.layers.front().out;
-        product<LISTED>(chosen.size(), act_dim, out, critic.values.front().g, stride(out), critic.first_action,
-                        Backward{critic.action_g, nullptr, stride(act_dim), false, false}, chosen.data());
     }
 
-    // The same for the mean of all quantiles of all critics.
-    void mean_gradient(long k, int c, const Rows &rows, T *g) {
-        const long outputs = in.critics * in.quantiles;
+    // The same with respect to the critic's quantiles; the policy maximizes the mean of those of all critics.
+    void through_mean(long k, int c, const Rows &rows, Rows &chosen) {
+        chosen = rows;
         for (const int m : rows) {
-            std::fill_n(g + m * stride(in.quantiles), in.quantiles, T(-1.0 / B / outputs));
+            T *g = critics[c].values.back().g + m * stride(in.quantiles);
+            std::fill_n(g, in.quantiles, T(-1.0 / B) / T(in.critics * in.quantiles));
             if (c) continue;
             T total = 0;
             for (const Critic &critic : critics) total += mean_quantile(critic.q_pi, m);

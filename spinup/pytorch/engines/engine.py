@@ -127,11 +127,11 @@ def changed_options(agent: Agent, objective: Objective) -> dict[str, Any]:
         if type(optimizer) is not kind or len(optimizer.param_groups) != 1:
             found["optimizer"] = type(optimizer).__name__
             continue
-        given = _ADAM | {"betas": agent.options.betas, "weight_decay": decay}
-        given |= {"decoupled_weight_decay": bool(decay)}
+        wanted = _ADAM | {"betas": agent.options.betas, "weight_decay": decay}
+        wanted |= {"decoupled_weight_decay": bool(decay)}
         if agent.options.lr_schedule == "constant":
-            given["lr"] = agent.options.lr
-        for key, default in given.items():
+            wanted["lr"] = agent.options.lr
+        for key, default in wanted.items():
             if (value := optimizer.param_groups[0].get(key, default)) != default:
                 found[f"an optimizer's own {key}"] = value
     return found

@@ -171,12 +171,14 @@ class NativeEngine(Engine):
         return self._libraries[dtype]
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        wanted = {*_BATCH, *self.objective.noise_fields(), *(["dropout_seed"] if self._has_dropout else [])}
+        networks = _describe_networks(agent)
+        wanted = {*_BATCH, *self.objective.noise_fields()}
+        if any(layer.dropout > 0 for layer in networks["critic"]):
+            wanted.add("dropout_seed")
         if not wanted <= set(batches) <= {*wanted, "weight"}:
             raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(wanted)}")
         inputs = _inputs(agent, batches, self.objective.reward_scale)
         logged = _outputs(agent, self.objective, *inputs["reward"].shape)
-        networks = _describe_networks(agent)
         tensors = inputs | logged
         arguments = Arguments(
             **{name: tensor.data_ptr() for name, tensor in tensors.items()},
@@ -216,7 +218,11 @@ class NativeEngine(Engine):
 
     def _workspace(self, dtype: torch.dtype, arguments: Arguments, networks: dict[str, Any]) -> Tensor:
         """Memory for intermediate values, initially zero; one tensor for each combination of sizes."""
-        layers = [(x.inputs, x.outputs, x.kind, x.scale.p) for network in networks.values() for x in network]
+        layers = [
+            (x.inputs, x.outputs, x.kind, bool(x.scale.p), bool(x.weight.target))
+            for network in networks.values()
+            for x in network
+        ]
         key = dtype, *(getattr(arguments, name) for name in _SIZES[1:]), *layers
         if key not in self._workspaces:
             size = self._load(dtype).code.workspace_size(ctypes.byref(arguments))
@@ -413,8 +419,10 @@ def _has_dropout(*networks: nn.Module) -> bool:
 
 
 def _unsupported_sequence(modules: list[nn.Module]) -> str | None:
+    width = 0
     for before, module in zip([None, *modules], modules, strict=False):
         if type(module) is nn.Linear:
+            width = module.out_features
             continue
         if type(module) is Dropout:
             if type(before) is not nn.Linear:
@@ -422,7 +430,8 @@ def _unsupported_sequence(modules: list[nn.Module]) -> str | None:
             continue
         if type(module) is nn.LayerNorm:
             affine = module.elementwise_affine and module.bias is not None
-            if type(before) not in (nn.Linear, Dropout) or len(module.normalized_shape) > 1 or not affine:
+            after_linear = type(before) in (nn.Linear, Dropout) and module.normalized_shape == (width,)
+            if not after_linear or not affine:
                 return "a LayerNorm does not follow a linear layer, or lacks parameters"
             continue
         if type(module) not in ACTIVATIONS:

@@ -140,6 +140,10 @@ struct Layer {
             transpose_matrix(outputs.last - outputs.first, 0, in,
                              [&](int o, int i) { return tensor + long(outputs.first + o) * in + i; },
                              [&](int i, int o) { return packed + packed_at(in, out, i, outputs.first + o); });
+            // The padding, which NaN in an earlier batch may have reached.
+            if (outputs.last == out)
+                for (int i = 0; i < in; i++)
+                    for (int o = out; o < padded(out); o++) packed[packed_at(in, out, i, o)] = 0;
         });
         pack_outputs(outputs);
         if (weight.target) pack_target(outputs);
@@ -217,7 +221,7 @@ struct Layer {
     // Dropout of one row of values or gradients.
     void drop(T *row, int m, unsigned key) const {
         for (int n = 0; n < out; n += LANES)
-            store(row + n, load(row + n) * dropout_factor(dropout, key, m * stride(out) + n));
+            store(row + n, load(row + n) * dropout_factor(dropout, key, long(m) * out + n));
     }
 
     // LayerNorm of one row (Ba et al. 2016): z becomes (z - mean) / std, x that times the scale plus the shift.

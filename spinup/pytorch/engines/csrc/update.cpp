@@ -112,7 +112,7 @@ extern "C" void dropout_factors(long seed, long pass, long layer, long rows, lon
     const unsigned key = layer_key(pass_key(unsigned(seed), unsigned(pass)), unsigned(layer));
     for (long m = 0; m < rows; m++)
         for (long n = 0; n < columns; n += LANES)
-            store_some(to + m * columns + n, dropout_factor(T(p), key, m * stride(columns) + n),
+            store_some(to + m * columns + n, dropout_factor(T(p), key, m * columns + n),
                        int(std::min<long>(LANES, columns - n)));
 }
 

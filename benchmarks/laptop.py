@@ -37,6 +37,11 @@ BASE = {"alpha": "auto", "start_steps": 5000}
 NARROW = {**BASE, "ac_kwargs": {"hidden_sizes": (128, 128)}}
 SMALL = {**BASE, "ac_kwargs": {"hidden_sizes": (64, 64)}}
 NARROW_NORM = {**BASE, "ac_kwargs": {"hidden_sizes": (128, 128), "critic_norm": "layer"}}
+BOTH = {"actor_norm": "batch_renorm", "critic_norm": "batch_renorm"}
+NARROW_BATCH = {
+    **BASE, "ac_kwargs": {"hidden_sizes": (128, 128), "critic_norm": "batch_renorm"}, "betas": (0.5, 0.999),
+    "policy_delay": 3, "target_networks": False,
+}  # fmt: skip
 CANDIDATES: dict[str, dict[str, Any]] = {
     "default": {},
     "base: learned alpha, 5,000 random steps": BASE,
@@ -79,6 +84,19 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "2 x 128, four times the updates, delay 4": {**NARROW, "updates_per_step": 4.0, "policy_delay": 4},
     "2 x 128, four times the updates, LayerNorm, delay 4": {
         **NARROW_NORM, "updates_per_step": 4.0, "policy_delay": 4,
+    },
+    "2 x 128, BatchRenorm": {**NARROW_BATCH, "policy_delay": 1},
+    "2 x 128, BatchRenorm, delay 3": NARROW_BATCH,
+    "2 x 128, BatchRenorm, delay 3, default betas": {**NARROW_BATCH, "betas": (0.9, 0.999)},
+    "2 x 128, BatchRenorm in both, delay 3": {
+        **NARROW_BATCH, "ac_kwargs": {"hidden_sizes": (128, 128), **BOTH},
+    },
+    "2 x 128, BatchRenorm, twice the updates, delay 2": {
+        **NARROW_BATCH, "updates_per_step": 2.0, "policy_delay": 2,
+    },
+    "2 x 64, BatchRenorm, four times the updates, delay 3": {
+        **NARROW_BATCH, "updates_per_step": 4.0,
+        "ac_kwargs": {"hidden_sizes": (64, 64), "critic_norm": "batch_renorm"},
     },
     "2 x 64": SMALL,
     "2 x 64, twice the updates": {**SMALL, "updates_per_step": 2.0},

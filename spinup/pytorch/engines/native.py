@@ -31,7 +31,7 @@ from spinup.pytorch.networks.actors import (
     SquashedGaussianActor,
 )
 from spinup.pytorch.networks.distributional import QuantileQFunction
-from spinup.pytorch.networks.layers import Dropout
+from spinup.pytorch.networks.layers import BatchNorm, BatchRenorm, Dropout
 from spinup.pytorch.networks.mlp import MLPDiscreteQFunction, MLPQFunction, MLPValueFunction
 from spinup.pytorch.variants.discrete import DiscreteSACObjective
 from spinup.pytorch.variants.distributional import QuantileSACObjective
@@ -75,11 +75,23 @@ class Parameter(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("p", "m", "v", "target")]
 
 
+class Normalization(ctypes.Structure):
+    """The struct `BatchNormArguments` in csrc/batch_norm.h."""
+
+    _fields_ = [
+        *((name, Parameter) for name in ("scale", "shift")),
+        *((name, ctypes.c_void_p) for name in ("mean", "var", "batches")),
+        *((name, ctypes.c_double) for name in ("eps", "momentum")),
+        ("warm_up", ctypes.c_long),
+    ]
+
+
 class Layer(ctypes.Structure):
     """The struct `LayerArguments` in csrc/layers.h."""
 
     _fields_ = [
         *((name, Parameter) for name in ("weight", "bias", "slope", "scale", "shift")),
+        ("batch_norm", Normalization),
         *((name, ctypes.c_double) for name in ("constant", "eps", "dropout")),
         *((name, ctypes.c_long) for name in ("inputs", "outputs", "kind")),
     ]
@@ -98,12 +110,16 @@ class Arguments(ctypes.Structure):
 
 
 class Linear(NamedTuple):
-    """A linear layer, or a learned vector, and the dropout, the LayerNorm and the activation after it."""
+    """A linear layer, or a learned vector, and what follows it: dropout, normalizations, activation.
 
-    linear: nn.Module
-    activation: nn.Module | None
+    Without a linear layer, it is the normalization of a network's inputs.
+    """
+
+    linear: nn.Module | None
+    activation: nn.Module | None = None
     norm: nn.LayerNorm | None = None
     dropout: float = 0.0
+    batch_norm: BatchNorm | None = None
 
 
 @final
@@ -153,7 +169,7 @@ class NativeEngine(Engine):
         )
 
     def prepare(self, agent: Agent, batch_size: int) -> str:
-        self._has_dropout = _has_dropout(agent.networks.critics)
+        self._has_dropout = _has(Dropout, agent.networks.critics)
         seconds = self._load(agent.like.dtype).seconds
         return f", compiled in {seconds:.1f} s, once for this machine" if seconds else ""
 
@@ -219,7 +235,7 @@ class NativeEngine(Engine):
     def _workspace(self, dtype: torch.dtype, arguments: Arguments, networks: dict[str, Any]) -> Tensor:
         """Memory for intermediate values, initially zero; one tensor for each combination of sizes."""
         layers = [
-            (x.inputs, x.outputs, x.kind, bool(x.scale.p), bool(x.weight.target))
+            (x.inputs, x.outputs, x.kind, bool(x.scale.p), bool(x.weight.target), bool(x.batch_norm.mean))
             for network in networks.values()
             for x in network
         ]
@@ -291,11 +307,14 @@ def _metrics(
 
 
 def _sequence(net: nn.Sequential) -> list[Linear]:
-    """The linear layers of `net`, each with the layers that follow it."""
+    """The linear layers of `net` with the layers after each; first a normalization of the inputs, if any."""
     found: list[Linear] = []
     for layer in net:
         if isinstance(layer, nn.Linear):
-            found.append(Linear(layer, None))
+            found.append(Linear(layer))
+        elif isinstance(layer, BatchNorm):
+            before = found.pop() if found else Linear(None)
+            found.append(before._replace(batch_norm=layer))
         elif isinstance(layer, nn.LayerNorm):
             found[-1] = found[-1]._replace(norm=layer)
         elif isinstance(layer, Dropout):
@@ -308,7 +327,7 @@ def _sequence(net: nn.Sequential) -> list[Linear]:
 def _actor_layers(pi: Any) -> list[Linear]:
     if isinstance(pi, CategoricalActor):
         return _sequence(pi.logits)
-    return [*_sequence(pi.net), Linear(pi.mu_layer, None), Linear(pi.log_std_layer, None)]
+    return [*_sequence(pi.net), Linear(pi.mu_layer), Linear(pi.log_std_layer)]
 
 
 def _critic_layers(critic: Any) -> list[Linear]:
@@ -348,26 +367,42 @@ def _describe(layer: Linear, target: Linear | None, optimizer: torch.optim.Adam)
         eps=0.0 if layer.norm is None else layer.norm.eps,
         dropout=layer.dropout,
     )
-    names = ("weight", "bias", "slope", "scale", "shift")
-    copies = dict.fromkeys(names) if target is None else _parameters(target)
+    copies: dict[str, Any] = {} if target is None else _parameters(target)
     for name, parameter in _parameters(layer).items():
-        setattr(found, name, _parameter(parameter, optimizer, copies[name]))
+        struct, _, field = name.rpartition(".")
+        to = getattr(found, struct) if struct else found
+        setattr(to, field, _parameter(parameter, optimizer, copies.get(name)))
+    if layer.batch_norm is not None:
+        _describe_statistics(found.batch_norm, layer.batch_norm)
     linear: Any = layer.linear
-    if isinstance(linear, nn.Linear):
+    if linear is None:
+        found.inputs = found.outputs = len(layer.batch_norm.weight)  # type: ignore[union-attr]
+    elif isinstance(linear, nn.Linear):
         found.inputs, found.outputs = linear.in_features, linear.out_features
     else:
         found.inputs, found.outputs = 0, len(linear.value)
     return found
 
 
+def _describe_statistics(to: Normalization, norm: BatchNorm) -> None:
+    to.mean, to.var = norm.running_mean.data_ptr(), norm.running_var.data_ptr()
+    to.eps, to.momentum = norm.eps, norm.momentum
+    if isinstance(norm, BatchRenorm):
+        to.batches, to.warm_up = norm.batches.data_ptr(), norm.warm_up
+
+
 def _parameters(layer: Linear) -> dict[str, nn.Parameter]:
-    """The parameters of a layer, by field of the struct `Layer`."""
+    """The parameters of a layer, by field of the struct `Layer`, such as "weight" or "batch_norm.scale"."""
     linear: Any = layer.linear
-    found = {"bias": linear.value} if isinstance(linear, FreeVector) else dict(linear.named_parameters())
+    found: dict[str, nn.Parameter] = {}
+    if linear is not None:
+        found = {"bias": linear.value} if isinstance(linear, FreeVector) else dict(linear.named_parameters())
     if isinstance(layer.activation, nn.PReLU):
         found["slope"] = layer.activation.weight
     if layer.norm is not None:
         found |= {"scale": layer.norm.weight, "shift": layer.norm.bias}
+    if layer.batch_norm is not None:
+        found |= {"batch_norm.scale": layer.batch_norm.weight, "batch_norm.shift": layer.batch_norm.bias}
     return found
 
 
@@ -401,8 +436,12 @@ def _unsupported_layers(agent: Agent, objective: Objective) -> str | None:
         heads = type(ac.pi.mu_layer), type(ac.pi.log_std_layer)
         if heads[0] is not nn.Linear or heads[1] not in (nn.Linear, FreeVector):
             return "a head of the policy was replaced"
-    if _has_dropout(ac.pi) or (value is not None and _has_dropout(*critics, value)):
+    if _has(Dropout, ac.pi) or (value is not None and _has(Dropout, *critics, value)):
         return "it implements dropout only in critics, without a value network"
+    if _has(BatchNorm, *critics) and objective.target_networks:
+        return "it implements batch statistics of critics only without target networks"
+    if value is not None and _has(BatchNorm, ac):
+        return "it implements no batch statistics with a value network"
     sequences = [module for module in ac.modules() if isinstance(module, nn.Sequential)]
     for net in sequences:
         if reason := _unsupported_sequence(list(net)):
@@ -414,12 +453,12 @@ def _unsupported_layers(agent: Agent, objective: Objective) -> str | None:
     return _unsupported_parameters(agent)
 
 
-def _has_dropout(*networks: nn.Module) -> bool:
-    return any(isinstance(module, Dropout) for network in networks for module in network.modules())
+def _has(kind: type[nn.Module], *networks: nn.Module) -> bool:
+    return any(isinstance(module, kind) for network in networks for module in network.modules())
 
 
-def _unsupported_sequence(modules: list[nn.Module]) -> str | None:
-    width = 0
+def _unsupported_sequence(modules: list[Any]) -> str | None:
+    width = next((module.in_features for module in modules if type(module) is nn.Linear), 0)
     for before, module in zip([None, *modules], modules, strict=False):
         if type(module) is nn.Linear:
             width = module.out_features
@@ -433,6 +472,11 @@ def _unsupported_sequence(modules: list[nn.Module]) -> str | None:
             after_linear = type(before) in (nn.Linear, Dropout) and module.normalized_shape == (width,)
             if not after_linear or not affine:
                 return "a LayerNorm does not follow a linear layer, or lacks parameters"
+            continue
+        if type(module) in (BatchNorm, BatchRenorm):
+            after_activation = before is None or type(before) in ACTIVATIONS
+            if not after_activation or len(module.weight) != (width or len(module.weight)):
+                return "a batch normalization does not follow an activation of its size"
             continue
         if type(module) not in ACTIVATIONS:
             return f"it does not implement the layer {type(module).__name__}"

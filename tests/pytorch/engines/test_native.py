@@ -28,6 +28,7 @@ from spinup.pytorch.activations import ACTIVATIONS as ACTIVATION_NAMES
 from spinup.pytorch.engines import native, native_build
 from spinup.pytorch.engines.native import ACTIVATIONS, Arguments, NativeEngine
 from spinup.pytorch.engines.native_build import build, compiler, missing_compiler
+from spinup.pytorch.networks.layers import BatchRenorm
 from spinup.pytorch.variants.registry import choose_variant
 
 DOUBLE = torch.float64
@@ -138,14 +139,22 @@ def test_it_computes_the_eager_update_of_every_variant(
 @pytest.mark.parametrize("change", [{}, {"critics": 3, "target_critics": 2}, {"critic": "quantile"}])
 @pytest.mark.parametrize(
     "networks",
-    [{}, {"critic_norm": "layer"}, {"activation": nn.Tanh}, {"activation": nn.PReLU, "critic_norm": "layer"}],
+    [
+        {},
+        {"critic_norm": "layer"},
+        {"activation": nn.Tanh},
+        {"activation": nn.PReLU, "critic_norm": "layer"},
+        {"critic_norm": "batch"},
+    ],
 )
 def test_it_computes_the_eager_update_with_the_same_values_dropped(
     networks: Any, change: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kinds = {name: value for name, value in change.items() if name in ("critics", "critic")}
+    joint = networks.get("critic_norm") == "batch"  # stored and next inputs are one batch, in one pass
+    tolerance = TOLERANCE[dtype] * (2000 if joint and dtype is torch.float32 else 5)
     ac = small_ac(**BOUNDS, hidden_sizes=(12, 40), critic_dropout=0.3, **networks, **kinds).to(dtype)
-    eager, other = pair(ac, "native", "auto", **change)
+    eager, other = pair(ac, "native", "auto", **change, target_networks=not joint)
     library = build("update.cpp", {"SCALAR": native._SCALARS[dtype]}).code
     critics = change.get("critics", 2)
     passes: list[tuple[int, int, int]] = []  # what eager's next calls of dropout are for: seed, pass, layer
@@ -164,12 +173,87 @@ def test_it_computes_the_eager_update_with_the_same_values_dropped(
     batches = random_batches(**SIZES, count=count, batch=20, dtype=NUMPY[dtype])
     batches |= other.engine.draw_noise(batches, rng)
     seeds = batches["dropout_seed"].tolist()
-    passes += [(seed, number, layer) for seed in seeds for number in range(3 * critics) for layer in (0, 1)]
+    numbers, layers = range(critics * joint, 3 * critics), (1, 2) if joint else (0, 1)
+    passes += [(seed, number, layer) for seed in seeds for number in numbers for layer in layers]
     got = other.update(batches)
     del batches["dropout_seed"]
-    compare(eager.update(batches), got, 5 * TOLERANCE[dtype], "metrics")
-    compare(eager.state_dict(), other.state_dict(), 5 * TOLERANCE[dtype], "state")
+    compare(eager.update(batches), got, tolerance, "metrics")
+    compare(eager.state_dict(), other.state_dict(), tolerance, "state")
     assert not passes
+
+
+BATCH_NORMS: dict[str, dict[str, Any]] = {
+    "critics": {"hidden_sizes": (12, 9), "critic_norm": "batch"},
+    "policy": {"hidden_sizes": (33, 40), "actor_norm": "batch_renorm"},
+    "both": {"hidden_sizes": (12, 9), "actor_norm": "batch", "critic_norm": "batch_renorm"},
+    "no hidden layer": {"hidden_sizes": (), "actor_norm": "batch_renorm", "critic_norm": "batch"},
+    "tanh in wide critics": {
+        "hidden_sizes": (7,), "critic_hidden_sizes": (40, 17), "activation": nn.Tanh,
+        "actor_norm": "batch_renorm", "critic_norm": "batch_renorm",
+    },
+    "PReLU and a layer of one unit": {
+        "hidden_sizes": (6, 1), "activation": nn.PReLU, "actor_norm": "batch", "critic_norm": "batch_renorm",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", STEPS)
+@pytest.mark.parametrize("warm_up", [0, 10, 1000])
+@pytest.mark.parametrize("networks", BATCH_NORMS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"policy_delay": 3, "betas": (0.5, 0.999)},
+        {"critics": 3, "target_critics": 2},
+        {"critic": "quantile", "quantiles": 7, "drop_quantiles": 2},
+        {"actions": Discrete(4)},
+    ],
+)
+def test_it_computes_the_eager_update_with_batch_statistics(
+    change: Any, networks: str, warm_up: int, dtype: torch.dtype
+) -> None:
+    def end_warm_up(ac: nn.Module) -> None:
+        for module in ac.modules():
+            if isinstance(module, BatchRenorm):
+                module.warm_up = warm_up
+
+    changes = {"target_networks": False, **change}
+    if networks == "policy":
+        changes["target_networks"] = True
+    space = changes.pop(
+        "actions", Box(np.array([-1.0, -2.0, 0.5]), np.array([1.0, 0.5, 3.0]), dtype=np.float64)
+    )
+    # The bias of a unit that is active in the whole batch changes nothing: its gradient is only rounding,
+    # which Adam's first steps magnify to the size of the learning rate, 1e-3.
+    tolerance, count = (1e-9, 50) if dtype is DOUBLE else (5e-3, 3)
+    observations = Box(-np.inf, np.inf, (5,))
+    admit_variant(
+        observations,
+        space,
+        BATCH_NORMS[networks],
+        changes,
+        dtype,
+        end_warm_up,
+        count=count,
+        tolerance=tolerance,
+    )
+
+
+@pytest.mark.parametrize(
+    ("networks", "change", "reason"),
+    [
+        ({"critic_norm": "batch"}, {}, "only without target networks"),
+        ({"actor_norm": "batch"}, {"variant": "sac_v1"}, "no batch statistics with a value network"),
+    ],
+)
+def test_batch_statistics_that_it_does_not_compute_are_refused(
+    networks: Any, change: Any, reason: str
+) -> None:
+    space = Box(-1.0, 1.0, (2,), np.float32)
+    ac = choose_variant(SACConfig(**change), space).actor_critic(Box(-1.0, 1.0, (3,)), space, **networks)
+    agent, objective, fields = make_agent(ac, SACConfig(**change), space)
+    assert reason in str(NativeEngine.unsupported_reason(agent, objective, fields))
 
 
 def test_dropout_drops_at_random() -> None:
@@ -232,6 +316,9 @@ def admit_variant(
     changes: Any,
     dtype: torch.dtype,
     edit: Any = None,
+    *,
+    count: int | None = None,
+    tolerance: float | None = None,
 ) -> None:
     """Compare both engines on the default networks of a variant, with and without weights."""
     torch.manual_seed(0)
@@ -246,10 +333,10 @@ def admit_variant(
     settings = {"alpha": "auto", "batch_size": 20, "action_space": action_space, **changes}
     eager, other = make(copy.deepcopy(ac), **settings), make(ac, "native", **settings)
     rng, act_dim = np.random.default_rng(0), getattr(action_space, "n", 3)
-    count, tolerance = STEPS[dtype] // 2, TOLERANCE[dtype]
     if config.critic == "quantile" and dtype is torch.float32:
         # Adam's first steps have one size, however small the gradient of a quantile, and so magnify rounding.
-        count, tolerance = 2, 5 * tolerance
+        count, tolerance = count or 2, tolerance or 5 * TOLERANCE[dtype]
+    count, tolerance = count or STEPS[dtype] // 2, tolerance or TOLERANCE[dtype]
     for seed in range(2):
         batches = random_batches(5, int(act_dim), count, 20, seed, NUMPY[dtype])
         del batches["noise"]
@@ -362,6 +449,7 @@ def test_the_argument_struct_is_the_same_in_python_and_in_c() -> None:
     for struct, layout in (
         (Arguments, library.arguments_layout),
         (native.Layer, library.layer_layout),
+        (native.Normalization, library.batch_norm_layout),
         (native.Parameter, library.parameter_layout),
     ):
         layout.restype = ctypes.c_char_p
@@ -390,10 +478,13 @@ SEVERAL_THREADS = """
     import numpy as np, torch
     from helpers import make, random_batches, small_ac
     from admission import compare
-    for critic in ({}, {"critic": "quantile", "quantiles": 7}):
+    norms = {"actor_norm": "batch_renorm", "critic_norm": "batch_renorm"}
+    quantiles = {"critic": "quantile", "quantiles": 7}
+    for networks, critic in (({}, {}), ({}, quantiles), (norms, {"target_networks": False})):
         results = []
         for threads in (1, 2, 3, 5):
-            ac = small_ac(hidden_sizes=(24, 40), critics=5, activation=torch.nn.PReLU, **critic)
+            kinds = critic if "critic" in critic else {}
+            ac = small_ac(hidden_sizes=(24, 40), critics=5, activation=torch.nn.PReLU, **networks, **kinds)
             changes = {"alpha": "auto", "batch_size": 20, "critics": 5, "target_critics": 5, **critic}
             learner = make(ac, "native", threads=threads, **changes)
             metrics = [learner.update(random_batches(count=50, batch=20, seed=k)) for k in range(4)]
@@ -428,10 +519,11 @@ def test_nan_reaches_the_losses(where: str, critic: str) -> None:
     assert np.isnan(learner.update(batches)["LossQ"]).all()
 
 
-@pytest.mark.parametrize("norm", [None, "layer"])
+@pytest.mark.parametrize("norm", [None, "layer", "batch_renorm"])
 def test_nan_leaves_nothing_behind_in_the_engine(norm: str | None) -> None:
     networks = {"hidden_sizes": (33, 33), "critic_norm": norm, "actor_norm": norm}
-    learner, fresh = (make(small_ac(**networks), "native") for _ in range(2))
+    changes = {"target_networks": norm != "batch_renorm"}
+    learner, fresh = (make(small_ac(**networks), "native", **changes) for _ in range(2))
     start, batches = copy.deepcopy(learner.state_dict()), random_batches(count=3)
     batches["obs"][0, 2] = np.nan
     assert np.isnan(learner.update(batches)["LossQ"]).all()

@@ -204,7 +204,15 @@ SUPPORT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
      dict.fromkeys(("compile", "cuda_graph"), "dropout") | {"native": "dropout only in critics"}),
     (
         {"actor_norm": "batch"}, {},
-        dict.fromkeys(("compile", "cuda_graph"), "batch statistics") | {"native": "BatchNorm"},
+        dict.fromkeys(("compile", "cuda_graph"), "batch statistics") | {"native": True},
+    ),
+    (
+        {"critic_norm": "batch_renorm"}, {"target_networks": False},
+        dict.fromkeys(("compile", "cuda_graph"), "batch statistics") | {"native": True},
+    ),
+    (
+        {"critic_norm": "batch_renorm"}, {},
+        dict.fromkeys(("compile", "cuda_graph"), "batch statistics") | {"native": "without target networks"},
     ),
     ({}, {"target_networks": False}, {"native": True, "compile": True, "cuda_graph": True}),
     ({}, {"reward_scale": 0.1}, {"native": True, "compile": True, "cuda_graph": True}),

@@ -28,7 +28,7 @@ inline Vector tanh_softplus(Vector x) {
 }
 
 // The activation of x; `constant` is the negative slope or the scale of the negative part.
-inline Vector activate(Kind kind, T constant, Vector x) {
+inline Vector activation(Kind kind, T constant, Vector x) {
     switch (kind) {
     case IDENTITY: return x;
     case RELU: return relu(x);

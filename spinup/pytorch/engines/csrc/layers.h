@@ -6,17 +6,18 @@
 
 #include "activations.h"
 #include "adam.h"
+#include "batch_norm.h"
 #include "dropout.h"
 #include "products.h"
-
-#include <vector>
 
 // One layer as native.py describes it; the class Layer there has the same fields in the same order.
 // A layer without inputs is a learned vector. Weight (out, in), bias (out,), slope (1,) of PReLU; scale and
 // shift (out,) of a LayerNorm before the activation, or null. dropout: probability of dropping an output of the
-// linear layer, before the LayerNorm.
+// linear layer, before the LayerNorm. batch_norm: after the activation. The first layer of a network may lack
+// the weight: it copies its inputs, for a normalization of them.
 #define LAYER(X)                                                                                   \
     X(Parameter, weight) X(Parameter, bias) X(Parameter, slope) X(Parameter, scale) X(Parameter, shift) \
+    X(BatchNormArguments, batch_norm)                                                              \
     X(double, constant) X(double, eps) X(double, dropout) X(long, inputs) X(long, outputs) X(long, kind)
 
 extern "C" struct LayerArguments {
@@ -27,27 +28,6 @@ extern "C" struct LayerArguments {
 
 namespace {
 
-// Allocates from one block of memory; if `base` is null, it only counts the numbers needed.
-struct Arena {
-    T *base;
-    long used = 0;
-    T *take(long n) {
-        T *at = base ? base + used : nullptr;
-        used += ceil_div(n, LANES) * LANES;
-        return at;
-    }
-};
-
-struct Range { int first, last; };
-
-using Rows = std::vector<int>;  // indices of rows of a batch
-
-// The part of the range 0..n that one worker processes, in multiples of `unit`.
-inline Range share(int worker, int workers, int n, int unit) {
-    const int units = ceil_div(n, unit);
-    return {std::min(n, units * worker / workers * unit), std::min(n, units * (worker + 1) / workers * unit)};
-}
-
 // A layer's parameters as products read them: forward W^T (in, out) and backward W (out, in), packed; the
 // bias, the constant of the activation, and scale and shift of the LayerNorm, padded with 0.
 struct Packed {
@@ -57,9 +37,17 @@ struct Packed {
 // What a forward and a backward pass store. h: the layer's outputs; x: the values before the activation,
 // unless that is fused; g: the gradient with respect to the linear layer's outputs; slope_g: for PReLU, the
 // part of each row in the gradient of the slope. With a LayerNorm, z: its normalized values; rstd: 1 / std of
-// each row; x_g: the gradient with respect to x.
+// each row; x_g: the gradient with respect to x. With a batch normalization, y: the normalized outputs.
 struct Values {
-    T *h, *x, *g, *slope_g, *z, *rstd, *x_g;
+    T *h, *x, *g, *slope_g, *z, *rstd, *x_g, *y;
+};
+
+// How a forward pass computes, and the backward pass after it: the key of dropout; whether batch normalizations
+// use the statistics of the batch, which is then processed as a whole, or the running ones.
+struct Mode {
+    unsigned key = 0;
+    bool by_batch = false;
+    Mode of_layer(size_t layer) const { return {layer_key(key, unsigned(layer)), by_batch}; }
 };
 
 // Adds the bias and applies ReLU.
@@ -105,12 +93,14 @@ struct Layer {
     T constant, eps, dropout;
     Parameter held;  // W^T, Adam's moments of it, and the target's, packed; during a block instead of `weight`
     Packed online, target;
+    BatchNorm norm;
 
     Layer(const LayerArguments &about, int rows, bool inner, Arena &arena)
         : in(about.inputs), out(about.outputs), batch(rows), kind(Kind(about.kind)), passes_gradient(inner),
           weight(about.weight), bias(about.bias), slope(about.slope), scale(about.scale), shift(about.shift),
-          constant(about.constant), eps(about.eps), dropout(about.dropout), held{} {
-        const long size = packed_size(in, out);
+          constant(about.constant), eps(about.eps), dropout(about.dropout), held{},
+          norm(about.batch_norm, out, arena) {
+        const long size = copies() ? 0 : packed_size(in, out);
         held.p = arena.take(size);
         if (weight.target) held.target = arena.take(size);
         if (!single()) held.m = arena.take(size), held.v = arena.take(size);
@@ -126,12 +116,18 @@ struct Layer {
     Values take(Arena &arena) const {
         const long size = long(batch) * stride(out), extra = normed() ? size : 0;
         return {arena.take(size), arena.take(fused() ? 0 : size), arena.take(size), arena.take(batch),
-                arena.take(extra), arena.take(batch), arena.take(extra)};
+                arena.take(extra), arena.take(batch), arena.take(extra),
+                arena.take(norm.used() ? size : 0)};
     }
 
     bool normed() const { return scale.p; }
     bool fused() const { return is_fused(kind) && !normed(); }
-    bool single() const { return out == 1 && in > 0; }
+    bool plain() const { return fused() && !norm.used(); }  // whether products compute the whole layer
+    bool copies() const { return in > 0 && !weight.p; }
+    bool single() const { return out == 1 && in > 0 && !copies(); }
+
+    // The outputs that a forward pass has stored.
+    const T *outputs(const Values &of) const { return norm.used() ? of.y : of.h; }
 
     // Reads the parameters of a range of outputs before a block of steps, and writes the weight after it.
     void begin(Range outputs) {
@@ -161,13 +157,15 @@ struct Layer {
 
     // A layer with a single output is not held: its weight is a row, which needs no transposition.
     template <class F> void each_held(F f) const {
-        if (single() || in == 0) return;
+        if (single() || !weight.p) return;
         f(weight.p, held.p), f(weight.m, held.m), f(weight.v, held.v);
         if (weight.target) f(weight.target, held.target);
     }
 
     // Brings what products read up to date with the parameters of a range of outputs.
     void pack_outputs(Range outputs) {
+        if (norm.used()) norm.pack(outputs);
+        if (copies()) return;
         if (single()) std::copy_n(weight.p, in, online.forward);
         copy(online, bias.p, slope.p, outputs);
         if (normed()) copy_norm(online, scale.p, shift.p, outputs);
@@ -189,9 +187,17 @@ struct Layer {
         for (int i = of.first; i < of.last; i++) to.scale[i] = by[i], to.shift[i] = plus[i];
     }
 
-    // The outputs of some rows of inputs x. `key` is that of dropout.
-    void forward(const Packed &packed, const T *x, long step, const Values &to, Range rows,
-                 unsigned key = 0) const {
+    // The outputs of some rows of inputs x.
+    void forward(const Packed &packed, const T *x, long step, const Values &to, Range rows, Mode mode = {}) {
+        if (copies())
+            for (int m = rows.first; m < rows.last; m++) std::copy_n(x + m * step, in, to.h + m * stride(out));
+        else
+            activate(packed, x, step, to, rows, mode.key);
+        if (norm.used()) norm.forward(to.h, to.y, stride(out), rows, mode.by_batch);
+    }
+
+    // The same without the normalization of the batch.
+    void activate(const Packed &packed, const T *x, long step, const Values &to, Range rows, unsigned key) const {
         const long out_step = stride(out);
         T *before = normed() ? to.z : fused() ? to.h : to.x;
         const bool active = fused() && kind == RELU;
@@ -213,7 +219,7 @@ struct Layer {
             for (int m = rows.first; m < rows.last; m++) normalize(packed, to, m);
         for (int m = rows.first; m < rows.last; m++)
             for (long at = m * out_step, end = at + padded(out); at < end; at += LANES)
-                store(to.h + at, activate(kind, *packed.constant, load(to.x + at)));
+                store(to.h + at, activation(kind, *packed.constant, load(to.x + at)));
     }
 
     bool drops(unsigned key) const { return key && dropout > 0; }
@@ -263,24 +269,30 @@ struct Layer {
 
     // Computes from of.g, for some rows, the gradient with respect to the outputs of the layer below, or if
     // `last`, its linear outputs. With `add`, adds to the gradient that another layer has written.
-    void backward(const Values &of, const Layer &below, const Values &to, const Rows &rows, bool add, bool last,
-                  unsigned below_key = 0) const {
-        const bool active = last && below.kind == RELU && below.fused();
+    void backward(const Values &of, Layer &below, const Values &to, const Rows &rows, bool add, bool last,
+                  Mode below_mode = {}) const {
+        const bool active = last && below.kind == RELU && below.plain();
         product<LISTED>(rows.size(), in, out, of.g, stride(out), online.backward,
                         Backward{to.g, to.h, stride(in), add, active}, rows.data());
-        if (last && !below.fused()) below.differentiate(to, rows);
-        if (last && below.drops(below_key))
-            for (const int m : rows) below.drop(to.g + m * stride(in), m, below_key);
+        if (!last) return;
+        if (below.norm.used()) below.norm.backward(to.h, to.g, stride(in), rows, below_mode.by_batch);
+        if (!below.plain()) below.differentiate(to, rows);
+        if (below.drops(below_mode.key))
+            for (const int m : rows) below.drop(to.g + m * stride(in), m, below_mode.key);
     }
 
-    // Replaces the gradient of some rows with respect to the outputs by that with respect to the linear
-    // layer's outputs.
+    // Replaces the gradient of some rows with respect to the activation's values by that with respect to the
+    // linear layer's outputs.
     void differentiate(const Values &of, const Rows &rows) const {
         const long step = stride(out);
         for (const int m : rows) {
             Vector slope_g = {};
             for (int n = 0; n < out; n += LANES) {
                 const long at = m * step + n;
+                if (fused()) {  // x is not stored
+                    if (kind == RELU) store(of.g + at, where_active(load(of.g + at), of.h + at));
+                    continue;
+                }
                 const Vector g = load(of.g + at), x = load(of.x + at);
                 if (kind == PRELU) slope_g += g * smaller(x, Vector{});
                 store(of.g + at, g * derivative(kind, *online.constant, x, load(of.h + at)));
@@ -302,6 +314,8 @@ struct Layer {
     }
 
     void learn_strip(const Values &of, const T *x, long x_step, T *scratch, const Adam &adam, Range outputs) {
+        if (norm.used()) norm.learn(adam, outputs);
+        if (copies()) return;
         const int rows = outputs.last - outputs.first;
         const long step = stride(out);
         const T *g = of.g + outputs.first;
@@ -357,24 +371,24 @@ struct Network {
     }
 
     void forward(Packed Layer::*weights, const T *x, long step, const std::vector<Values> &to, Range rows,
-                 unsigned key = 0) const {
+                 Mode mode = {}) {
         for (size_t l = 0; l < layers.size(); l++) {
-            layers[l].forward(layers[l].*weights, x, step, to[l], rows, layer_key(key, l));
-            x = to[l].h, step = stride(layers[l].out);
+            layers[l].forward(layers[l].*weights, x, step, to[l], rows, mode.of_layer(l));
+            x = layers[l].outputs(to[l]), step = stride(layers[l].out);
         }
     }
 
-    // Computes the gradients g of all layers from that of the last one, after a forward pass with this key.
-    void backward(const std::vector<Values> &values, const Rows &rows, unsigned key = 0) const {
+    // Computes the gradients g of all layers from that of the last one, after a forward pass in this mode.
+    void backward(const std::vector<Values> &values, const Rows &rows, Mode mode = {}) {
         for (size_t l = layers.size(); l-- > 1;)
-            layers[l].backward(values[l], layers[l - 1], values[l - 1], rows, false, true, layer_key(key, l - 1));
+            layers[l].backward(values[l], layers[l - 1], values[l - 1], rows, false, true, mode.of_layer(l - 1));
     }
 
     // A step of Adam for one worker's share of each layer's outputs.
     void learn(const std::vector<Values> &values, const T *x, long step, T *scratch, const Adam &adam,
                int worker = 0, int workers = 1) {
         for (size_t l = layers.size(); l-- > 0;) {
-            const T *inputs = l ? values[l - 1].h : x;
+            const T *inputs = l ? layers[l - 1].outputs(values[l - 1]) : x;
             const long inputs_step = l ? stride(layers[l].in) : step;
             const Range outputs = share(worker, workers, layers[l].out, STRIP);
             layers[l].learn(values[l], inputs, inputs_step, scratch, adam, outputs);

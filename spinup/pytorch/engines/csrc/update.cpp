@@ -59,11 +59,15 @@ void work(Update &update, Barrier &barrier, int worker) {
     for (long k = 0; k < in.n; k++) {
         if (worker == 0) update.begin_step(k);
         by_rows([&] { update.sample(k, worker); });
-        by_network(update.networks(), [&](int c) { update.evaluate(k, c); });
+        const bool acts = update.normalizes_policy();
+        by_network(update.networks() + acts, [&](int c) {
+            c < update.networks() ? update.evaluate(k, c) : update.act(k, {0, int(in.batch)});
+        });
         if (update.has_quantiles()) by_rows([&] { update.pool(k, worker); });
         by_network(update.networks(), [&](int c) { update.learn(k, c); });
         if (!update.improves(k)) continue;
         by_rows([&] { update.policy_gradient(k, worker); });
+        if (acts) by_network(1, [&](int) { update.through_policy(update.every_row); });
         by_rows([&] { update.improve(k, worker); });
     }
     update.end(worker);
@@ -91,6 +95,9 @@ LAYOUT(arguments_layout, ARGUMENTS(FIELD), Arguments)
 #undef FIELD
 #define FIELD(type, name) FIELD_OFFSET(LayerArguments, name) +
 LAYOUT(layer_layout, LAYER(FIELD), LayerArguments)
+#undef FIELD
+#define FIELD(type, name) FIELD_OFFSET(BatchNormArguments, name) +
+LAYOUT(batch_norm_layout, BATCH_NORM(FIELD), BatchNormArguments)
 #undef FIELD
 #define FIELD(type, name) FIELD_OFFSET(Parameter, name) +
 LAYOUT(parameter_layout, FIELD(T *, p) FIELD(T *, m) FIELD(T *, v) FIELD(T *, target), Parameter)

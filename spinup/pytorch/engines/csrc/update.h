@@ -48,32 +48,40 @@ namespace {
 struct Critic {
     Network net;
     std::vector<Values> values;
-    int first_input;
     T *q, *q_target, *q_pi, *q_before, *scratch, *first_action, *action_g;
 
-    Critic(const LayerArguments *about, int count, int batch, int obs_dim, Arena &arena)
-        : net(about, count, batch, arena), values(net.take(arena)) {
-        const Layer &first = net.layers.front(), &last = net.layers.back();
-        const long size = long(batch) * stride(last.out);
+    // rows: those of the largest pass.
+    Critic(const LayerArguments *about, int count, int batch, int rows, int obs_dim, Arena &arena)
+        : net(about, count, rows, arena), values(net.take(arena)) {
+        const Layer &first = net.layers.front();
+        const long size = long(batch) * stride(outputs());
         for (T **one : {&q, &q_target, &q_pi, &q_before}) *one = arena.take(size);
-        scratch = arena.take(packed_size(batch, STRIP));
+        scratch = arena.take(packed_size(rows, STRIP));
         const int act_dim = first.in - obs_dim;
         first_action = arena.take(packed_size(first.out, std::max(1, act_dim)));
         action_g = arena.take(long(batch) * stride(std::max(1, act_dim)));
     }
     int outputs() const { return net.layers.back().out; }
 
-    // The outputs (B, out) for inputs x, which also stay in `values`.
-    void evaluate(Packed Layer::*weights, const T *x, long step, T *to, unsigned key = 0) {
-        const Layer &last = net.layers.back();
-        net.forward(weights, x, step, values, {0, last.batch}, key);
-        std::copy_n(values.back().h, long(last.batch) * stride(last.out), to);
+    // The outputs (rows, out) for inputs x, which also stay in `values`.
+    void evaluate(Packed Layer::*weights, const T *x, long step, int rows, T *to, Mode mode = {}) {
+        net.forward(weights, x, step, values, {0, rows}, mode);
+        std::copy_n(values.back().h, long(rows) * stride(outputs()), to);
+    }
+
+    // The outputs for 2 B inputs, whose first half goes to `to` and whose second half to `to_second`, by the
+    // statistics of all.
+    void evaluate_joint(const T *x, long step, int batch, T *to, T *to_second, Mode mode) {
+        const long size = long(batch) * stride(outputs());
+        net.forward(&Layer::online, x, step, values, {0, 2 * batch}, mode);
+        std::copy_n(values.back().h, size, to), std::copy_n(values.back().h + size, size, to_second);
     }
 };
 
 struct Update {
     const Arguments &in;
     const int B, obs_dim, act_dim, inputs;  // inputs: length of a critic's input
+    const bool joint;  // whether critics process stored and next inputs as one batch, which they normalize
     Arena arena;
     Network trunk;
     std::vector<Layer> heads;
@@ -83,14 +91,15 @@ struct Update {
     T *x, *x_next, *x_pi, *next_log_prob, *tanh_u, *spread, *inside, *probs, *next_probs;
     T *levels, *samples;  // of quantiles: their levels; the samples of each row's target
     std::vector<T *> scratch;  // of each worker, for the policy
-    Rows every_row;
+    Rows every_row, joint_rows;
     std::vector<Rows> own_rows, chosen_rows;  // of each worker
     T alpha = 0;
     Adam actor_adam{}, critic_adam{}, alpha_adam{};
 
     explicit Update(const Arguments &arguments)
         : in(arguments), B(in.batch), obs_dim(in.obs_dim), act_dim(in.act_dim),
-          inputs(obs_dim + (in.discrete ? 0 : act_dim)), arena{in.workspace},
+          inputs(obs_dim + (in.discrete ? 0 : act_dim)), joint(normalizes(in.critic, in.critic_layers)),
+          arena{in.workspace},
           trunk(in.actor, in.trunk_layers, B, arena) {
         for (int i = 0; i < (in.discrete ? 1 : 2); i++)
             heads.emplace_back(in.actor[in.trunk_layers + i], B, in.trunk_layers > 0, arena);
@@ -98,9 +107,11 @@ struct Update {
         for (auto *one : {&head_values, &next_head_values})
             for (const Layer &head : heads) one->push_back(head.take(arena));
         for (int c = 0; c < in.critics; c++)
-            critics.emplace_back(in.critic + c * in.critic_layers, in.critic_layers, B, obs_dim, arena);
-        if (in.value) value.emplace_back(in.value, in.value_layers, B, obs_dim, arena);
-        for (T **one : {&x, &x_next, &x_pi}) *one = arena.take(long(B) * stride(inputs));
+            critics.emplace_back(in.critic + c * in.critic_layers, in.critic_layers, B, joint ? 2 * B : B, obs_dim,
+                                 arena);
+        if (in.value) value.emplace_back(in.value, in.value_layers, B, B, obs_dim, arena);
+        x = arena.take(2 * long(B) * stride(inputs)), x_next = x + long(B) * stride(inputs);
+        x_pi = arena.take(long(B) * stride(inputs));
         next_log_prob = arena.take(B);
         for (T **one : {&tanh_u, &spread, &inside}) *one = arena.take(long(B) * act_dim);
         for (T **one : {&probs, &next_probs}) *one = arena.take(long(B) * act_dim);
@@ -109,8 +120,14 @@ struct Update {
             scratch.push_back(arena.take(packed_size(B, STRIP)));
             own_rows.push_back(list(rows_of(w))), chosen_rows.emplace_back(B);
         }
-        every_row = list({0, B});
+        every_row = list({0, B}), joint_rows = list({0, 2 * B});
     }
+
+    // Whether any layer has a batch normalization.
+    static bool normalizes(const LayerArguments *layers, long count) {
+        return std::any_of(layers, layers + count, [](const LayerArguments &one) { return one.batch_norm.mean; });
+    }
+    bool normalizes_policy() const { return normalizes(in.actor, in.trunk_layers); }
 
     static Rows list(Range rows) {
         Rows found;
@@ -165,7 +182,7 @@ struct Update {
     // The columns of a critic's first weight that multiply the action.
     void pack_first_action(Critic &critic) {
         const Layer &first = critic.net.layers.front();
-        if (in.discrete) return;
+        if (in.discrete || first.copies()) return;
         transpose_matrix(act_dim, 0, first.out,
                          [&](int j, int o) { return first.held.p + first.weight_at(obs_dim + j, o); },
                          [&](int o, int j) { return critic.first_action + packed_at(first.out, act_dim, o, j); });
@@ -185,16 +202,21 @@ struct Update {
             run_actor(x_next, next_trunk_values, next_head_values, rows);
             draw(k, 0, rows, next_head_values, x_next, next_probs, next_log_prob);
         }
+        if (!normalizes_policy()) act(k, rows);
+    }
+
+    // The policy at obs, by rows in phase 1; in phase 2, by one worker, if it normalizes the batch.
+    void act(long k, Range rows) {
         if (!improves(k) && value.empty()) return;
-        run_actor(x, trunk_values, head_values, rows);
+        run_actor(x, trunk_values, head_values, rows, Mode{0, true});
         draw(k, 1, rows, head_values, x_pi, probs, in.log_prob + k * B);
     }
 
     void run_actor(const T *from, const std::vector<Values> &trunk_to, const std::vector<Values> &heads_to,
-                   Range rows) {
-        trunk.forward(&Layer::online, from, stride(inputs), trunk_to, rows);
+                   Range rows, Mode mode = {}) {
+        trunk.forward(&Layer::online, from, stride(inputs), trunk_to, rows, mode);
         const bool deep = !trunk.layers.empty();
-        const T *h = deep ? trunk_to.back().h : from;
+        const T *h = deep ? trunk.layers.back().outputs(trunk_to.back()) : from;
         const long step = deep ? stride(trunk.layers.back().out) : stride(inputs);
         for (size_t i = 0; i < heads.size(); i++)
             heads[i].forward(heads[i].online, h, step, heads_to[i], rows);
@@ -244,22 +266,28 @@ struct Update {
         return expected;
     }
 
-    // The key of dropout for a pass of critic c in step k: at next_obs, at the stored or at the drawn action.
+    // The mode of a pass of critic c in step k: at next_obs, at the stored action (and next_obs, if `joint`) or at
+    // the drawn one.
     enum Pass { AT_NEXT, AT_STORED, AT_DRAWN };
-    unsigned key_of(long k, Pass pass, int c) const {
-        return in.dropout_seed ? pass_key(unsigned(in.dropout_seed[k]), pass * in.critics + c) : 0;
+    Mode mode_of(long k, Pass pass, int c) const {
+        const unsigned key =
+            in.dropout_seed ? pass_key(unsigned(in.dropout_seed[k]), unsigned(pass * in.critics + c)) : 0;
+        return {key, joint && pass == AT_STORED};
     }
 
     // Phase 2, by network: targets at next_obs, then values of the stored actions, whose pass phase 3 uses.
     void evaluate(long k, int c) {
         Critic &critic = network(c);
         const long step = stride(inputs);
-        const bool has_target = critic.net.layers.back().weight.target;
-        const unsigned target_key = key_of(k, AT_NEXT, c);
-        if (has_target) critic.evaluate(&Layer::target, x_next, step, critic.q_target, target_key);
-        else if (value.empty()) critic.evaluate(&Layer::online, x_next, step, critic.q_target, target_key);
-        if (is_critic(c) && !value.empty()) critic.evaluate(&Layer::online, x_pi, step, critic.q_before);
-        critic.evaluate(&Layer::online, x, step, critic.q, key_of(k, AT_STORED, c));
+        const Mode stored = mode_of(k, AT_STORED, c), next = mode_of(k, AT_NEXT, c);
+        if (joint) critic.evaluate_joint(x, step, B, critic.q, critic.q_target, stored);
+        else {
+            const bool has_target = critic.net.layers.back().weight.target;
+            if (has_target) critic.evaluate(&Layer::target, x_next, step, B, critic.q_target, next);
+            else if (value.empty()) critic.evaluate(&Layer::online, x_next, step, B, critic.q_target, next);
+            if (is_critic(c) && !value.empty()) critic.evaluate(&Layer::online, x_pi, step, B, critic.q_before);
+            critic.evaluate(&Layer::online, x, step, B, critic.q, stored);
+        }
         if (!is_critic(c)) return;
         const long row = stride(critic.outputs());
         for (int m = 0; m < B; m++)
@@ -335,12 +363,16 @@ struct Update {
         Critic &critic = network(c);
         if (has_quantiles()) quantile_loss(k, c);
         else squared_loss(k, c);
-        critic.net.backward(critic.values, every_row, key_of(k, AT_STORED, c));
+        // In a joint pass, the rows of next_obs have a gradient through the statistics, although the loss has
+        // none with respect to their values.
+        if (joint) std::fill_n(critic.values.back().g + long(B) * stride(critic.outputs()),
+                               long(B) * stride(critic.outputs()), T(0));
+        critic.net.backward(critic.values, joint ? joint_rows : every_row, mode_of(k, AT_STORED, c));
         critic.net.learn(critic.values, x, stride(inputs), critic.scratch, critic_adam);
         if (!is_critic(c) || !improves(k)) return;
         pack_first_action(critic);
-        critic.evaluate(&Layer::online, in.discrete ? x : x_pi, stride(inputs), critic.q_pi,
-                        key_of(k, AT_DRAWN, c));
+        critic.evaluate(&Layer::online, in.discrete ? x : x_pi, stride(inputs), B, critic.q_pi,
+                        mode_of(k, AT_DRAWN, c));
     }
 
     // The gradient of equation 4, or 10 for the value network, with respect to the values.
@@ -414,11 +446,18 @@ struct Update {
         if (!in.discrete)
             for (int c = 0; c < in.critics; c++) action_gradient(k, c, rows, chosen_rows[worker]);
         for (const int m : rows) in.discrete ? by_logits(k, m) : by_heads(m);
+        if (!normalizes_policy()) through_policy(rows);
+    }
+
+    // From the heads back through the policy; in a phase of its own, by one worker, if it normalizes the batch.
+    void through_policy(const Rows &rows) {
         if (trunk.layers.empty()) return;
+        const Mode mode{0, true};
         const int last = heads.back().in ? int(heads.size()) - 1 : 0;  // a learned log std has no inputs
         for (int i = 0; i <= last; i++)
-            heads[i].backward(head_values[i], trunk.layers.back(), trunk_values.back(), rows, i > 0, i == last);
-        trunk.backward(trunk_values, rows);
+            heads[i].backward(head_values[i], trunk.layers.back(), trunk_values.back(), rows, i > 0, i == last,
+                              mode);
+        trunk.backward(trunk_values, rows, mode);
     }
 
     // The gradient of the policy's loss with respect to the action drawn at obs, through critic c, in the rows
@@ -427,7 +466,13 @@ struct Update {
         Critic &critic = critics[c];
         if (has_quantiles()) through_mean(k, c, rows, chosen);
         else through_share(k, c, rows, chosen);
-        critic.net.backward(critic.values, chosen, key_of(k, AT_DRAWN, c));
+        critic.net.backward(critic.values, chosen, mode_of(k, AT_DRAWN, c));
+        if (critic.net.layers.front().copies()) {
+            for (const int m : chosen)
+                std::copy_n(critic.values.front().g + m * stride(inputs) + obs_dim, act_dim,
+                            critic.action_g + m * stride(act_dim));
+            return;
+        }
         const int out = critic.net.layers.front().out;
         product<LISTED>(chosen.size(), act_dim, out, critic.values.front().g, stride(out), critic.first_action,
                         Backward{critic.action_g, nullptr, stride(act_dim), false, false}, chosen.data());
@@ -490,7 +535,7 @@ struct Update {
     // Phase 5, by outputs: Adam for the policy, and for alpha.
     void improve(long k, int worker) {
         const bool deep = !trunk.layers.empty();
-        const T *h = deep ? trunk_values.back().h : x;
+        const T *h = deep ? trunk.layers.back().outputs(trunk_values.back()) : x;
         const long step = deep ? stride(trunk.layers.back().out) : stride(inputs);
         for (size_t i = 0; i < heads.size(); i++)
             heads[i].learn(head_values[i], h, step, scratch[worker], actor_adam,

@@ -66,8 +66,8 @@ void work(Update &update, Barrier &barrier, int worker) {
         if (update.has_quantiles()) by_rows([&] { update.pool(k, worker); });
         by_network(update.networks(), [&](int c) { update.learn(k, c); });
         if (!update.improves(k)) continue;
+        if (!in.discrete) by_rows([&] { update.action_gradients(k, worker); });
         by_rows([&] { update.policy_gradient(k, worker); });
-        if (acts) by_network(1, [&](int) { update.through_policy(update.every_row); });
         by_rows([&] { update.improve(k, worker); });
     }
     update.end(worker);
@@ -103,14 +103,15 @@ LAYOUT(batch_norm_layout, BATCH_NORM(FIELD), BatchNormArguments)
 LAYOUT(parameter_layout, FIELD(T *, p) FIELD(T *, m) FIELD(T *, v) FIELD(T *, target), Parameter)
 #undef FIELD
 
-// exp, expm1, tanh or the normal distribution function of n numbers, a multiple of LANES or fewer at the end,
-// for a test.
+// exp, expm1, tanh, the normal distribution function or log1p of n numbers, a multiple of LANES or fewer at the
+// end, for a test.
 extern "C" void elementary(long function, long n, T *x) {
     for (long at = 0; at < n; at += LANES) {
         const int count = int(std::min<long>(LANES, n - at));
         const Vector v = load_some(x + at, count);
         store_some(x + at, function == 0 ? exponential(v) : function == 1 ? exponential_minus_1(v) :
-                           function == 2 ? hyperbolic_tangent(v) : normal_cdf(v), count);
+                           function == 2 ? hyperbolic_tangent(v) : function == 3 ? normal_cdf(v) :
+                           logarithm_of_1_plus(v), count);
     }
 }
 

@@ -89,6 +89,7 @@ struct Update {
     std::vector<Critic> critics;
     std::vector<Critic> value;  // none or one
     T *x, *x_next, *x_pi, *next_log_prob, *tanh_u, *spread, *inside, *probs, *next_probs;
+    T *center, *half_range, *low, *high;  // bounds of actions, padded
     T *levels, *samples;  // of quantiles: their levels; the samples of each row's target
     std::vector<T *> scratch;  // of each worker, for the policy
     Rows every_row, joint_rows;
@@ -113,12 +114,13 @@ struct Update {
         x = arena.take(2 * long(B) * stride(inputs)), x_next = x + long(B) * stride(inputs);
         x_pi = arena.take(long(B) * stride(inputs));
         next_log_prob = arena.take(B);
-        for (T **one : {&tanh_u, &spread, &inside}) *one = arena.take(long(B) * act_dim);
+        for (T **one : {&tanh_u, &spread, &inside}) *one = arena.take(long(B) * stride(act_dim));
+        for (T **one : {&center, &half_range, &low, &high}) *one = arena.take(padded(act_dim));
         for (T **one : {&probs, &next_probs}) *one = arena.take(long(B) * act_dim);
         levels = arena.take(in.quantiles), samples = arena.take(long(B) * pooled());
         for (int w = 0; w < in.workers; w++) {
             scratch.push_back(arena.take(packed_size(B, STRIP)));
-            own_rows.push_back(list(rows_of(w))), chosen_rows.emplace_back(B);
+            own_rows.push_back(list(rows_of(w))), chosen_rows.emplace_back();
         }
         every_row = list({0, B}), joint_rows = list({0, 2 * B});
     }
@@ -147,6 +149,10 @@ struct Update {
         each_layer([&](Layer &layer) { layer.begin(share(worker, in.workers, layer.out, STRIP)); });
         if (worker) return;
         set_alpha();
+        if (!in.discrete) {
+            std::copy_n(in.center, act_dim, center), std::copy_n(in.half_range, act_dim, half_range);
+            std::copy_n(in.low, act_dim, low), std::copy_n(in.high, act_dim, high);
+        }
         for (int i = 0; i < in.quantiles; i++) levels[i] = (i + T(0.5)) / in.quantiles;
     }
     void end(int worker) {
@@ -236,22 +242,28 @@ struct Update {
     }
 
     // Equation 5 for one row: writes the action to a, and returns its log-density.
-    T squash(int at, int m, const T *mu, const T *raw_log_std, const T *xi, T *a) {
-        const T low = T(in.log_std_min), high = T(in.log_std_max);
-        T logp = T(-act_dim * (0.91893853320467274178 + 2 * 0.69314718055994530942));  // log(2 pi) / 2, log 2
-        for (int j = 0; j < act_dim; j++) {
-            const T raw = raw_log_std[j], log_std = raw < low ? low : raw > high ? high : raw;
-            const T move = std::exp(log_std) * xi[j], u = mu[j] + move;
-            const T t = std::expm1(-2 * std::abs(u));  // both tanh and log pi need exp(-2 |u|)
-            const T tanh = std::copysign(-t / (2 + t), u);
-            logp += T(-0.5) * xi[j] * xi[j] - log_std + 2 * (std::abs(u) + std::log1p(t + 1));
-            const T action = in.center[j] + in.half_range[j] * tanh;
-            a[j] = action < in.low[j] ? in.low[j] : action > in.high[j] ? in.high[j] : action;
+    T squash(int at, int m, const T *mu, const T *raw_log_std, const T *noise, T *a) {
+        constexpr double HALF_LOG_TWO_PI = 0.91893853320467274178, LOG_TWO = 0.69314718055994530942;
+        Vector logp = {};
+        for (int n = 0; n < act_dim; n += LANES) {
+            const int count = std::min(LANES, act_dim - n);
+            const Vector raw = load(raw_log_std + n), xi = load_some(noise + n, count);
+            const Vector log_std = bounded(raw, T(in.log_std_min), T(in.log_std_max));
+            const Vector move = exponential(log_std) * xi, u = load(mu + n) + move, size = magnitude(u);
+            const Vector t = exponential_minus_1(-2 * size);  // both tanh and log pi need exp(-2 |u|)
+            const Vector flat = t / (2 + t), tanh = u < 0 ? flat : -flat;
+            Vector one = T(-0.5) * xi * xi - log_std + 2 * (size + logarithm_of_1_plus(t + 1));
+            for (int j = count; j < LANES; j++) one[j] = 0;
+            logp += one;
+            const Vector action = load(center + n) + load(half_range + n) * tanh;
+            const Vector least = load(low + n), most = load(high + n);
+            store_some(a + n, action < least ? least : action > most ? most : action, count);
             if (at == 0) continue;
-            const int i = m * act_dim + j;
-            tanh_u[i] = tanh, spread[i] = move, inside[i] = raw == log_std;
+            const long to = m * stride(act_dim) + n;
+            store(tanh_u + to, tanh), store(spread + to, move);
+            store(inside + to, raw == log_std ? splat(1) : Vector{});
         }
-        return logp;
+        return sum(logp) - T(act_dim * (HALF_LOG_TWO_PI + 2 * LOG_TWO));
     }
 
     // For one row: writes probabilities to p, replaces logits by their logarithms, returns their mean.
@@ -440,17 +452,55 @@ struct Update {
         return share;
     }
 
-    // Phase 4, by rows: equation 6, the gradients with respect to the policy's activations.
-    void policy_gradient(long k, int worker) {
-        const Rows &rows = own_rows[worker];
-        if (!in.discrete)
-            for (int c = 0; c < in.critics; c++) action_gradient(k, c, rows, chosen_rows[worker]);
-        for (const int m : rows) in.discrete ? by_logits(k, m) : by_heads(m);
-        if (!normalizes_policy()) through_policy(rows);
+    // Phase 4, if actions are continuous: the gradient of the policy's loss with respect to the action drawn at
+    // obs, by pairs of a critic and a row in which it is not 0. A worker takes consecutive pairs, and so reads the
+    // weights of few critics.
+    void action_gradients(long k, int worker) {
+        Rows &chosen = chosen_rows[worker];
+        long pairs = 0, before = 0;
+        for (int c = 0; c < in.critics; c++)
+            for (int m = 0; m < B; m++) pairs += value_gradient(c, m) != 0;
+        const long first = pairs * worker / in.workers, last = pairs * (worker + 1) / in.workers;
+        for (int c = 0; c < in.critics; c++) {
+            chosen.clear();
+            for (int m = 0; m < B; m++)
+                if (value_gradient(c, m) != 0) {
+                    if (first <= before && before < last) chosen.push_back(m);
+                    before++;
+                }
+            if (!chosen.empty()) through_critic(k, c, chosen);
+        }
     }
 
-    // From the heads back through the policy; in a phase of its own, by one worker, if it normalizes the batch.
-    void through_policy(const Rows &rows) {
+    // The derivative of the policy's loss by each output of critic c in row m: by its value, or by each of its
+    // quantiles, of whose means over all critics the policy maximizes the mean.
+    T value_gradient(int c, int m) const {
+        if (has_quantiles()) return T(-1.0 / B) / T(in.critics * in.quantiles);
+        return T(-1.0 / B) * actor_share(c, m * stride(1));
+    }
+
+    void through_critic(long k, int c, const Rows &rows) {
+        Critic &critic = critics[c];
+        for (const int m : rows)
+            std::fill_n(critic.values.back().g + m * stride(critic.outputs()), critic.outputs(), value_gradient(c, m));
+        critic.net.backward(critic.values, rows, mode_of(k, AT_DRAWN, c));
+        if (critic.net.layers.front().copies()) {
+            for (const int m : rows)
+                std::copy_n(critic.values.front().g + m * stride(inputs) + obs_dim, act_dim,
+                            critic.action_g + m * stride(act_dim));
+            return;
+        }
+        const int out = critic.net.layers.front().out;
+        product<LISTED>(rows.size(), act_dim, out, critic.values.front().g, stride(out), critic.first_action,
+                        Backward{critic.action_g, nullptr, stride(act_dim), false, false}, rows.data());
+    }
+
+    // Phase 5, by rows, or by one worker if the policy normalizes the batch: equation 6, the gradients with
+    // respect to the policy's activations.
+    void policy_gradient(long k, int worker) {
+        if (normalizes_policy() && worker) return;
+        const Rows &rows = normalizes_policy() ? every_row : own_rows[worker];
+        for (const int m : rows) in.discrete ? by_logits(k, m) : by_heads(k, m);
         if (trunk.layers.empty()) return;
         const Mode mode{0, true};
         const int last = heads.back().in ? int(heads.size()) - 1 : 0;  // a learned log std has no inputs
@@ -460,62 +510,25 @@ struct Update {
         trunk.backward(trunk_values, rows, mode);
     }
 
-    // The gradient of the policy's loss with respect to the action drawn at obs, through critic c, in the rows
-    // where it is not 0, which become `chosen`.
-    void action_gradient(long k, int c, const Rows &rows, Rows &chosen) {
-        Critic &critic = critics[c];
-        if (has_quantiles()) through_mean(k, c, rows, chosen);
-        else through_share(k, c, rows, chosen);
-        critic.net.backward(critic.values, chosen, mode_of(k, AT_DRAWN, c));
-        if (critic.net.layers.front().copies()) {
-            for (const int m : chosen)
-                std::copy_n(critic.values.front().g + m * stride(inputs) + obs_dim, act_dim,
-                            critic.action_g + m * stride(act_dim));
-            return;
-        }
-        const int out = critic.net.layers.front().out;
-        product<LISTED>(chosen.size(), act_dim, out, critic.values.front().g, stride(out), critic.first_action,
-                        Backward{critic.action_g, nullptr, stride(act_dim), false, false}, chosen.data());
-    }
-
-    // Its start, the gradient with respect to the critic's value: 0 in rows where `actor_share` is 0, as where
-    // another critic is smaller.
-    void through_share(long k, int c, const Rows &rows, Rows &chosen) {
-        Critic &critic = critics[c];
-        T *g = critic.values.back().g;
-        chosen.clear();
-        for (const int m : rows) {
-            const long at = m * stride(1);
-            g[at] = T(-1.0 / B) * actor_share(c, at);
-            if (g[at] != 0) chosen.push_back(m);
-            else std::fill_n(critic.action_g + m * stride(act_dim), act_dim, T(0));
-            if (c == 0) in.q_pi[k * B + m] = actor_value(at);
-        }
-    }
-
-    // The same with respect to the critic's quantiles; the policy maximizes the mean of those of all critics.
-    void through_mean(long k, int c, const Rows &rows, Rows &chosen) {
-        chosen = rows;
-        for (const int m : rows) {
-            T *g = critics[c].values.back().g + m * stride(in.quantiles);
-            std::fill_n(g, in.quantiles, T(-1.0 / B) / T(in.critics * in.quantiles));
-            if (c) continue;
-            T total = 0;
-            for (const Critic &critic : critics) total += mean_quantile(critic.q_pi, m);
-            in.q_pi[k * B + m] = total / T(in.critics);
-        }
-    }
-
-    void by_heads(int m) {
+    void by_heads(long k, int m) {
+        in.q_pi[k * B + m] = has_quantiles() ? mean_of_all(m) : actor_value(m * stride(1));
         const T weight = alpha * T(2.0 / B);
-        for (int j = 0; j < act_dim; j++) {
-            const long i = m * act_dim + j, at = m * stride(act_dim) + j;
-            T a = 0;
-            for (const Critic &critic : critics) a += critic.action_g[at];
-            const T t = tanh_u[i], mu = a * in.half_range[j] * (1 - t * t) + weight * t;
-            head_values[0].g[at] = mu;
-            head_values[1].g[at] = inside[i] != 0 ? mu * spread[i] - weight / 2 : 0;
+        for (int n = 0; n < act_dim; n += LANES) {
+            const long at = m * stride(act_dim) + n;
+            Vector a = {};
+            for (int c = 0; c < in.critics; c++)
+                if (value_gradient(c, m) != 0) a += load(critics[c].action_g + at);
+            const Vector t = load(tanh_u + at), mu = a * load(half_range + n) * (1 - t * t) + weight * t;
+            store(head_values[0].g + at, mu);
+            store(head_values[1].g + at,
+                  load(inside + at) != 0 ? mu * load(spread + at) - weight / 2 : Vector{});
         }
+    }
+
+    T mean_of_all(int m) const {
+        T total = 0;
+        for (const Critic &critic : critics) total += mean_quantile(critic.q_pi, m);
+        return total / T(in.critics);
     }
 
     // The gradient of the loss with respect to logit j: p_j (alpha log p_j - q_j - expected).
@@ -532,14 +545,14 @@ struct Update {
         }
     }
 
-    // Phase 5, by outputs: Adam for the policy, and for alpha.
+    // Phase 6, by outputs: Adam for the policy, and for alpha.
     void improve(long k, int worker) {
         const bool deep = !trunk.layers.empty();
         const T *h = deep ? trunk.layers.back().outputs(trunk_values.back()) : x;
         const long step = deep ? stride(trunk.layers.back().out) : stride(inputs);
         for (size_t i = 0; i < heads.size(); i++)
             heads[i].learn(head_values[i], h, step, scratch[worker], actor_adam,
-                           share(worker, in.workers, heads[i].out, STRIP));
+                           share((worker + int(i)) % in.workers, in.workers, heads[i].out, STRIP));
         trunk.learn(trunk_values, x, stride(inputs), scratch[worker], actor_adam, worker, in.workers);
         if (worker == 0) learn_alpha(k);
     }

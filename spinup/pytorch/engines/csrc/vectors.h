@@ -94,6 +94,17 @@ inline Vector hyperbolic_tangent(Vector x) {
     return x < 0 ? -size : size;
 }
 
+// log(1 + x) for 0 <= x <= 1, as twice the series of the inverse hyperbolic tangent of x / (2 + x) <= 1/3.
+inline Vector logarithm_of_1_plus(Vector x) {
+    if constexpr (sizeof(T) == 4) {
+        const Vector z = x / (2 + x), s = z * z;
+        return 2 * z * (T(1) + s * (T(1. / 3) + s * (T(1. / 5) + s * (T(1. / 7) + s * (T(1. / 9) +
+               s * (T(1. / 11) + s * (T(1. / 13) + s * T(1. / 15))))))));
+    } else {
+        return each(x, [](T one) { return std::log1p(one); });
+    }
+}
+
 inline Vector logistic(Vector x) { return 1 / (1 + exponential(-x)); }
 
 // The normal distribution function (Abramowitz & Stegun 1964, 7.1.26, within 1e-7, in float).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from typing import Any, ClassVar, NamedTuple, final
+from weakref import WeakKeyDictionary
 
 import torch
 from numpy.random import Generator
@@ -54,6 +55,8 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str | None, dict[str, Any]]] = {
     nn.Softsign: (None, {}), nn.Tanh: (None, {}),
 }  # fmt: skip
 _KINDS = list(ACTIVATIONS)
+# Numbers among the attributes of layers, which may change during a run.
+_ATTRIBUTES = ("alpha", "negative_slope", "eps", "p", "momentum", "warm_up")
 # Names of fields of the structs in csrc/, in order; a test compares names and offsets.
 _BOUNDS = ("center", "half_range", "low", "high")
 _NETWORKS = ("actor", "critic", "value")
@@ -122,6 +125,26 @@ class Linear(NamedTuple):
     batch_norm: BatchNorm | None = None
 
 
+class Sources(NamedTuple):
+    """What a description of networks is made from: their parameters, and attributes of their modules."""
+
+    parameters: list[nn.Parameter]
+    attributes: list[tuple[nn.Module, str]]
+
+    def values(self) -> tuple[Any, ...]:
+        """Addresses and values, which are compared."""
+        addresses = [p.data_ptr() for p in self.parameters]
+        return *addresses, *(getattr(module, name) for module, name in self.attributes)
+
+
+class Description(NamedTuple):
+    """A description of networks, as arrays of `Layer`, and what it was made from."""
+
+    networks: dict[str, Any]
+    sources: Sources
+    made_from: tuple[Any, ...]
+
+
 @final
 class NativeEngine(Engine):
     """Updates of the default networks on the CPU. The first run on a machine takes seconds to compile."""
@@ -158,6 +181,7 @@ class NativeEngine(Engine):
         super().__init__(objective, threads)
         self._libraries: dict[torch.dtype, Library] = {}
         self._workspaces: dict[tuple[Any, ...], Tensor] = {}
+        self._descriptions: WeakKeyDictionary[Agent, Description] = WeakKeyDictionary()
         self._has_dropout = False
 
     @classmethod
@@ -187,7 +211,7 @@ class NativeEngine(Engine):
         return self._libraries[dtype]
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        networks = _describe_networks(agent)
+        networks = self._describe(agent)
         wanted = {*_BATCH, *self.objective.noise_fields()}
         if any(layer.dropout > 0 for layer in networks["critic"]):
             wanted.add("dropout_seed")
@@ -212,10 +236,20 @@ class NativeEngine(Engine):
             agent.set_learning_rate(steps + arguments.n - 1)
         improved = [k for k in range(arguments.n) if (steps + k + 1) % delay == 0]
         for name, optimizer in agent.optimizers._asdict().items():
-            for state in {} if optimizer is None else optimizer.state.values():
-                state["step"] += arguments.n if name == "critic" else len(improved)
+            counts = [] if optimizer is None else [state["step"] for state in optimizer.state.values()]
+            if counts:
+                torch._foreach_add_(counts, arguments.n if name == "critic" else len(improved))
         metrics = _metrics(logged, inputs.get("weight"), agent.temperature.target_entropy, improved)
         return {key: value.numpy() for key, value in metrics.items()}
+
+    def _describe(self, agent: Agent) -> dict[str, Any]:
+        """Arrays of `Layer`, by field of `Arguments`, made anew if what they were made from has changed."""
+        found = self._descriptions.get(agent)
+        if found is None or found.made_from != found.sources.values():
+            sources = _sources(agent)
+            found = Description(_describe_networks(agent), sources, sources.values())
+            self._descriptions[agent] = found
+        return found.networks
 
     def _sizes(self, networks: dict[str, Any], inputs: dict[str, Tensor], delay: int) -> dict[str, int]:
         n, batch_size = inputs["reward"].shape
@@ -341,6 +375,11 @@ def _networks(agent: Agent) -> dict[str, list[Linear]]:
         "critic": [layer for critic in agent.networks.critics.children() for layer in _critic_layers(critic)],
         "value": [] if value is None else _critic_layers(value),
     }
+
+
+def _sources(agent: Agent) -> Sources:
+    attributes = [(m, name) for m in agent.ac.modules() for name in _ATTRIBUTES if name in vars(m)]
+    return Sources(list(agent.ac.parameters()), attributes)
 
 
 def _describe_networks(agent: Agent) -> dict[str, Any]:

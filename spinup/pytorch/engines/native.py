@@ -273,7 +273,7 @@ class NativeEngine(Engine):
             for network in networks.values()
             for x in network
         ]
-        key = dtype, *(getattr(arguments, name) for name in _SIZES[1:]), *layers
+        key = dtype, arguments.n == 1, *(getattr(arguments, name) for name in _SIZES[1:]), *layers
         if key not in self._workspaces:
             size = self._load(dtype).code.workspace_size(ctypes.byref(arguments))
             self._workspaces[key] = torch.zeros(size, dtype=dtype)

@@ -186,6 +186,39 @@ def test_it_computes_the_eager_update_with_the_same_values_dropped(
     assert not passes
 
 
+@pytest.mark.parametrize("critic", ["scalar", "quantile"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "networks",
+    [
+        {"hidden_sizes": (12, 40)},
+        {"hidden_sizes": (33, 1), "activation": nn.PReLU, "actor_norm": "layer", "critic_norm": "layer"},
+        {"hidden_sizes": (40,), "state_dependent_std": False, "actor_norm": "batch_renorm"},
+    ],
+)
+def test_blocks_of_one_update_are_the_same_as_a_block_of_many(
+    networks: Any, threads: int, critic: str
+) -> None:
+    ac = small_ac(**BOUNDS, **networks, critic=critic).double()
+    changes = {"act_dim": 3, "alpha": "auto", "batch_size": 20, "threads": threads, "critic": critic}
+    many, single = (make(copy.deepcopy(ac), "native", **changes) for _ in range(2))
+    batches = random_batches(**SIZES, count=40, batch=20, dtype=np.float64)
+    wanted = many.update(batches)
+    got = [single.update({name: values[k : k + 1] for name, values in batches.items()}) for k in range(40)]
+    compare(wanted, {name: np.concatenate([one[name] for one in got]) for name in wanted}, 1e-10, "metrics")
+    compare(many.state_dict(), single.state_dict(), 1e-10, "state")
+
+
+def test_a_number_of_a_layer_may_change_during_a_run() -> None:
+    eager, other = pair(small_ac(**BOUNDS, activation=nn.LeakyReLU).double(), "native", "auto")
+    admit(eager, other, DOUBLE, 1)
+    for learner in (eager, other):
+        for module in (*learner.agent.ac.modules(), *learner.agent.target.modules()):
+            if isinstance(module, nn.LeakyReLU):
+                module.negative_slope = 0.4
+    admit(eager, other, DOUBLE, 1)
+
+
 BATCH_NORMS: dict[str, dict[str, Any]] = {
     "critics": {"hidden_sizes": (12, 9), "critic_norm": "batch"},
     "policy": {"hidden_sizes": (33, 40), "actor_norm": "batch_renorm"},

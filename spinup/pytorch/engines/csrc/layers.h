@@ -85,25 +85,37 @@ struct Learn {
     }
 };
 
+// The same for a part of the gradient of W, (out, in), in place; `first` is the output of its first row.
+struct LearnInPlace {
+    const Adam &adam;
+    const Parameter &weight;
+    int first, in;
+    void operator()(int m, int n, Vector v) const {
+        adam.step(weight, long(first + m) * in + n, v, in - n);
+    }
+};
+
 struct Layer {
     int in, out, batch;
     Kind kind;
     bool passes_gradient;  // whether the gradient with respect to its inputs is needed
+    bool in_place;  // whether Adam changes the weight itself, which costs a block of one step less than `held`
     Parameter weight, bias, slope, scale, shift;
     T constant, eps, dropout;
-    Parameter held;  // W^T, Adam's moments of it, and the target's, packed; during a block instead of `weight`
+    Parameter held;  // W^T, Adam's moments of it, and the target's, packed; during a block instead of `weight`,
+                     // or if in_place, a copy of W^T and the target's for products
     Packed online, target;
     BatchNorm norm;
 
-    Layer(const LayerArguments &about, int rows, bool inner, Arena &arena)
+    Layer(const LayerArguments &about, int rows, bool inner, bool direct, Arena &arena)
         : in(about.inputs), out(about.outputs), batch(rows), kind(Kind(about.kind)), passes_gradient(inner),
-          weight(about.weight), bias(about.bias), slope(about.slope), scale(about.scale), shift(about.shift),
+          in_place(direct), weight(about.weight), bias(about.bias), slope(about.slope), scale(about.scale), shift(about.shift),
           constant(about.constant), eps(about.eps), dropout(about.dropout), held{},
           norm(about.batch_norm, out, arena) {
         const long size = copies() ? 0 : packed_size(in, out);
         held.p = arena.take(size);
         if (weight.target) held.target = arena.take(size);
-        if (!single()) held.m = arena.take(size), held.v = arena.take(size);
+        if (!single() && !in_place) held.m = arena.take(size), held.v = arena.take(size);
         online.forward = held.p, target.forward = held.target;
         online.backward = inner ? arena.take(packed_size(out, in)) : nullptr;
         for (Packed *one : {&online, &target}) {
@@ -133,9 +145,7 @@ struct Layer {
     void begin(Range outputs) {
         if (outputs.first == outputs.last) return;
         each_held([&](const T *tensor, T *packed) {
-            transpose_matrix(outputs.last - outputs.first, 0, in,
-                             [&](int o, int i) { return tensor + long(outputs.first + o) * in + i; },
-                             [&](int i, int o) { return packed + packed_at(in, out, i, outputs.first + o); });
+            pack_rows(tensor, packed, outputs);
             // The padding, which NaN in an earlier batch may have reached.
             if (outputs.last == out)
                 for (int i = 0; i < in; i++)
@@ -145,11 +155,19 @@ struct Layer {
         if (weight.target) pack_target(outputs);
     }
     void end(Range outputs) const {
+        if (in_place) return;
         each_held([&](T *tensor, const T *packed) {
             transpose_matrix(in, outputs.first, outputs.last,
                              [&](int i, int o) { return packed + packed_at(in, out, i, o); },
                              [&](int o, int i) { return tensor + long(o) * in + i; });
         });
+    }
+
+    // Copies a range of outputs of a tensor (out, in) into a packed (in, out).
+    void pack_rows(const T *tensor, T *packed, Range outputs) const {
+        transpose_matrix(outputs.last - outputs.first, 0, in,
+                         [&](int o, int i) { return tensor + long(outputs.first + o) * in + i; },
+                         [&](int i, int o) { return packed + packed_at(in, out, i, outputs.first + o); });
     }
 
     // Where the weight from input i to output o lies in held.p.
@@ -158,7 +176,8 @@ struct Layer {
     // A layer with a single output is not held: its weight is a row, which needs no transposition.
     template <class F> void each_held(F f) const {
         if (single() || !weight.p) return;
-        f(weight.p, held.p), f(weight.m, held.m), f(weight.v, held.v);
+        f(weight.p, held.p);
+        if (!in_place) f(weight.m, held.m), f(weight.v, held.v);
         if (weight.target) f(weight.target, held.target);
     }
 
@@ -303,8 +322,10 @@ struct Layer {
     }
 
     // A step of Adam for a range of outputs, from their gradient and the inputs x. It takes one strip after the
-    // other, so that what products read is brought up to date from the cache. `scratch` has room for one strip.
+    // other, so that what products read is brought up to date from the cache. `scratch` has room for a strip of
+    // gradients, or if in_place, for the inputs.
     void learn(const Values &of, const T *x, long x_step, T *scratch, const Adam &adam, Range outputs) {
+        if (in_place && weight.p && !single() && outputs.first < outputs.last) pack(x, x_step, batch, in, scratch);
         for (int first = outputs.first; first < outputs.last; first += STRIP) {
             const Range strip{first, std::min(first + STRIP, outputs.last)};
             learn_strip(of, x, x_step, scratch, adam, strip);
@@ -325,7 +346,10 @@ struct Layer {
                 for (int m = 0; m < batch; m++) total += g[m * step] * load(x + m * x_step + n);
                 adam.step(weight, n, total, in - n);
             }
-        else if (in > 0) {
+        else if (in > 0 && in_place) {
+            product<ACROSS>(rows, in, batch, g, step, scratch, LearnInPlace{adam, weight, outputs.first, in});
+            pack_rows(weight.p, held.p, outputs);
+        } else if (in > 0) {
             pack(g, step, batch, rows, scratch);
             product<ACROSS>(in, rows, batch, x, x_step, scratch, Learn{adam, held, outputs.first, in, out});
         }
@@ -360,8 +384,15 @@ struct Layer {
 struct Network {
     std::vector<Layer> layers;
 
-    Network(const LayerArguments *about, int count, int batch, Arena &arena) {
-        for (int l = 0; l < count; l++) layers.emplace_back(about[l], batch, l > 0, arena);
+    Network(const LayerArguments *about, int count, int batch, bool in_place, Arena &arena) {
+        for (int l = 0; l < count; l++) layers.emplace_back(about[l], batch, l > 0, in_place, arena);
+    }
+
+    // The memory that `learn` needs for a layer.
+    static long scratch_size(const LayerArguments *about, int count, int batch, bool in_place) {
+        long columns = STRIP;
+        for (int l = 0; in_place && l < count; l++) columns = std::max(columns, about[l].inputs);
+        return packed_size(batch, columns);
     }
 
     std::vector<Values> take(Arena &arena) const {

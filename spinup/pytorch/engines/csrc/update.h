@@ -51,12 +51,12 @@ struct Critic {
     T *q, *q_target, *q_pi, *q_before, *scratch, *first_action, *action_g;
 
     // rows: those of the largest pass.
-    Critic(const LayerArguments *about, int count, int batch, int rows, int obs_dim, Arena &arena)
-        : net(about, count, rows, arena), values(net.take(arena)) {
+    Critic(const LayerArguments *about, int count, int batch, int rows, int obs_dim, bool in_place, Arena &arena)
+        : net(about, count, rows, in_place, arena), values(net.take(arena)) {
         const Layer &first = net.layers.front();
         const long size = long(batch) * stride(outputs());
         for (T **one : {&q, &q_target, &q_pi, &q_before}) *one = arena.take(size);
-        scratch = arena.take(packed_size(rows, STRIP));
+        scratch = arena.take(Network::scratch_size(about, count, rows, in_place));
         const int act_dim = first.in - obs_dim;
         first_action = arena.take(packed_size(first.out, std::max(1, act_dim)));
         action_g = arena.take(long(batch) * stride(std::max(1, act_dim)));
@@ -81,6 +81,7 @@ struct Critic {
 struct Update {
     const Arguments &in;
     const int B, obs_dim, act_dim, inputs;  // inputs: length of a critic's input
+    const bool in_place;  // whether the block is a single step, see Layer
     const bool joint;  // whether critics process stored and next inputs as one batch, which they normalize
     Arena arena;
     Network trunk;
@@ -99,18 +100,19 @@ struct Update {
 
     explicit Update(const Arguments &arguments)
         : in(arguments), B(in.batch), obs_dim(in.obs_dim), act_dim(in.act_dim),
-          inputs(obs_dim + (in.discrete ? 0 : act_dim)), joint(normalizes(in.critic, in.critic_layers)),
-          arena{in.workspace},
-          trunk(in.actor, in.trunk_layers, B, arena) {
-        for (int i = 0; i < (in.discrete ? 1 : 2); i++)
-            heads.emplace_back(in.actor[in.trunk_layers + i], B, in.trunk_layers > 0, arena);
+          inputs(obs_dim + (in.discrete ? 0 : act_dim)), in_place(in.n == 1),
+          joint(normalizes(in.critic, in.critic_layers)), arena{in.workspace},
+          trunk(in.actor, in.trunk_layers, B, in_place, arena) {
+        const int head_count = in.discrete ? 1 : 2;
+        for (int i = 0; i < head_count; i++)
+            heads.emplace_back(in.actor[in.trunk_layers + i], B, in.trunk_layers > 0, in_place, arena);
         for (auto *one : {&trunk_values, &next_trunk_values}) *one = trunk.take(arena);
         for (auto *one : {&head_values, &next_head_values})
             for (const Layer &head : heads) one->push_back(head.take(arena));
         for (int c = 0; c < in.critics; c++)
             critics.emplace_back(in.critic + c * in.critic_layers, in.critic_layers, B, joint ? 2 * B : B, obs_dim,
-                                 arena);
-        if (in.value) value.emplace_back(in.value, in.value_layers, B, B, obs_dim, arena);
+                                 in_place, arena);
+        if (in.value) value.emplace_back(in.value, in.value_layers, B, B, obs_dim, in_place, arena);
         x = arena.take(2 * long(B) * stride(inputs)), x_next = x + long(B) * stride(inputs);
         x_pi = arena.take(long(B) * stride(inputs));
         next_log_prob = arena.take(B);
@@ -119,7 +121,8 @@ struct Update {
         for (T **one : {&probs, &next_probs}) *one = arena.take(long(B) * act_dim);
         levels = arena.take(in.quantiles), samples = arena.take(long(B) * pooled());
         for (int w = 0; w < in.workers; w++) {
-            scratch.push_back(arena.take(packed_size(B, STRIP)));
+            scratch.push_back(
+                arena.take(Network::scratch_size(in.actor, in.trunk_layers + head_count, B, in_place)));
             own_rows.push_back(list(rows_of(w))), chosen_rows.emplace_back();
         }
         every_row = list({0, B}), joint_rows = list({0, 2 * B});

@@ -28,9 +28,13 @@ class RunningStats:
         x = np.asarray(values, dtype=np.float64).ravel()
         if x.size == 0:
             return
+        if x.size == 1:
+            number = float(x[0])
+            self._merge(1, number, 0.0 if math.isfinite(number) else math.nan, number, number)
+            return
         # NaN and infinite values make the statistics nan or inf, which needs no warning.
         with np.errstate(all="ignore"):
-            mean = x.mean() if x.size > 1 else x[0]
+            mean = x.mean()
             m2 = np.square(x - mean).sum()
             low, high = x.min(), x.max()
         self._merge(x.size, float(mean), float(m2), float(low), float(high))

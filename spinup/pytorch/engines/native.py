@@ -235,10 +235,8 @@ class NativeEngine(Engine):
         if agent.options.lr_schedule != "constant":
             agent.set_learning_rate(steps + arguments.n - 1)
         improved = [k for k in range(arguments.n) if (steps + k + 1) % delay == 0]
-        for name, optimizer in agent.optimizers._asdict().items():
-            counts = [] if optimizer is None else [state["step"] for state in optimizer.state.values()]
-            if counts:
-                torch._foreach_add_(counts, arguments.n if name == "critic" else len(improved))
+        for name, counts in agent.step_counts.items():
+            counts += arguments.n if name == "critic" else len(improved)
         metrics = _metrics(logged, inputs.get("weight"), agent.temperature.target_entropy, improved)
         return {key: value.numpy() for key, value in metrics.items()}
 
@@ -288,7 +286,7 @@ def _inputs(agent: Agent, batches: Batches, reward_scale: float) -> dict[str, Te
     for name in {"critic_subset", "dropout_seed"} & set(batches):
         found[name] = torch.as_tensor(batches[name]).long()
     found["fixed_alpha"] = agent.temperature.value()
-    first = int(_steps(agent.optimizers.critic))
+    first = agent.gradient_steps()
     rates = [agent.options.lr_at(first + k) for k in range(len(found["reward"]))]
     found["lr"] = torch.tensor(rates, dtype=torch.float64)
     if isinstance(agent.ac.pi, SquashedGaussianActor):
@@ -307,12 +305,12 @@ def _outputs(agent: Agent, objective: Objective, n: int, batch_size: int) -> dic
 
 
 def _numbers(agent: Agent) -> dict[str, float]:
-    options, optimizers = agent.options, agent.optimizers
+    options = agent.options
+    steps = {name: float(counts[0]) for name, counts in agent.step_counts.items()}
     values = (
         *options.betas, options.weight_decay, options.polyak, options.target_entropy or 0.0,
         LOG_STD_MIN, LOG_STD_MAX,
-        _steps(optimizers.actor), _steps(optimizers.critic),
-        0.0 if optimizers.alpha is None else _steps(optimizers.alpha),
+        steps["actor"], steps["critic"], steps.get("alpha", 0.0),
     )  # fmt: skip
     return dict(zip(_NUMBERS, values, strict=True))
 
@@ -449,10 +447,6 @@ def _parameter(p: nn.Parameter, optimizer: torch.optim.Adam, target: Tensor | No
     state = optimizer.state[p]
     tensors = (p, state["exp_avg"], state["exp_avg_sq"], target)
     return Parameter(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))
-
-
-def _steps(optimizer: torch.optim.Adam) -> float:
-    return float(next(iter(optimizer.state.values()))["step"])
 
 
 def _unsupported_layers(agent: Agent, objective: Objective) -> str | None:

@@ -48,7 +48,7 @@ struct Adam {
 
     void update(Vector &p, Vector &m, Vector &v, Vector g) const {
         m += first * (g - m);
-        v += second * (g * g - v);
+        v += second * (rounded(g * g) - v);
         p = keep * p - rate * m / (each(v, [](T one) { return std::sqrt(one); }) * root + eps);
     }
 };

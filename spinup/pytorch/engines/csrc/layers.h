@@ -109,8 +109,8 @@ struct Layer {
 
     Layer(const LayerArguments &about, int rows, bool inner, bool direct, Arena &arena)
         : in(about.inputs), out(about.outputs), batch(rows), kind(Kind(about.kind)), passes_gradient(inner),
-          in_place(direct), weight(about.weight), bias(about.bias), slope(about.slope), scale(about.scale), shift(about.shift),
-          constant(about.constant), eps(about.eps), dropout(about.dropout), held{},
+          in_place(direct), weight(about.weight), bias(about.bias), slope(about.slope), scale(about.scale),
+          shift(about.shift), constant(about.constant), eps(about.eps), dropout(about.dropout), held{},
           norm(about.batch_norm, out, arena) {
         const long size = copies() ? 0 : packed_size(in, out);
         held.p = arena.take(size);

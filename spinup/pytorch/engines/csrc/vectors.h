@@ -37,6 +37,16 @@ inline void store_some(T *to, Vector v, int count) {
     for (int i = 0; i < count; i++) to[i] = v[i];
 }
 
+// v, which the compiler does not contract with what is done to it, as it would in one place and not in another.
+inline Vector rounded(Vector v) {
+#if defined(__SSE2__)
+    asm("" : "+x"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#endif
+    return v;
+}
+
 inline T sum(Vector v) {
     T total = 0;
     for (int i = 0; i < LANES; i++) total += v[i];

@@ -115,7 +115,6 @@ class Agent:
     Attributes:
         model: the actor-critic that takes raw observations: `ac`, preceded by the normalizer if that
             normalizes observations.
-        step_counts: the step counts of each optimizer's parameters, (P,), by its name.
     """
 
     def __init__(
@@ -158,11 +157,6 @@ class Agent:
             _adam(self.actor_params, options.lr, options.betas, options.weight_decay),
             None if log_alpha is None else _adam([log_alpha], options.lr, options.betas),
         )
-        self.step_counts = {
-            name: _join_steps(optimizer)
-            for name, optimizer in self.optimizers._asdict().items()
-            if optimizer is not None
-        }
         self.rng = np.random.default_rng(np.random.SeedSequence([seed, ACT_STREAM]))
         self.held_noise = hold_noise and HeldNoise(self.rng, *hold_noise)
         self.policy: Policy = make_policy(ac, self.held_noise or self.rng)
@@ -183,8 +177,8 @@ class Agent:
 
     def gradient_steps(self) -> int:
         """Gradient steps so far."""
-        counts = self.step_counts["critic"]
-        return int(counts.max()) if len(counts) else 0
+        steps = [state["step"] for state in self.optimizers.critic.state.values()]
+        return int(torch.stack(steps).max()) if steps else 0
 
     def set_learning_rate(self, step: int) -> None:
         """Give the optimizers the learning rate of gradient step number `step`, from 0."""
@@ -278,12 +272,3 @@ def _adam(
             "exp_avg_sq": torch.zeros_like(p, requires_grad=False),
         }
     return optimizer
-
-
-def _join_steps(optimizer: torch.optim.Adam) -> Tensor:
-    """Make the step counts of the parameters elements of one tensor (P,), which is returned."""
-    states = list(optimizer.state.values())
-    counts = torch.stack([state["step"] for state in states]) if states else torch.zeros(0)
-    for count, state in zip(counts, states, strict=True):
-        state["step"] = count
-    return counts

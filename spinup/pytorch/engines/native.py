@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 from typing import Any, ClassVar, NamedTuple, final
-from weakref import WeakKeyDictionary
 
 import torch
 from numpy.random import Generator
@@ -55,8 +54,6 @@ ACTIVATIONS: dict[type[nn.Module], tuple[str | None, dict[str, Any]]] = {
     nn.Softsign: (None, {}), nn.Tanh: (None, {}),
 }  # fmt: skip
 _KINDS = list(ACTIVATIONS)
-# Numbers among the attributes of layers, which may change during a run.
-_ATTRIBUTES = ("alpha", "negative_slope", "eps", "p", "momentum", "warm_up")
 # Names of fields of the structs in csrc/, in order; a test compares names and offsets.
 _BOUNDS = ("center", "half_range", "low", "high")
 _NETWORKS = ("actor", "critic", "value")
@@ -84,7 +81,7 @@ class Normalization(ctypes.Structure):
     _fields_ = [
         *((name, Parameter) for name in ("scale", "shift")),
         *((name, ctypes.c_void_p) for name in ("mean", "var", "batches")),
-        *((name, ctypes.c_double) for name in ("eps", "momentum")),
+        *((name, ctypes.c_double) for name in ("eps", "momentum", "r_max", "d_max")),
         ("warm_up", ctypes.c_long),
     ]
 
@@ -125,26 +122,6 @@ class Linear(NamedTuple):
     batch_norm: BatchNorm | None = None
 
 
-class Sources(NamedTuple):
-    """What a description of networks is made from: their parameters, and attributes of their modules."""
-
-    parameters: list[nn.Parameter]
-    attributes: list[tuple[nn.Module, str]]
-
-    def values(self) -> tuple[Any, ...]:
-        """Addresses and values, which are compared."""
-        addresses = [p.data_ptr() for p in self.parameters]
-        return *addresses, *(getattr(module, name) for module, name in self.attributes)
-
-
-class Description(NamedTuple):
-    """A description of networks, as arrays of `Layer`, and what it was made from."""
-
-    networks: dict[str, Any]
-    sources: Sources
-    made_from: tuple[Any, ...]
-
-
 @final
 class NativeEngine(Engine):
     """Updates of the default networks on the CPU. The first run on a machine takes seconds to compile."""
@@ -181,7 +158,6 @@ class NativeEngine(Engine):
         super().__init__(objective, threads)
         self._libraries: dict[torch.dtype, Library] = {}
         self._workspaces: dict[tuple[Any, ...], Tensor] = {}
-        self._descriptions: WeakKeyDictionary[Agent, Description] = WeakKeyDictionary()
         self._has_dropout = False
 
     @classmethod
@@ -211,7 +187,7 @@ class NativeEngine(Engine):
         return self._libraries[dtype]
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        networks = self._describe(agent)
+        networks = _describe_networks(agent)
         wanted = {*_BATCH, *self.objective.noise_fields()}
         if any(layer.dropout > 0 for layer in networks["critic"]):
             wanted.add("dropout_seed")
@@ -235,19 +211,11 @@ class NativeEngine(Engine):
         if agent.options.lr_schedule != "constant":
             agent.set_learning_rate(steps + arguments.n - 1)
         improved = [k for k in range(arguments.n) if (steps + k + 1) % delay == 0]
-        for name, counts in agent.step_counts.items():
-            counts += arguments.n if name == "critic" else len(improved)
+        for name, optimizer in agent.optimizers._asdict().items():
+            for state in {} if optimizer is None else optimizer.state.values():
+                state["step"] += arguments.n if name == "critic" else len(improved)
         metrics = _metrics(logged, inputs.get("weight"), agent.temperature.target_entropy, improved)
         return {key: value.numpy() for key, value in metrics.items()}
-
-    def _describe(self, agent: Agent) -> dict[str, Any]:
-        """Arrays of `Layer`, by field of `Arguments`, made anew if what they were made from has changed."""
-        found = self._descriptions.get(agent)
-        if found is None or found.made_from != found.sources.values():
-            sources = _sources(agent)
-            found = Description(_describe_networks(agent), sources, sources.values())
-            self._descriptions[agent] = found
-        return found.networks
 
     def _sizes(self, networks: dict[str, Any], inputs: dict[str, Tensor], delay: int) -> dict[str, int]:
         n, batch_size = inputs["reward"].shape
@@ -266,11 +234,10 @@ class NativeEngine(Engine):
 
     def _workspace(self, dtype: torch.dtype, arguments: Arguments, networks: dict[str, Any]) -> Tensor:
         """Memory for intermediate values, initially zero; one tensor for each combination of sizes."""
-        layers = [
-            (x.inputs, x.outputs, x.kind, bool(x.scale.p), bool(x.weight.target), bool(x.batch_norm.mean))
-            for network in networks.values()
-            for x in network
-        ]
+        layers: list[Any] = []
+        for x in (layer for network in networks.values() for layer in network):
+            present = map(bool, (x.weight.p, x.weight.target, x.scale.p, x.batch_norm.mean))
+            layers.append((x.inputs, x.outputs, x.kind, *present))
         key = dtype, arguments.n == 1, *(getattr(arguments, name) for name in _SIZES[1:]), *layers
         if key not in self._workspaces:
             size = self._load(dtype).code.workspace_size(ctypes.byref(arguments))
@@ -286,7 +253,7 @@ def _inputs(agent: Agent, batches: Batches, reward_scale: float) -> dict[str, Te
     for name in {"critic_subset", "dropout_seed"} & set(batches):
         found[name] = torch.as_tensor(batches[name]).long()
     found["fixed_alpha"] = agent.temperature.value()
-    first = agent.gradient_steps()
+    first = int(_steps(agent.optimizers.critic))
     rates = [agent.options.lr_at(first + k) for k in range(len(found["reward"]))]
     found["lr"] = torch.tensor(rates, dtype=torch.float64)
     if isinstance(agent.ac.pi, SquashedGaussianActor):
@@ -305,12 +272,12 @@ def _outputs(agent: Agent, objective: Objective, n: int, batch_size: int) -> dic
 
 
 def _numbers(agent: Agent) -> dict[str, float]:
-    options = agent.options
-    steps = {name: float(counts[0]) for name, counts in agent.step_counts.items()}
+    options, optimizers = agent.options, agent.optimizers
     values = (
         *options.betas, options.weight_decay, options.polyak, options.target_entropy or 0.0,
         LOG_STD_MIN, LOG_STD_MAX,
-        steps["actor"], steps["critic"], steps.get("alpha", 0.0),
+        _steps(optimizers.actor), _steps(optimizers.critic),
+        0.0 if optimizers.alpha is None else _steps(optimizers.alpha),
     )  # fmt: skip
     return dict(zip(_NUMBERS, values, strict=True))
 
@@ -362,8 +329,13 @@ def _actor_layers(pi: Any) -> list[Linear]:
     return [*_sequence(pi.net), Linear(pi.mu_layer), Linear(pi.log_std_layer)]
 
 
+def _net(critic: Any) -> nn.Sequential:
+    net: nn.Sequential = critic.v if isinstance(critic, MLPValueFunction) else critic.q
+    return net
+
+
 def _critic_layers(critic: Any) -> list[Linear]:
-    return _sequence(critic.v if isinstance(critic, MLPValueFunction) else critic.q)
+    return _sequence(_net(critic))
 
 
 def _networks(agent: Agent) -> dict[str, list[Linear]]:
@@ -373,11 +345,6 @@ def _networks(agent: Agent) -> dict[str, list[Linear]]:
         "critic": [layer for critic in agent.networks.critics.children() for layer in _critic_layers(critic)],
         "value": [] if value is None else _critic_layers(value),
     }
-
-
-def _sources(agent: Agent) -> Sources:
-    attributes = [(m, name) for m in agent.ac.modules() for name in _ATTRIBUTES if name in vars(m)]
-    return Sources(list(agent.ac.parameters()), attributes)
 
 
 def _describe_networks(agent: Agent) -> dict[str, Any]:
@@ -425,15 +392,18 @@ def _describe_statistics(to: Normalization, norm: BatchNorm) -> None:
     to.mean, to.var = norm.running_mean.data_ptr(), norm.running_var.data_ptr()
     to.eps, to.momentum = norm.eps, norm.momentum
     if isinstance(norm, BatchRenorm):
-        to.batches, to.warm_up = norm.batches.data_ptr(), norm.warm_up
+        to.batches, to.warm_up = norm.batches.data_ptr(), int(norm.warm_up)
+        to.r_max, to.d_max = norm.R_MAX, norm.D_MAX
 
 
 def _parameters(layer: Linear) -> dict[str, nn.Parameter]:
     """The parameters of a layer, by field of the struct `Layer`, such as "weight" or "batch_norm.scale"."""
     linear: Any = layer.linear
     found: dict[str, nn.Parameter] = {}
-    if linear is not None:
-        found = {"bias": linear.value} if isinstance(linear, FreeVector) else dict(linear.named_parameters())
+    if isinstance(linear, FreeVector):
+        found = {"bias": linear.value}
+    elif linear is not None:
+        found = {"weight": linear.weight, "bias": linear.bias}
     if isinstance(layer.activation, nn.PReLU):
         found["slope"] = layer.activation.weight
     if layer.norm is not None:
@@ -447,6 +417,10 @@ def _parameter(p: nn.Parameter, optimizer: torch.optim.Adam, target: Tensor | No
     state = optimizer.state[p]
     tensors = (p, state["exp_avg"], state["exp_avg_sq"], target)
     return Parameter(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))
+
+
+def _steps(optimizer: torch.optim.Adam) -> float:
+    return float(next(iter(optimizer.state.values()))["step"])
 
 
 def _unsupported_layers(agent: Agent, objective: Objective) -> str | None:
@@ -479,6 +453,9 @@ def _unsupported_layers(agent: Agent, objective: Objective) -> str | None:
     for net in sequences:
         if reason := _unsupported_sequence(list(net)):
             return reason
+    nets = [_net(part) for part in (*critics, *([] if value is None else [value]))]
+    if any(type(net[-1]) is not nn.Linear for net in (*nets, *([ac.pi.logits] if discrete else []))):
+        return "the last layer of a network is not linear"
     if len({len(_critic_layers(critic)) for critic in critics}) > 1:
         return "the critics differ in depth"
     if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in ac.modules()):
@@ -495,6 +472,8 @@ def _unsupported_sequence(modules: list[Any]) -> str | None:
     for before, module in zip([None, *modules], modules, strict=False):
         if type(module) is nn.Linear:
             width = module.out_features
+            if module.bias is None:
+                return "a linear layer has no bias"
             continue
         if type(module) is Dropout:
             if type(before) is not nn.Linear:
@@ -531,6 +510,11 @@ def _unsupported_parameters(agent: Agent) -> str | None:
         return "a parameter is frozen"
     if len({p.dtype for p in given}) > 1 or given[0].dtype not in _SCALARS:
         return f"the parameters are {given[0].dtype}, not all float32 or all float64"
-    if not all(p.is_contiguous() for p in given):
-        return "a parameter is not contiguous"
+    statistics = [
+        x for m in agent.ac.modules() if isinstance(m, BatchNorm) for x in (m.running_mean, m.running_var)
+    ]
+    if any(x.dtype != given[0].dtype for x in statistics):
+        return "running statistics have another dtype than the parameters"
+    if not all(x.is_contiguous() for x in (*given, *statistics)):
+        return "a parameter or running statistic is not contiguous"
     return None

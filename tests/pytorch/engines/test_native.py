@@ -28,7 +28,7 @@ from spinup.pytorch.activations import ACTIVATIONS as ACTIVATION_NAMES
 from spinup.pytorch.engines import native, native_build
 from spinup.pytorch.engines.native import ACTIVATIONS, Arguments, NativeEngine
 from spinup.pytorch.engines.native_build import build, compiler, missing_compiler
-from spinup.pytorch.networks.layers import BatchRenorm
+from spinup.pytorch.networks.layers import BatchNorm, BatchRenorm
 from spinup.pytorch.variants.registry import choose_variant
 
 DOUBLE = torch.float64
@@ -186,7 +186,7 @@ def test_it_computes_the_eager_update_with_the_same_values_dropped(
     assert not passes
 
 
-@pytest.mark.parametrize("critic", ["scalar", "quantile"])
+@pytest.mark.parametrize("change", [{}, {"critic": "quantile"}, {"policy_delay": 2, "weight_decay": 0.1}])
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     "networks",
@@ -194,19 +194,37 @@ def test_it_computes_the_eager_update_with_the_same_values_dropped(
         {"hidden_sizes": (12, 40)},
         {"hidden_sizes": (33, 1), "activation": nn.PReLU, "actor_norm": "layer", "critic_norm": "layer"},
         {"hidden_sizes": (40,), "state_dependent_std": False, "actor_norm": "batch_renorm"},
+        {"hidden_sizes": (40,), "actor_norm": "batch", "critic_norm": "batch_renorm"},
     ],
 )
 def test_blocks_of_one_update_are_the_same_as_a_block_of_many(
-    networks: Any, threads: int, critic: str
+    networks: Any, threads: int, change: Any
 ) -> None:
-    ac = small_ac(**BOUNDS, **networks, critic=critic).double()
-    changes = {"act_dim": 3, "alpha": "auto", "batch_size": 20, "threads": threads, "critic": critic}
+    ac = small_ac(**BOUNDS, **networks, critic=change.get("critic", "scalar")).double()
+    changes = {"act_dim": 3, "alpha": "auto", "batch_size": 20, "threads": threads, **change}
+    changes["target_networks"] = "critic_norm" not in networks or networks["critic_norm"] == "layer"
     many, single = (make(copy.deepcopy(ac), "native", **changes) for _ in range(2))
     batches = random_batches(**SIZES, count=40, batch=20, dtype=np.float64)
     wanted = many.update(batches)
     got = [single.update({name: values[k : k + 1] for name, values in batches.items()}) for k in range(40)]
-    compare(wanted, {name: np.concatenate([one[name] for one in got]) for name in wanted}, 1e-10, "metrics")
+    joined = {name: np.concatenate([one[name] for one in got if name in one]) for name in wanted}
+    compare(wanted, joined, 1e-10, "metrics")
     compare(many.state_dict(), single.state_dict(), 1e-10, "state")
+
+
+def test_tensors_and_layers_may_be_replaced_during_a_run() -> None:
+    networks = {"actor_norm": "batch_renorm", "critic_norm": "batch_renorm", "hidden_sizes": (12,)}
+    changes = {"target_networks": False}
+    eager, other = pair(small_ac(**BOUNDS, **networks).double(), "native", "auto", **changes)
+    admit(eager, other, DOUBLE, 1)
+    for learner in (eager, other):
+        optimizer = learner.agent.optimizers.critic
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        learner.ac.q1.q[2] = nn.Tanh()
+        for module in learner.ac.modules():
+            if isinstance(module, BatchRenorm):
+                module.running_mean = torch.full_like(module.running_mean, 0.5)
+    admit(eager, other, DOUBLE, 1)
 
 
 def test_a_number_of_a_layer_may_change_during_a_run() -> None:
@@ -275,6 +293,44 @@ def test_it_computes_the_eager_update_with_batch_statistics(
         count=count,
         tolerance=tolerance,
     )
+
+
+def test_one_critic_may_have_batch_statistics_that_the_other_lacks() -> None:
+    ac = small_ac(**BOUNDS, critic_norm="batch", hidden_sizes=(8,)).double()
+    ac.q1.q[0], ac.q1.q[3] = nn.Identity(), nn.Identity()
+    ac.q1.q = nn.Sequential(*(layer for layer in ac.q1.q if not isinstance(layer, nn.Identity)))
+    ac.q2.q = nn.Sequential(ac.q2.q[1], ac.q2.q[2], ac.q2.q[3], ac.q2.q[4])
+    admit(*pair(ac, "native", "auto", target_networks=False), DOUBLE)
+
+
+def test_the_padding_of_batch_statistics_stays_finite_without_eps() -> None:
+    ac = small_ac(**BOUNDS, critic_norm="batch", hidden_sizes=(9,), activation=nn.Tanh).double()
+    for module in ac.modules():
+        if isinstance(module, BatchNorm):
+            module.eps = 0.0
+    admit(*pair(ac, "native", "auto", target_networks=False), DOUBLE)
+
+
+def with_double_statistics(size: int) -> nn.Module:
+    norm = BatchNorm(size)
+    norm.running_mean, norm.running_var = norm.running_mean.double(), norm.running_var.double()
+    return norm
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda ac: ac.q2.q.append(nn.Softplus()), "the last layer of a network is not linear"),
+        (lambda ac: ac.q1.q.insert(0, nn.Linear(5, 5, bias=False)), "a linear layer has no bias"),
+        (lambda ac: ac.q1.q.insert(2, with_double_statistics(8)), "running statistics have another dtype"),
+        (lambda ac: ac.q1.q.insert(2, BatchNorm(7)), "does not follow an activation of its size"),
+    ],
+)
+def test_changed_networks_that_it_does_not_compute_are_refused(edit: Any, reason: str) -> None:
+    ac, config = small_ac(hidden_sizes=(8,)), SACConfig(target_networks=False)
+    edit(ac)
+    agent, objective, fields = make_agent(ac, config, Box(-1.0, 1.0, (2,), np.float32))
+    assert reason in str(NativeEngine.unsupported_reason(agent, objective, fields))
 
 
 @pytest.mark.parametrize(

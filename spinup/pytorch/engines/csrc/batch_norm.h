@@ -7,11 +7,12 @@
 #include "workspace.h"
 
 // One normalization as native.py describes it; the class Normalization there has the same fields in the same order.
-// scale, shift (size,); running mean and variance (size,), null without a normalization; batches: how many a
-// renormalization has seen, null for plain normalization, which are not corrected before the number warm_up.
+// scale, shift (size,); running mean and variance (size,), null without a normalization. For a renormalization,
+// batches is the number of batches so far, of which the first warm_up are not corrected, and r_max and d_max
+// bound the corrections; for a plain normalization, batches is null.
 #define BATCH_NORM(X)                                                                              \
     X(Parameter, scale) X(Parameter, shift) X(SCALAR *, mean) X(SCALAR *, var) X(long *, batches)  \
-    X(double, eps) X(double, momentum) X(long, warm_up)
+    X(double, eps) X(double, momentum) X(double, r_max) X(double, d_max) X(long, warm_up)
 
 extern "C" struct BatchNormArguments {
 #define FIELD(type, name) type name;
@@ -21,21 +22,19 @@ extern "C" struct BatchNormArguments {
 
 namespace {
 
-constexpr double R_MAX = 3, D_MAX = 5;
-
-// The normalization of (rows, size): y = (x - center) by + shift, for each column.
+// The normalization of (rows, size): y = (x - center) factor + shift, for each column.
 struct BatchNorm {
     BatchNormArguments in;
     int size;
-    T *scale, *shift;              // the parameters, padded with 0
-    T *running_mean, *running_by;  // center and factor of the running statistics
-    T *mean, *rstd, *by, *r, *d;   // of the latest batch: its mean and 1 / std, the factor, the corrections
-    T *scale_g, *shift_g;          // gradients of the parameters
+    T *scale, *shift;                    // the parameters, padded with 0
+    T *running_center, *running_factor;  // of the running statistics
+    T *mean, *rstd, *factor, *r, *d;     // of the latest batch: its mean and 1 / std; the corrections
+    T *scale_g, *shift_g;                // gradients of the parameters
 
     BatchNorm(const BatchNormArguments &about, int columns, Arena &arena) : in(about), size(columns) {
         if (!used()) return;
-        for (T **one : {&scale, &shift, &running_mean, &running_by, &mean, &rstd, &by, &r, &d,
-                         &scale_g, &shift_g})
+        for (T **one : {&scale, &shift, &running_center, &running_factor, &mean, &rstd, &factor, &r, &d, &scale_g,
+                        &shift_g})
             *one = arena.take(padded(size));
     }
 
@@ -44,8 +43,8 @@ struct BatchNorm {
     // Reads the parameters and running statistics of some columns.
     void pack(Range columns) {
         for (int n = columns.first; n < columns.last; n++) {
-            scale[n] = in.scale.p[n], shift[n] = in.shift.p[n], running_mean[n] = in.mean[n];
-            running_by[n] = scale[n] / std::sqrt(in.var[n] + T(in.eps));
+            scale[n] = in.scale.p[n], shift[n] = in.shift.p[n], running_center[n] = in.mean[n];
+            running_factor[n] = scale[n] / std::sqrt(in.var[n] + T(in.eps));
         }
     }
 
@@ -53,9 +52,10 @@ struct BatchNorm {
     void forward(const T *x, T *y, long step, Range rows, bool by_batch) {
         if (by_batch) return forward_batch(x, y, step, rows.last);
         for (int m = rows.first; m < rows.last; m++)
-            for (int n = 0; n < size; n += LANES)
-                store(y + m * step + n,
-                      (load(x + m * step + n) - load(running_mean + n)) * load(running_by + n) + load(shift + n));
+            for (int n = 0; n < size; n += LANES) {
+                const Vector centered = load(x + m * step + n) - load(running_center + n);
+                store(y + m * step + n, centered * load(running_factor + n) + load(shift + n));
+            }
     }
 
     // After forward: replaces the gradient with respect to y by that with respect to x.
@@ -63,10 +63,9 @@ struct BatchNorm {
         if (by_batch) return backward_batch(x, g, step, int(rows.size()));
         for (const int m : rows)
             for (int n = 0; n < size; n += LANES)
-                store(g + m * step + n, load(g + m * step + n) * load(running_by + n));
+                store(g + m * step + n, load(g + m * step + n) * load(running_factor + n));
     }
 
-    // The running statistics follow those of the batch.
     void forward_batch(const T *x, T *y, long step, int rows) {
         const bool corrects = in.batches && *in.batches >= in.warm_up;
         for (int n = 0; n < size; n += LANES) {
@@ -74,52 +73,54 @@ struct BatchNorm {
             for (int m = 0; m < rows; m++) total += load(x + m * step + n);
             const Vector average = total / T(rows);
             for (int m = 0; m < rows; m++) {
-                const Vector d = load(x + m * step + n) - average;
-                squares += d * d;
+                const Vector centered = load(x + m * step + n) - average;
+                squares += centered * centered;
             }
-            const Vector var = squares / T(rows);
-            const Vector center = describe(n, average, var, corrects);
-            const Vector times = load(by + n), plus = load(shift + n);
+            const Vector center = follow(n, average, squares / T(rows), corrects);
+            const Vector times = load(factor + n), plus = load(shift + n);
             for (int m = 0; m < rows; m++)
                 store(y + m * step + n, (load(x + m * step + n) - center) * times + plus);
         }
         if (in.batches) ++*in.batches;
     }
 
-    // Stores what normalizes LANES columns of a batch from column n on, and returns their center. The running
-    // statistics follow. With correction, y is ((x - mean) / std r + d) scale + shift; r and d have no gradient.
-    Vector describe(int n, Vector average, Vector var, bool corrects) {
+    // Stores what normalizes LANES columns of a batch from column n on, given its mean and variance, and returns
+    // their center; the running statistics follow. With corrections, which have no gradient, y is
+    // ((x - mean) / std r + d) scale + shift.
+    Vector follow(int n, Vector average, Vector var, bool corrects) {
         const int count = std::min(LANES, size - n);
-        const auto root = [](T x) { return std::sqrt(x); };
-        const Vector std = each(var + T(in.eps), root);
+        for (int j = count; j < LANES; j++) var[j] = 1;  // in the padding, where 0 could be divided by 0
+        const auto root = [](T one) { return std::sqrt(one); };
+        const Vector deviation = each(var + T(in.eps), root);
         const Vector old_mean = load_some(in.mean + n, count), old_var = load_some(in.var + n, count);
-        Vector factor = splat(1), offset = {};
+        Vector ratio = splat(1), offset = {};
         if (corrects) {
             const Vector running = each(old_var + T(in.eps), root);
-            factor = bounded(std / running, T(1 / R_MAX), T(R_MAX));
-            offset = bounded((average - old_mean) / running, T(-D_MAX), T(D_MAX));
+            ratio = bounded(deviation / running, T(1 / in.r_max), T(in.r_max));
+            offset = bounded((average - old_mean) / running, T(-in.d_max), T(in.d_max));
         }
         store_some(in.mean + n, old_mean + T(in.momentum) * (average - old_mean), count);
         store_some(in.var + n, old_var + T(in.momentum) * (var - old_var), count);
-        store(mean + n, average), store(rstd + n, 1 / std), store(r + n, factor), store(d + n, offset);
-        store(by + n, load(scale + n) * factor / std);
-        return average - offset * std / factor;
+        store(mean + n, average), store(rstd + n, 1 / deviation), store(r + n, ratio), store(d + n, offset);
+        store(factor + n, load(scale + n) * ratio / deviation);
+        return average - offset * deviation / ratio;
     }
 
-    // Computes the gradients of the parameters as well.
+    // Computes the gradients of the parameters as well. With z = (x - mean) / std, that with respect to x is
+    // factor (g - mean of g - z mean of (g z)).
     void backward_batch(const T *x, T *g, long step, int rows) {
         for (int n = 0; n < size; n += LANES) {
             const Vector average = load(mean + n), inverse = load(rstd + n);
-            Vector total = {}, along = {};
+            Vector sum_g = {}, sum_gz = {};
             for (int m = 0; m < rows; m++) {
                 const Vector one = load(g + m * step + n);
-                total += one, along += one * ((load(x + m * step + n) - average) * inverse);
+                sum_g += one, sum_gz += one * ((load(x + m * step + n) - average) * inverse);
             }
-            store(scale_g + n, load(r + n) * along + load(d + n) * total), store(shift_g + n, total);
-            const Vector times = load(by + n), level = total / T(rows), slant = along / T(rows) * inverse;
+            store(scale_g + n, load(r + n) * sum_gz + load(d + n) * sum_g), store(shift_g + n, sum_g);
+            const Vector times = load(factor + n), mean_g = sum_g / T(rows), mean_gz = sum_gz / T(rows);
             for (int m = 0; m < rows; m++) {
-                const Vector z = load(x + m * step + n) - average;
-                store(g + m * step + n, times * (load(g + m * step + n) - level - z * slant));
+                const Vector z = (load(x + m * step + n) - average) * inverse;
+                store(g + m * step + n, times * (load(g + m * step + n) - mean_g - z * mean_gz));
             }
         }
     }

@@ -99,7 +99,7 @@ struct Layer {
     int in, out, batch;
     Kind kind;
     bool passes_gradient;  // whether the gradient with respect to its inputs is needed
-    bool in_place;  // whether Adam changes the weight itself, which costs a block of one step less than `held`
+    bool in_place;  // whether Adam changes `weight` instead of `held`, which is faster in a block of one step
     Parameter weight, bias, slope, scale, shift;
     T constant, eps, dropout;
     Parameter held;  // W^T, Adam's moments of it, and the target's, packed; during a block instead of `weight`,

@@ -1,8 +1,8 @@
 // Gradient steps, in closed form, of the losses in spinup/pytorch/losses.py. Equation numbers are those of
 // docs/sac.md.
 //
-// A step is a sequence of phases. In each, a worker processes a share of the batch's rows, of the critics, or
-// of a layer's outputs. No sum is split between workers, so results are bitwise independent of their number.
+// A step is a sequence of phases. In each, a worker processes a share of the batch's rows, of the critics, of
+// pairs of a critic and a row, or of a layer's outputs. No sum is split between workers, so results are bitwise independent of their number.
 
 #pragma once
 
@@ -101,7 +101,7 @@ struct Update {
     explicit Update(const Arguments &arguments)
         : in(arguments), B(in.batch), obs_dim(in.obs_dim), act_dim(in.act_dim),
           inputs(obs_dim + (in.discrete ? 0 : act_dim)), in_place(in.n == 1),
-          joint(normalizes(in.critic, in.critic_layers)), arena{in.workspace},
+          joint(normalizes(in.critic, in.critics * in.critic_layers)), arena{in.workspace},
           trunk(in.actor, in.trunk_layers, B, in_place, arena) {
         const int head_count = in.discrete ? 1 : 2;
         for (int i = 0; i < head_count; i++)
@@ -475,8 +475,8 @@ struct Update {
         }
     }
 
-    // The derivative of the policy's loss by each output of critic c in row m: by its value, or by each of its
-    // quantiles, of whose means over all critics the policy maximizes the mean.
+    // The derivative of the policy's loss with respect to each output of critic c in row m. The policy maximizes
+    // `actor_value`, or if critics have quantiles, the mean of all quantiles of all critics.
     T value_gradient(int c, int m) const {
         if (has_quantiles()) return T(-1.0 / B) / T(in.critics * in.quantiles);
         return T(-1.0 / B) * actor_share(c, m * stride(1));

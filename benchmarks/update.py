@@ -87,6 +87,7 @@ def measure(args: argparse.Namespace, batch: int) -> list[dict[str, float]]:
 
 
 _timed: Callable[[], dict[str, float]]  # what a process of the benchmark measures
+_open = ExitStack()  # stays open until the process ends, and with it torch's settings
 
 
 def time_once() -> dict[str, float]:
@@ -97,8 +98,7 @@ def time_once() -> dict[str, float]:
 def prepare(args: argparse.Namespace, name: str, batch: int) -> None:
     """Set what this process measures: an engine, or the limits."""
     global _timed
-    settings = torch_settings(args.threads, 0)
-    settings.__enter__()  # until the process ends
+    _open.enter_context(torch_settings(args.threads, 0))
     peak = load_peak() if name == "limits" and args.device == "cpu" and compiler() else None
 
     def limits() -> dict[str, float]:

@@ -3,8 +3,9 @@
     python benchmarks/recipes.py [--only crossq droq] [--turns 3]
 
 trains on HalfCheetah-v5 with one thread for 200 steps, the first 100 without updates, and writes the
-milliseconds of one of the last 50 to results/recipes.json. Times are those of the processor, which other
-programs change little; the median over turns counts. With `--only`, the stored times of other recipes stay.
+milliseconds of a step from 125 to 175, which contain 50 steps' updates, to results/recipes.json. Times are
+those of the processor, which other programs change little; the median over turns counts. With `--only`, the
+stored times of other recipes stay.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from speed import machine
 
 RESULTS = Path(__file__).parent / "results" / "recipes.json"
-WITHOUT, EPOCH = 100, 50  # steps without updates; steps of an epoch, the default `update_every`
+STEPS, WITHOUT, FIRST, LAST = 200, 100, 125, 175  # of a run; without updates; those between which it measures
 ENGINES = ("eager", "auto")
 
 
@@ -68,21 +69,22 @@ def measure(name: str, engine: str) -> tuple[str, float]:
     """The engine that ran, and milliseconds of processor time of a step with updates."""
     from spinup import sac_pytorch
 
-    marks: list[float] = []
+    marks: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         sac_pytorch(
             "HalfCheetah-v5",
             engine=engine,
             threads=1,
-            epochs=2 + WITHOUT // EPOCH,
-            steps_per_epoch=EPOCH,
+            epochs=1,
+            steps_per_epoch=STEPS,
             num_test_episodes=0,
-            callback=lambda row, _: marks.append(time.process_time()),
+            callback=lambda row, _: marks.setdefault(row["TotalEnvInteracts"], time.process_time()),
+            callback_every=(LAST - FIRST) // 2,
             logger_kwargs={"output_dir": folder, "quiet": True},
             **{**settings()[name], "start_steps": WITHOUT, "update_after": WITHOUT},
         )
         used = json.loads((Path(folder) / "config.json").read_text())["engine"]
-    return str(used), (marks[-1] - marks[-2]) / EPOCH * 1e3
+    return str(used), (marks[LAST] - marks[FIRST]) / (LAST - FIRST) * 1e3
 
 
 def table(times: dict[str, dict[str, Any]]) -> str:

@@ -7,17 +7,19 @@ tensor storage. A network is described to it as a sequence of layers.
 from __future__ import annotations
 
 import ctypes
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, ClassVar, final
 
 import torch
 from numpy.random import Generator
-from torch import Tensor, nn
+from torch import Tensor
 
 from spinup.interfaces import Metrics
 from spinup.pytorch import losses
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.engines.native_build import Library, build, missing_compiler
+from spinup.pytorch.engines.native_layers import Parameter, describe_networks, describe_parameter
+from spinup.pytorch.engines.native_support import SCALARS, has_layer, unsupported_networks
 from spinup.pytorch.networks.actor_critic import (
     DiscreteMLPActorCritic,
     MLPActorCritic,
@@ -26,13 +28,9 @@ from spinup.pytorch.networks.actor_critic import (
 from spinup.pytorch.networks.actors import (
     LOG_STD_MAX,
     LOG_STD_MIN,
-    CategoricalActor,
-    FreeVector,
     SquashedGaussianActor,
 )
-from spinup.pytorch.networks.distributional import QuantileQFunction
-from spinup.pytorch.networks.layers import BatchNorm, BatchRenorm, Dropout
-from spinup.pytorch.networks.mlp import MLPDiscreteQFunction, MLPQFunction, MLPValueFunction
+from spinup.pytorch.networks.layers import Dropout
 from spinup.pytorch.variants.discrete import DiscreteSACObjective
 from spinup.pytorch.variants.distributional import QuantileSACObjective
 from spinup.pytorch.variants.objective import Objective
@@ -40,20 +38,8 @@ from spinup.pytorch.variants.sac import SACObjective
 from spinup.pytorch.variants.sac_v1 import SACv1Objective
 from spinup.replay.transition import Batches
 
-_SCALARS = {torch.float32: "float", torch.float64: "double"}
 _BATCH = ("obs", "action", "reward", "discount", "next_obs")
 _OPTIONAL = ("noise", "weight", "critic_subset", "dropout_seed")
-# In the order of the enumeration `Kind` in csrc/activations.h: for each class, the attribute that is passed
-# as `constant`, and the attributes that must have the given values.
-ACTIVATIONS: dict[type[nn.Module], tuple[str | None, dict[str, Any]]] = {
-    nn.Identity: (None, {}), nn.ReLU: (None, {}), nn.CELU: ("alpha", {}), nn.ELU: ("alpha", {}),
-    nn.GELU: (None, {"approximate": "none"}), nn.Hardswish: (None, {}),
-    nn.Hardtanh: (None, {"min_val": -1.0, "max_val": 1.0}), nn.LeakyReLU: ("negative_slope", {}),
-    nn.Mish: (None, {}), nn.PReLU: (None, {"num_parameters": 1}), nn.ReLU6: (None, {}), nn.SELU: (None, {}),
-    nn.SiLU: (None, {}), nn.Sigmoid: (None, {}), nn.Softplus: (None, {"beta": 1.0, "threshold": 20.0}),
-    nn.Softsign: (None, {}), nn.Tanh: (None, {}),
-}  # fmt: skip
-_KINDS = list(ACTIVATIONS)
 # Names of fields of the structs in csrc/, in order; a test compares names and offsets.
 _BOUNDS = ("center", "half_range", "low", "high")
 _NETWORKS = ("actor", "critic", "value")
@@ -69,34 +55,6 @@ _SIZES = (
 )  # fmt: skip
 
 
-class Parameter(ctypes.Structure):
-    """The struct of that name in csrc/adam.h."""
-
-    _fields_ = [(name, ctypes.c_void_p) for name in ("p", "m", "v", "target")]
-
-
-class Normalization(ctypes.Structure):
-    """The struct `BatchNormArguments` in csrc/batch_norm.h."""
-
-    _fields_ = [
-        *((name, Parameter) for name in ("scale", "shift")),
-        *((name, ctypes.c_void_p) for name in ("mean", "var", "batches")),
-        *((name, ctypes.c_double) for name in ("eps", "momentum", "r_max", "d_max")),
-        ("warm_up", ctypes.c_long),
-    ]
-
-
-class Layer(ctypes.Structure):
-    """The struct `LayerArguments` in csrc/layers.h."""
-
-    _fields_ = [
-        *((name, Parameter) for name in ("weight", "bias", "slope", "scale", "shift")),
-        ("batch_norm", Normalization),
-        *((name, ctypes.c_double) for name in ("constant", "eps", "dropout")),
-        *((name, ctypes.c_long) for name in ("inputs", "outputs", "kind")),
-    ]
-
-
 class Arguments(ctypes.Structure):
     """The struct of that name in csrc/update.h."""
 
@@ -107,19 +65,6 @@ class Arguments(ctypes.Structure):
         *((name, ctypes.c_double) for name in _NUMBERS),
         *((name, ctypes.c_long) for name in _SIZES),
     ]
-
-
-class Linear(NamedTuple):
-    """A linear layer, or a learned vector, and what follows it: dropout, normalizations, activation.
-
-    Without a linear layer, it is the normalization of a network's inputs.
-    """
-
-    linear: nn.Module | None
-    activation: nn.Module | None = None
-    norm: nn.LayerNorm | None = None
-    dropout: float = 0.0
-    batch_norm: BatchNorm | None = None
 
 
 @final
@@ -164,12 +109,12 @@ class NativeEngine(Engine):
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
         return (
             super().unsupported_reason(agent, objective, fields)
-            or _unsupported_layers(agent, objective)
+            or unsupported_networks(agent, objective)
             or missing_compiler()
         )
 
     def prepare(self, agent: Agent, batch_size: int) -> str:
-        self._has_dropout = _has(Dropout, agent.networks.critics)
+        self._has_dropout = has_layer(Dropout, agent.networks.critics)
         seconds = self._load(agent.like.dtype).seconds
         return f", compiled in {seconds:.1f} s, once for this machine" if seconds else ""
 
@@ -181,13 +126,13 @@ class NativeEngine(Engine):
 
     def _load(self, dtype: torch.dtype) -> Library:
         if dtype not in self._libraries:
-            library = build("update.cpp", {"SCALAR": _SCALARS[dtype]})
+            library = build("update.cpp", {"SCALAR": SCALARS[dtype]})
             library.code.workspace_size.restype, library.code.update.restype = ctypes.c_long, None
             self._libraries[dtype] = library
         return self._libraries[dtype]
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        networks = _describe_networks(agent)
+        networks = describe_networks(agent)
         wanted = {*_BATCH, *self.objective.noise_fields()}
         if any(layer.dropout > 0 for layer in networks["critic"]):
             wanted.add("dropout_seed")
@@ -204,7 +149,7 @@ class NativeEngine(Engine):
         )
         log_alpha = agent.temperature.log_alpha
         if log_alpha is not None:
-            arguments.log_alpha = _parameter(log_alpha, agent.optimizers.alpha)
+            arguments.log_alpha = describe_parameter(log_alpha, agent.optimizers.alpha)
         arguments.workspace = self._workspace(agent.like.dtype, arguments, networks).data_ptr()
         self._load(agent.like.dtype).code.update(ctypes.byref(arguments))
         steps, delay = int(arguments.critic_steps), agent.options.policy_delay
@@ -305,216 +250,5 @@ def _metrics(
     return found | {"Alpha": alpha, "TargetEntropy": target_entropy.expand(len(alpha))}
 
 
-def _sequence(net: nn.Sequential) -> list[Linear]:
-    """The linear layers of `net` with the layers after each; first a normalization of the inputs, if any."""
-    found: list[Linear] = []
-    for layer in net:
-        if isinstance(layer, nn.Linear):
-            found.append(Linear(layer))
-        elif isinstance(layer, BatchNorm):
-            before = found.pop() if found else Linear(None)
-            found.append(before._replace(batch_norm=layer))
-        elif isinstance(layer, nn.LayerNorm):
-            found[-1] = found[-1]._replace(norm=layer)
-        elif isinstance(layer, Dropout):
-            found[-1] = found[-1]._replace(dropout=layer.p)
-        else:
-            found[-1] = found[-1]._replace(activation=layer)
-    return found
-
-
-def _actor_layers(pi: Any) -> list[Linear]:
-    if isinstance(pi, CategoricalActor):
-        return _sequence(pi.logits)
-    return [*_sequence(pi.net), Linear(pi.mu_layer), Linear(pi.log_std_layer)]
-
-
-def _net(critic: Any) -> nn.Sequential:
-    net: nn.Sequential = critic.v if isinstance(critic, MLPValueFunction) else critic.q
-    return net
-
-
-def _critic_layers(critic: Any) -> list[Linear]:
-    return _sequence(_net(critic))
-
-
-def _networks(agent: Agent) -> dict[str, list[Linear]]:
-    value = agent.networks.value
-    return {
-        "actor": _actor_layers(agent.ac.pi),
-        "critic": [layer for critic in agent.networks.critics.children() for layer in _critic_layers(critic)],
-        "value": [] if value is None else _critic_layers(value),
-    }
-
-
-def _describe_networks(agent: Agent) -> dict[str, Any]:
-    """Arrays of `Layer`, by field of `Arguments`."""
-    averaged = "critic" if agent.networks.value is None else "value"
-    target = agent.target if agent.target_params else nn.ModuleList()
-    copies_of = target.children() if averaged == "critic" else [target]
-    targets = [layer for critic in copies_of for layer in _critic_layers(critic)]
-    found = {}
-    for name, layers in _networks(agent).items():
-        optimizer = agent.optimizers.actor if name == "actor" else agent.optimizers.critic
-        copies = targets if name == averaged and targets else [None] * len(layers)
-        described = [_describe(*pair, optimizer) for pair in zip(layers, copies, strict=True)]
-        found[name] = (Layer * len(described))(*described)
-    return found
-
-
-def _describe(layer: Linear, target: Linear | None, optimizer: torch.optim.Adam) -> Layer:
-    kind = nn.Identity if layer.activation is None else type(layer.activation)
-    attribute = ACTIVATIONS[kind][0]
-    found = Layer(
-        kind=_KINDS.index(kind),
-        constant=getattr(layer.activation, attribute) if attribute else 0.0,
-        eps=0.0 if layer.norm is None else layer.norm.eps,
-        dropout=layer.dropout,
-    )
-    copies: dict[str, Any] = {} if target is None else _parameters(target)
-    for name, parameter in _parameters(layer).items():
-        struct, _, field = name.rpartition(".")
-        to = getattr(found, struct) if struct else found
-        setattr(to, field, _parameter(parameter, optimizer, copies.get(name)))
-    if layer.batch_norm is not None:
-        _describe_statistics(found.batch_norm, layer.batch_norm)
-    linear: Any = layer.linear
-    if linear is None:
-        found.inputs = found.outputs = len(layer.batch_norm.weight)  # type: ignore[union-attr]
-    elif isinstance(linear, nn.Linear):
-        found.inputs, found.outputs = linear.in_features, linear.out_features
-    else:
-        found.inputs, found.outputs = 0, len(linear.value)
-    return found
-
-
-def _describe_statistics(to: Normalization, norm: BatchNorm) -> None:
-    to.mean, to.var = norm.running_mean.data_ptr(), norm.running_var.data_ptr()
-    to.eps, to.momentum = norm.eps, norm.momentum
-    if isinstance(norm, BatchRenorm):
-        to.batches, to.warm_up = norm.batches.data_ptr(), int(norm.warm_up)
-        to.r_max, to.d_max = norm.R_MAX, norm.D_MAX
-
-
-def _parameters(layer: Linear) -> dict[str, nn.Parameter]:
-    """The parameters of a layer, by field of the struct `Layer`, such as "weight" or "batch_norm.scale"."""
-    linear: Any = layer.linear
-    found: dict[str, nn.Parameter] = {}
-    if isinstance(linear, FreeVector):
-        found = {"bias": linear.value}
-    elif linear is not None:
-        found = {"weight": linear.weight, "bias": linear.bias}
-    if isinstance(layer.activation, nn.PReLU):
-        found["slope"] = layer.activation.weight
-    if layer.norm is not None:
-        found |= {"scale": layer.norm.weight, "shift": layer.norm.bias}
-    if layer.batch_norm is not None:
-        found |= {"batch_norm.scale": layer.batch_norm.weight, "batch_norm.shift": layer.batch_norm.bias}
-    return found
-
-
-def _parameter(p: nn.Parameter, optimizer: torch.optim.Adam, target: Tensor | None = None) -> Parameter:
-    state = optimizer.state[p]
-    tensors = (p, state["exp_avg"], state["exp_avg_sq"], target)
-    return Parameter(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))
-
-
 def _steps(optimizer: torch.optim.Adam) -> float:
     return float(next(iter(optimizer.state.values()))["step"])
-
-
-def _unsupported_layers(agent: Agent, objective: Objective) -> str | None:
-    """Why the closed-form gradients do not apply to the networks, in a few words; None if they apply."""
-    ac, value = agent.ac, agent.networks.value
-    critics: list[Any] = list(agent.networks.critics.children())
-    quantiles = isinstance(objective, QuantileSACObjective)
-    of_critics = (QuantileQFunction,) if quantiles else (MLPQFunction, MLPDiscreteQFunction)
-    parts = [
-        (ac.pi, (SquashedGaussianActor, CategoricalActor)),
-        *((critic, of_critics) for critic in critics),
-        *([(value, (MLPValueFunction,))] if value is not None else []),
-    ]
-    if any(type(part) not in kinds for part, kinds in parts):
-        return "a part of the actor-critic was replaced"
-    discrete = isinstance(ac.pi, CategoricalActor)
-    if any(isinstance(critic, MLPDiscreteQFunction) is not discrete for critic in critics):
-        return "a part of the actor-critic was replaced"
-    if not discrete:
-        heads = type(ac.pi.mu_layer), type(ac.pi.log_std_layer)
-        if heads[0] is not nn.Linear or heads[1] not in (nn.Linear, FreeVector):
-            return "a head of the policy was replaced"
-    if _has(Dropout, ac.pi) or (value is not None and _has(Dropout, *critics, value)):
-        return "it implements dropout only in critics, without a value network"
-    if _has(BatchNorm, *critics) and objective.target_networks:
-        return "it implements batch statistics of critics only without target networks"
-    if value is not None and _has(BatchNorm, ac):
-        return "it implements no batch statistics with a value network"
-    sequences = [module for module in ac.modules() if isinstance(module, nn.Sequential)]
-    for net in sequences:
-        if reason := _unsupported_sequence(list(net)):
-            return reason
-    nets = [_net(part) for part in (*critics, *([] if value is None else [value]))]
-    if any(type(net[-1]) is not nn.Linear for net in (*nets, *([ac.pi.logits] if discrete else []))):
-        return "the last layer of a network is not linear"
-    if len({len(_critic_layers(critic)) for critic in critics}) > 1:
-        return "the critics differ in depth"
-    if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in ac.modules()):
-        return "a hook is registered on a network"
-    return _unsupported_parameters(agent)
-
-
-def _has(kind: type[nn.Module], *networks: nn.Module) -> bool:
-    return any(isinstance(module, kind) for network in networks for module in network.modules())
-
-
-def _unsupported_sequence(modules: list[Any]) -> str | None:
-    width = next((module.in_features for module in modules if type(module) is nn.Linear), 0)
-    for before, module in zip([None, *modules], modules, strict=False):
-        if type(module) is nn.Linear:
-            width = module.out_features
-            if module.bias is None:
-                return "a linear layer has no bias"
-            continue
-        if type(module) is Dropout:
-            if type(before) is not nn.Linear:
-                return "dropout does not follow a linear layer"
-            continue
-        if type(module) is nn.LayerNorm:
-            affine = module.elementwise_affine and module.bias is not None
-            after_linear = type(before) in (nn.Linear, Dropout) and module.normalized_shape == (width,)
-            if not after_linear or not affine:
-                return "a LayerNorm does not follow a linear layer, or lacks parameters"
-            continue
-        if type(module) in (BatchNorm, BatchRenorm):
-            after_activation = before is None or type(before) in ACTIVATIONS
-            if not after_activation or len(module.weight) != (width or len(module.weight)):
-                return "a batch normalization does not follow an activation of its size"
-            continue
-        if type(module) not in ACTIVATIONS:
-            return f"it does not implement the layer {type(module).__name__}"
-        if type(before) not in (nn.Linear, Dropout, nn.LayerNorm):
-            return "an activation does not follow a linear layer"
-        for attribute, value in ACTIVATIONS[type(module)][1].items():
-            if (given := getattr(module, attribute)) != value:
-                return f"it does not implement {type(module).__name__} with {attribute}={given!r}"
-    return None
-
-
-def _unsupported_parameters(agent: Agent) -> str | None:
-    layers = [layer for layers in _networks(agent).values() for layer in layers]
-    described = [p for layer in layers for p in _parameters(layer).values()]
-    given = list(agent.ac.parameters())
-    if len(given) != len(described) or {id(p) for p in given} != {id(p) for p in described}:
-        return "parameters are shared, were added or were removed"
-    if not all(p.requires_grad for p in given):
-        return "a parameter is frozen"
-    if len({p.dtype for p in given}) > 1 or given[0].dtype not in _SCALARS:
-        return f"the parameters are {given[0].dtype}, not all float32 or all float64"
-    statistics = [
-        x for m in agent.ac.modules() if isinstance(m, BatchNorm) for x in (m.running_mean, m.running_var)
-    ]
-    if any(x.dtype != given[0].dtype for x in statistics):
-        return "running statistics have another dtype than the parameters"
-    if not all(x.is_contiguous() for x in (*given, *statistics)):
-        return "a parameter or running statistic is not contiguous"
-    return None

@@ -25,9 +25,11 @@ from torch import nn
 from spinup.config import SACConfig
 from spinup.errors import ConfigError
 from spinup.pytorch.activations import ACTIVATIONS as ACTIVATION_NAMES
-from spinup.pytorch.engines import native, native_build
-from spinup.pytorch.engines.native import ACTIVATIONS, Arguments, NativeEngine
+from spinup.pytorch.engines import native_build, native_layers
+from spinup.pytorch.engines.native import Arguments, NativeEngine
 from spinup.pytorch.engines.native_build import build, compiler, missing_compiler
+from spinup.pytorch.engines.native_layers import ACTIVATIONS
+from spinup.pytorch.engines.native_support import SCALARS
 from spinup.pytorch.networks.layers import BatchNorm, BatchRenorm
 from spinup.pytorch.variants.registry import choose_variant
 
@@ -56,7 +58,7 @@ def test_the_constant_of_an_activation_counts(activation: Any, constant: float) 
     ac = small_ac(**BOUNDS, activation=activation).to(DOUBLE)
     for module in ac.modules():
         if type(module) is activation:
-            setattr(module, str(native.ACTIVATIONS[activation][0]), constant)
+            setattr(module, str(ACTIVATIONS[activation][0]), constant)
     admit(*pair(ac, "native", 0.2), DOUBLE)
 
 
@@ -159,7 +161,7 @@ def test_it_computes_the_eager_update_with_the_same_values_dropped(
     tolerance = TOLERANCE[dtype] * (2000 if joint and dtype is torch.float32 else 5)
     ac = small_ac(**BOUNDS, hidden_sizes=(12, 40), critic_dropout=0.3, **networks, **kinds).to(dtype)
     eager, other = pair(ac, "native", "auto", **change, target_networks=not joint)
-    library = build("update.cpp", {"SCALAR": native._SCALARS[dtype]}).code
+    library = build("update.cpp", {"SCALAR": SCALARS[dtype]}).code
     critics = change.get("critics", 2)
     passes: list[tuple[int, int, int]] = []  # what eager's next calls of dropout are for: seed, pass, layer
 
@@ -541,9 +543,9 @@ def test_the_argument_struct_is_the_same_in_python_and_in_c() -> None:
     library = build("update.cpp", FLOAT).code
     for struct, layout in (
         (Arguments, library.arguments_layout),
-        (native.Layer, library.layer_layout),
-        (native.Normalization, library.batch_norm_layout),
-        (native.Parameter, library.parameter_layout),
+        (native_layers.Layer, library.layer_layout),
+        (native_layers.Normalization, library.batch_norm_layout),
+        (native_layers.Parameter, library.parameter_layout),
     ):
         layout.restype = ctypes.c_char_p
         fields = [f"{name}:{getattr(struct, name).offset}" for name, _ in struct._fields_]

@@ -6,7 +6,7 @@
 
 namespace {
 
-// In the order of ACTIVATIONS in native.py.
+// In the order of ACTIVATIONS in native_layers.py.
 enum Kind {
     IDENTITY, RELU, CELU, ELU, GELU, HARDSWISH, HARDTANH, LEAKY_RELU, MISH, PRELU, RELU6, SELU, SILU, SIGMOID,
     SOFTPLUS, SOFTSIGN, TANH

@@ -6,7 +6,8 @@
 #include "adam.h"
 #include "workspace.h"
 
-// One normalization as native.py describes it; the class Normalization there has the same fields in the same order.
+// One normalization as native_layers.py describes it; the class Normalization there has the same fields in the
+// same order.
 // scale, shift (size,); running mean and variance (size,), null without a normalization. For a renormalization,
 // batches is the number of batches so far, of which the first warm_up are not corrected, and r_max and d_max
 // bound the corrections; for a plain normalization, batches is null.

@@ -10,7 +10,7 @@
 #include "dropout.h"
 #include "products.h"
 
-// One layer as native.py describes it; the class Layer there has the same fields in the same order.
+// One layer as native_layers.py describes it; the class Layer there has the same fields in the same order.
 // A layer without inputs is a learned vector. Weight (out, in), bias (out,), slope (1,) of PReLU; scale and
 // shift (out,) of a LayerNorm before the activation, or null. dropout: probability of dropping an output of the
 // linear layer, before the LayerNorm. batch_norm: after the activation. The first layer of a network may lack

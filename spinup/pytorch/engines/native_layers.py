@@ -1,0 +1,187 @@
+"""Networks as the sequences of layers that csrc/ computes: the structs, and how they are filled."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spinup.pytorch.agent import Agent
+from spinup.pytorch.networks.actors import CategoricalActor, FreeVector
+from spinup.pytorch.networks.layers import BatchNorm, BatchRenorm, Dropout
+from spinup.pytorch.networks.mlp import MLPValueFunction
+
+# In the order of the enumeration `Kind` in csrc/activations.h: for each class, the attribute that is passed
+# as `constant`, and the attributes that must have the given values.
+ACTIVATIONS: dict[type[nn.Module], tuple[str | None, dict[str, Any]]] = {
+    nn.Identity: (None, {}), nn.ReLU: (None, {}), nn.CELU: ("alpha", {}), nn.ELU: ("alpha", {}),
+    nn.GELU: (None, {"approximate": "none"}), nn.Hardswish: (None, {}),
+    nn.Hardtanh: (None, {"min_val": -1.0, "max_val": 1.0}), nn.LeakyReLU: ("negative_slope", {}),
+    nn.Mish: (None, {}), nn.PReLU: (None, {"num_parameters": 1}), nn.ReLU6: (None, {}), nn.SELU: (None, {}),
+    nn.SiLU: (None, {}), nn.Sigmoid: (None, {}), nn.Softplus: (None, {"beta": 1.0, "threshold": 20.0}),
+    nn.Softsign: (None, {}), nn.Tanh: (None, {}),
+}  # fmt: skip
+_KINDS = list(ACTIVATIONS)
+
+
+class Parameter(ctypes.Structure):
+    """The struct of that name in csrc/adam.h."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("p", "m", "v", "target")]
+
+
+class Normalization(ctypes.Structure):
+    """The struct `BatchNormArguments` in csrc/batch_norm.h."""
+
+    _fields_ = [
+        *((name, Parameter) for name in ("scale", "shift")),
+        *((name, ctypes.c_void_p) for name in ("mean", "var", "batches")),
+        *((name, ctypes.c_double) for name in ("eps", "momentum", "r_max", "d_max")),
+        ("warm_up", ctypes.c_long),
+    ]
+
+
+class Layer(ctypes.Structure):
+    """The struct `LayerArguments` in csrc/layers.h."""
+
+    _fields_ = [
+        *((name, Parameter) for name in ("weight", "bias", "slope", "scale", "shift")),
+        ("batch_norm", Normalization),
+        *((name, ctypes.c_double) for name in ("constant", "eps", "dropout")),
+        *((name, ctypes.c_long) for name in ("inputs", "outputs", "kind")),
+    ]
+
+
+class Linear(NamedTuple):
+    """A linear layer, or a learned vector, and what follows it: dropout, normalizations, activation.
+
+    Without a linear layer, it is the normalization of a network's inputs.
+    """
+
+    linear: nn.Module | None
+    activation: nn.Module | None = None
+    norm: nn.LayerNorm | None = None
+    dropout: float = 0.0
+    batch_norm: BatchNorm | None = None
+
+
+def _sequence(net: nn.Sequential) -> list[Linear]:
+    """The linear layers of `net` with the layers after each; first a normalization of the inputs, if any."""
+    found: list[Linear] = []
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            found.append(Linear(layer))
+        elif isinstance(layer, BatchNorm):
+            before = found.pop() if found else Linear(None)
+            found.append(before._replace(batch_norm=layer))
+        elif isinstance(layer, nn.LayerNorm):
+            found[-1] = found[-1]._replace(norm=layer)
+        elif isinstance(layer, Dropout):
+            found[-1] = found[-1]._replace(dropout=layer.p)
+        else:
+            found[-1] = found[-1]._replace(activation=layer)
+    return found
+
+
+def _actor_layers(pi: Any) -> list[Linear]:
+    if isinstance(pi, CategoricalActor):
+        return _sequence(pi.logits)
+    return [*_sequence(pi.net), Linear(pi.mu_layer), Linear(pi.log_std_layer)]
+
+
+def critic_net(critic: Any) -> nn.Sequential:
+    """The modules of a critic or a value network, in sequence."""
+    net: nn.Sequential = critic.v if isinstance(critic, MLPValueFunction) else critic.q
+    return net
+
+
+def critic_layers(critic: Any) -> list[Linear]:
+    """The layers of a critic or a value network."""
+    return _sequence(critic_net(critic))
+
+
+def layers_of(agent: Agent) -> dict[str, list[Linear]]:
+    """The layers of policy, critics and value network, by field of the struct `Arguments`."""
+    value = agent.networks.value
+    return {
+        "actor": _actor_layers(agent.ac.pi),
+        "critic": [layer for critic in agent.networks.critics.children() for layer in critic_layers(critic)],
+        "value": [] if value is None else critic_layers(value),
+    }
+
+
+def describe_networks(agent: Agent) -> dict[str, Any]:
+    """Arrays of `Layer`, by field of `Arguments`."""
+    averaged = "critic" if agent.networks.value is None else "value"
+    target = agent.target if agent.target_params else nn.ModuleList()
+    copies_of = target.children() if averaged == "critic" else [target]
+    targets = [layer for critic in copies_of for layer in critic_layers(critic)]
+    found = {}
+    for name, layers in layers_of(agent).items():
+        optimizer = agent.optimizers.actor if name == "actor" else agent.optimizers.critic
+        copies = targets if name == averaged and targets else [None] * len(layers)
+        described = [_describe(*pair, optimizer) for pair in zip(layers, copies, strict=True)]
+        found[name] = (Layer * len(described))(*described)
+    return found
+
+
+def _describe(layer: Linear, target: Linear | None, optimizer: torch.optim.Adam) -> Layer:
+    kind = nn.Identity if layer.activation is None else type(layer.activation)
+    attribute = ACTIVATIONS[kind][0]
+    found = Layer(
+        kind=_KINDS.index(kind),
+        constant=getattr(layer.activation, attribute) if attribute else 0.0,
+        eps=0.0 if layer.norm is None else layer.norm.eps,
+        dropout=layer.dropout,
+    )
+    copies: dict[str, Any] = {} if target is None else parameters_of(target)
+    for name, parameter in parameters_of(layer).items():
+        struct, _, field = name.rpartition(".")
+        to = getattr(found, struct) if struct else found
+        setattr(to, field, describe_parameter(parameter, optimizer, copies.get(name)))
+    if layer.batch_norm is not None:
+        _describe_statistics(found.batch_norm, layer.batch_norm)
+    linear: Any = layer.linear
+    if linear is None:
+        found.inputs = found.outputs = len(layer.batch_norm.weight)  # type: ignore[union-attr]
+    elif isinstance(linear, nn.Linear):
+        found.inputs, found.outputs = linear.in_features, linear.out_features
+    else:
+        found.inputs, found.outputs = 0, len(linear.value)
+    return found
+
+
+def _describe_statistics(to: Normalization, norm: BatchNorm) -> None:
+    to.mean, to.var = norm.running_mean.data_ptr(), norm.running_var.data_ptr()
+    to.eps, to.momentum = norm.eps, norm.momentum
+    if isinstance(norm, BatchRenorm):
+        to.batches, to.warm_up = norm.batches.data_ptr(), int(norm.warm_up)
+        to.r_max, to.d_max = norm.R_MAX, norm.D_MAX
+
+
+def parameters_of(layer: Linear) -> dict[str, nn.Parameter]:
+    """The parameters of a layer, by field of the struct `Layer`, such as "weight" or "batch_norm.scale"."""
+    linear: Any = layer.linear
+    found: dict[str, nn.Parameter] = {}
+    if isinstance(linear, FreeVector):
+        found = {"bias": linear.value}
+    elif linear is not None:
+        found = {"weight": linear.weight, "bias": linear.bias}
+    if isinstance(layer.activation, nn.PReLU):
+        found["slope"] = layer.activation.weight
+    if layer.norm is not None:
+        found |= {"scale": layer.norm.weight, "shift": layer.norm.bias}
+    if layer.batch_norm is not None:
+        found |= {"batch_norm.scale": layer.batch_norm.weight, "batch_norm.shift": layer.batch_norm.bias}
+    return found
+
+
+def describe_parameter(
+    p: nn.Parameter, optimizer: torch.optim.Adam, target: Tensor | None = None
+) -> Parameter:
+    """Addresses of a parameter, of Adam's moments of it, and of the target that averages it."""
+    state = optimizer.state[p]
+    tensors = (p, state["exp_avg"], state["exp_avg_sq"], target)
+    return Parameter(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))

@@ -17,6 +17,7 @@ import argparse
 import csv
 import json
 import multiprocessing
+import os
 import statistics
 import subprocess
 import time
@@ -99,12 +100,23 @@ def main() -> None:
     if not args.draw:
         jobs = [job for job in plan() if job.name in args.only and job.env in args.envs]
         missing = [job for job in jobs if steps_done(rows, job) < job.steps]
-        with ProcessPoolExecutor(args.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        cores = context.SimpleQueue()
+        for k in range(args.jobs):
+            cores.put(k)
+        with ProcessPoolExecutor(args.jobs, context, initializer=take_core, initargs=(cores,)) as pool:
             futures = {pool.submit(train, job): job for job in missing}
             for future in as_completed(futures):
                 rows = add(rows, futures[future], future.result())
                 print(*futures[future], future.result()[-1], flush=True)
     draw(rows)
+
+
+def take_core(numbers: Any) -> None:
+    """Run this process, and those it starts, on one core: JAX takes all it is allowed to use."""
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {allowed[numbers.get() % len(allowed)]})
 
 
 def train(job: Job) -> Points:

@@ -18,7 +18,7 @@ from spinup.pytorch import losses
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.engines.native_build import Library, build, missing_compiler
-from spinup.pytorch.engines.native_layers import Parameter, describe_networks, describe_parameter
+from spinup.pytorch.engines.native_layers import Description, Parameter, describe_parameter
 from spinup.pytorch.engines.native_support import SCALARS, has_layer, unsupported_networks
 from spinup.pytorch.networks.actor_critic import (
     DiscreteMLPActorCritic,
@@ -103,6 +103,7 @@ class NativeEngine(Engine):
         super().__init__(objective, threads)
         self._libraries: dict[torch.dtype, Library] = {}
         self._workspaces: dict[tuple[Any, ...], Tensor] = {}
+        self._description: Description | None = None
         self._has_dropout = False
 
     @classmethod
@@ -132,7 +133,8 @@ class NativeEngine(Engine):
         return self._libraries[dtype]
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        networks = describe_networks(agent)
+        description = self._describe(agent)
+        networks = description.networks
         wanted = {*_BATCH, *self.objective.noise_fields()}
         if any(layer.dropout > 0 for layer in networks["critic"]):
             wanted.add("dropout_seed")
@@ -150,17 +152,22 @@ class NativeEngine(Engine):
         log_alpha = agent.temperature.log_alpha
         if log_alpha is not None:
             arguments.log_alpha = describe_parameter(log_alpha, agent.optimizers.alpha)
-        arguments.workspace = self._workspace(agent.like.dtype, arguments, networks).data_ptr()
+        arguments.workspace = self._workspace(agent.like.dtype, arguments, description.shapes).data_ptr()
         self._load(agent.like.dtype).code.update(ctypes.byref(arguments))
         steps, delay = int(arguments.critic_steps), agent.options.policy_delay
         if agent.options.lr_schedule != "constant":
             agent.set_learning_rate(steps + arguments.n - 1)
         improved = [k for k in range(arguments.n) if (steps + k + 1) % delay == 0]
         for name, optimizer in agent.optimizers._asdict().items():
-            for state in {} if optimizer is None else optimizer.state.values():
-                state["step"] += arguments.n if name == "critic" else len(improved)
+            if optimizer is not None and (done := arguments.n if name == "critic" else len(improved)):
+                torch._foreach_add_([state["step"] for state in optimizer.state.values()], done)
         metrics = _metrics(logged, inputs.get("weight"), agent.temperature.target_entropy, improved)
         return {key: value.numpy() for key, value in metrics.items()}
+
+    def _describe(self, agent: Agent) -> Description:
+        if self._description is None or not self._description.is_of(agent):
+            self._description = Description(agent)
+        return self._description
 
     def _sizes(self, networks: dict[str, Any], inputs: dict[str, Tensor], delay: int) -> dict[str, int]:
         n, batch_size = inputs["reward"].shape
@@ -177,13 +184,9 @@ class NativeEngine(Engine):
         )  # fmt: skip
         return dict(zip(_SIZES, values, strict=True))
 
-    def _workspace(self, dtype: torch.dtype, arguments: Arguments, networks: dict[str, Any]) -> Tensor:
+    def _workspace(self, dtype: torch.dtype, arguments: Arguments, shapes: tuple[Any, ...]) -> Tensor:
         """Memory for intermediate values, initially zero; one tensor for each combination of sizes."""
-        layers: list[Any] = []
-        for x in (layer for network in networks.values() for layer in network):
-            present = map(bool, (x.weight.p, x.weight.target, x.scale.p, x.batch_norm.mean))
-            layers.append((x.inputs, x.outputs, x.kind, *present))
-        key = dtype, arguments.n == 1, *(getattr(arguments, name) for name in _SIZES[1:]), *layers
+        key = dtype, arguments.n == 1, *(getattr(arguments, name) for name in _SIZES[1:]), *shapes
         if key not in self._workspaces:
             size = self._load(dtype).code.workspace_size(ctypes.byref(arguments))
             self._workspaces[key] = torch.zeros(size, dtype=dtype)

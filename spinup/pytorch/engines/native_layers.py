@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 from typing import Any, NamedTuple
 
 import torch
@@ -112,7 +113,68 @@ def layers_of(agent: Agent) -> dict[str, list[Linear]]:
     }
 
 
-def describe_networks(agent: Agent) -> dict[str, Any]:
+class Description:
+    """The structs of an agent's networks, for as long as the agent has the same modules and tensors.
+
+    Attributes:
+        networks: arrays of `Layer`, by field of `Arguments`.
+        shapes: what the size of the workspace depends on.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.networks = _describe_networks(agent)
+        self.shapes: tuple[Any, ...] = ()
+        for x in (layer for network in self.networks.values() for layer in network):
+            present = map(bool, (x.weight.p, x.weight.target, x.scale.p, x.batch_norm.mean))
+            self.shapes += (x.inputs, x.outputs, x.kind, *present)
+        modules = [module for root in _roots(agent) if root is not None for module in root.modules()]
+        contents = [x for m in modules for x in (m._modules, m._parameters, m._buffers)]
+        self._contents = [x for x in contents if x]
+        self._constants = [(m, name) for m in modules for name in _constants_of(m)]
+        self._parts = self._parts_of(agent)
+        self._tensors = [part for part in self._parts if isinstance(part, Tensor)]
+        self._numbers = self._numbers_now()
+
+    def is_of(self, agent: Agent) -> bool:
+        """Whether `agent` has the same modules, constants, and tensors at the same addresses as before."""
+        parts = self._parts_of(agent)
+        same = len(parts) == len(self._parts) and all(map(operator.is_, parts, self._parts))
+        return same and self._numbers_now() == self._numbers
+
+    def _parts_of(self, agent: Agent) -> list[Any]:
+        """The modules and tensors that a description depends on."""
+        found = _roots(agent)
+        for contents in self._contents:
+            found += contents.values()
+        for optimizer in (agent.optimizers.actor, agent.optimizers.critic):
+            for p, state in optimizer.state.items():
+                found += p, state["exp_avg"], state["exp_avg_sq"]
+        return found
+
+    def _numbers_now(self) -> list[float]:
+        addresses: list[float] = [tensor.data_ptr() for tensor in self._tensors]
+        return addresses + [getattr(module, name) for module, name in self._constants]
+
+
+def _roots(agent: Agent) -> list[Any]:
+    return [agent.ac.pi, agent.networks.critics, agent.target, agent.networks.value]
+
+
+def _constants_of(module: nn.Module) -> tuple[str, ...]:
+    """Names of the attributes of a layer that its struct contains."""
+    if isinstance(module, BatchRenorm):
+        return "eps", "momentum", "warm_up", "R_MAX", "D_MAX"
+    if isinstance(module, BatchNorm):
+        return "eps", "momentum"
+    if isinstance(module, nn.LayerNorm):
+        return ("eps",)
+    if isinstance(module, Dropout):
+        return ("p",)
+    attribute = ACTIVATIONS.get(type(module), (None,))[0]
+    return () if attribute is None else (attribute,)
+
+
+def _describe_networks(agent: Agent) -> dict[str, Any]:
     """Arrays of `Layer`, by field of `Arguments`."""
     averaged = "critic" if agent.networks.value is None else "value"
     target = agent.target if agent.target_params else nn.ModuleList()

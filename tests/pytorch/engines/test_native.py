@@ -214,28 +214,62 @@ def test_blocks_of_one_update_are_the_same_as_a_block_of_many(
     compare(many.state_dict(), single.state_dict(), 1e-10, "state")
 
 
-def test_tensors_and_layers_may_be_replaced_during_a_run() -> None:
-    networks = {"actor_norm": "batch_renorm", "critic_norm": "batch_renorm", "hidden_sizes": (12,)}
-    changes = {"target_networks": False}
-    eager, other = pair(small_ac(**BOUNDS, **networks).double(), "native", "auto", **changes)
-    admit(eager, other, DOUBLE, 1)
-    for learner in (eager, other):
-        optimizer = learner.agent.optimizers.critic
-        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-        learner.ac.q1.q[2] = nn.Tanh()
-        for module in learner.ac.modules():
-            if isinstance(module, BatchRenorm):
-                module.running_mean = torch.full_like(module.running_mean, 0.5)
-    admit(eager, other, DOUBLE, 1)
+def set_of(kind: type[nn.Module], name: str, value: Any) -> Any:
+    """A function that sets an attribute of all modules of this class to value, or to value(current one)."""
+
+    def change(learner: Any) -> None:
+        modules = [m for m in learner.agent.ac.modules() if isinstance(m, kind)]
+        assert modules
+        for module in (*modules, *(m for m in learner.agent.target.modules() if isinstance(m, kind))):
+            setattr(module, name, value(getattr(module, name)) if callable(value) else value)
+
+    return change
 
 
-def test_a_number_of_a_layer_may_change_during_a_run() -> None:
-    eager, other = pair(small_ac(**BOUNDS, activation=nn.LeakyReLU).double(), "native", "auto")
+def new_moments(learner: Any) -> None:
+    """Give Adam copies of its tensors."""
+    optimizer = learner.agent.optimizers.critic
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for state in optimizer.state.values():
+        state["exp_avg"] += 0.1
+
+
+def new_data(module: Any) -> None:
+    """Other storage for the parameters of a module."""
+    for p in module.parameters():
+        p.data = p.data + 0.05
+
+
+def new_activation(learner: Any) -> None:
+    """Another activation in one critic, which has no target network."""
+    learner.ac.q1.q[1] = nn.Tanh()
+
+
+RENORM = {"actor_norm": "batch_renorm", "critic_norm": "batch_renorm", "target_networks": False}
+LAYER_NORM = {"critic_norm": "layer"}
+CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
+    "Adam's moments": ({}, new_moments),
+    "a layer": ({"target_networks": False}, new_activation),
+    "data of the policy": ({}, lambda learner: new_data(learner.ac.pi)),
+    "running statistics": (RENORM, set_of(BatchRenorm, "running_mean", lambda x: torch.full_like(x, 0.5))),
+    "count of batches": (RENORM, set_of(BatchRenorm, "batches", lambda x: x + 1000)),
+    "warm_up": (RENORM, set_of(BatchRenorm, "warm_up", 0)),
+    "momentum": (RENORM, set_of(BatchRenorm, "momentum", 0.5)),
+    "eps of batch statistics": (RENORM, set_of(BatchRenorm, "eps", 0.5)),
+    "eps of LayerNorm": (LAYER_NORM, set_of(nn.LayerNorm, "eps", 0.5)),
+    "negative_slope": ({"activation": nn.LeakyReLU}, set_of(nn.LeakyReLU, "negative_slope", 0.4)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_tensors_layers_and_their_constants_may_change_during_a_run(name: str) -> None:
+    kwargs, change = CHANGES[name]
+    networks = {key: value for key, value in kwargs.items() if key != "target_networks"}
+    ac = small_ac(**BOUNDS, hidden_sizes=(12,), **networks).double()
+    eager, other = pair(ac, "native", "auto", target_networks="target_networks" not in kwargs)
     admit(eager, other, DOUBLE, 1)
     for learner in (eager, other):
-        for module in (*learner.agent.ac.modules(), *learner.agent.target.modules()):
-            if isinstance(module, nn.LeakyReLU):
-                module.negative_slope = 0.4
+        change(learner)
     admit(eager, other, DOUBLE, 1)
 
 

@@ -74,7 +74,9 @@ def check_betas(value: Any) -> tuple[float, float]:
     pair = isinstance(value, (tuple, list)) and len(value) == 2
     if pair and all(_is_finite(beta) and 0.0 <= beta < 1.0 for beta in value):
         return float(value[0]), float(value[1])
-    raise ConfigError(f"betas={value!r}: give two numbers >= 0 and < 1, such as (0.9, 0.999)")
+    raise ConfigError(
+        f'betas={value!r}: give two numbers >= 0 and < 1, such as (0.9, 0.999), or as a flag "[0.9,0.999]"'
+    )
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

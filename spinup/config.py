@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ _ONLY_WITH = {
     "quantiles": ("critic", "quantile"), "drop_quantiles": ("critic", "quantile"),
     "priority_exponent": ("sampler", "per"), "priority_beta": ("sampler", "per"),
     "priority_beta_updates": ("sampler", "per"), "her_k": ("sampler", "her"),
+    "polyak": ("target_networks", True),
 }  # fmt: skip
 
 
@@ -207,6 +208,12 @@ class SACConfig:
             lines.append(
                 f"replay_size={self.replay_size} is below batch_size={self.batch_size}: every batch repeats "
                 "transitions; raise replay_size"
+            )
+        if self.critic == "categorical" and self.reward_scale == 1.0 and not self.normalize_rewards:
+            lines.append(
+                f"critic='categorical' has values in [-{self.value_bound:g}, {self.value_bound:g}], and "
+                "rewards are not scaled: give normalize_rewards=True, or a reward_scale or value_bound such "
+                "that discounted returns are in this range"
             )
         return lines
 
@@ -387,6 +394,17 @@ _COUNTS = (
 def field_defaults() -> dict[str, Any]:
     """Each field of SACConfig with its default."""
     return {field.name: field.default for field in dataclasses.fields(SACConfig)}
+
+
+def has_no_effect(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether the other settings, or their defaults, leave the setting `name` without an effect."""
+    settings = {**field_defaults(), **settings}
+    if name in _ONLY_WITH:
+        other, value = _ONLY_WITH[name]
+        return bool(settings[other] != value)
+    if name == "target_entropy":
+        return not isinstance(settings["alpha"], str)
+    return name == "lr_end" and settings["lr_schedule"] == "constant"
 
 
 def check_ac_kwargs(ac_kwargs: Any) -> None:

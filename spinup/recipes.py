@@ -1,15 +1,18 @@
 """Recipes: named sets of settings, published ones and one for a laptop. docs/recipes.md explains them.
 
-A recipe is a set of keyword arguments; arguments that are given explicitly override it.
+A recipe is a set of keyword arguments; arguments that are given explicitly override it, and settings of the
+recipe that depend on them follow.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from spinup.checks import check_choice
+from spinup.config import has_no_effect
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ RECIPES: dict[str, Recipe] = {
         "Kuznetsov et al.: Controlling Overestimation Bias with Truncated Mixture of Continuous "
         "Distributional Quantile Critics, ICML 2020",
         {**_COMMON, "critic": "quantile", "quantiles": 25, "drop_quantiles": 2},
+        "the authors use five critics with three layers of 512, and drop another number for some tasks",
     ),
     "flash": Recipe(
         "FlashSAC: Fast and Stable Off-Policy Reinforcement Learning for High-Dimensional Robot Control, "
@@ -117,6 +121,10 @@ RECIPES: dict[str, Recipe] = {
 def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call, with those of its `recipe` (if any) added unless they are given.
 
+    Settings of the recipe that have no effect with those given, such as `target_entropy` with a fixed alpha,
+    are left out. If `updates_per_step` is given and the recipe updates the policy once per environment step,
+    it still does.
+
     Args:
         given: arguments by name; entries of `ac_kwargs` are added one by one.
 
@@ -129,7 +137,18 @@ def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     check_choice("recipe", name, tuple(RECIPES))
     settings = dict(RECIPES[name].settings)
     networks = {**settings.pop("ac_kwargs", {})}
+    updates, critics = given.get("updates_per_step"), given.get("critics")
+    once_per_step = "policy_delay" in settings and settings["policy_delay"] == settings.get(
+        "updates_per_step"
+    )
+    if once_per_step and isinstance(updates, (int, float)) and math.isfinite(updates):
+        settings["policy_delay"] = max(math.ceil(updates), 1)
+    if "target_critics" in settings and isinstance(critics, int):
+        settings["target_critics"] = max(min(critics, settings["target_critics"]), 1)
     filled = {**settings, **given}
+    for key in settings.keys() - given.keys():
+        if has_no_effect(key, filled):
+            del filled[key]
     own = given.get("ac_kwargs", {})
     if networks and isinstance(own, dict):
         filled["ac_kwargs"] = {**networks, **own}

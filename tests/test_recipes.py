@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from spinup.cli.main import main
 from spinup.cli.recipes import relative_cost
 from spinup.config import SACConfig, field_defaults
 from spinup.errors import ArgumentError, ConfigError
+from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.networks.layers import BatchRenorm
 from spinup.recipes import RECIPES, recipe_warnings, with_recipe
 from spinup.tf1.sac import sac_tf1
 
@@ -54,21 +57,105 @@ def test_settings_that_published_ones_share() -> None:
         assert config.update_every == 1
 
 
-# Of the settings: critics, updates per step, policy delay, lr, start_steps.
-PUBLISHED = {
-    "laptop": (2, 2, 1, 1e-3, 5000),
-    "redq": (10, 20, 20, 3e-4, 5000), "droq": (2, 20, 20, 3e-4, 5000), "crossq": (2, 1, 3, 1e-3, 5000),
-    "simba": (2, 2, 1, 1e-4, 5000), "tqc": (2, 1, 1, 3e-4, 10_000), "flash": (2, 1, 2, 3e-4, 10_000),
-    "rlpd": (10, 20, 20, 3e-4, 5000),
+# Settings by which a recipe differs from SAC with batches of 256, lr 3e-4 and one update after each step.
+BATCH_RENORM = {"actor_norm": "batch_renorm", "critic_norm": "batch_renorm"}
+UTD_20 = {"updates_per_step": 20, "policy_delay": 20, "start_steps": 5000, "update_after": 5000}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "redq": {**UTD_20, "critics": 10, "target_critics": 2},
+    "droq": {**UTD_20, "ac_kwargs": {"critic_norm": "layer", "critic_dropout": 0.01}},
+    "crossq": {
+        "lr": 1e-3, "betas": (0.5, 0.999), "policy_delay": 3, "target_networks": False,
+        "start_steps": 5000, "update_after": 5000,
+        "ac_kwargs": {**BATCH_RENORM, "hidden_sizes": (256, 256), "critic_hidden_sizes": (2048, 2048)},
+    },
+    "simba": {
+        "lr": 1e-4, "weight_decay": 1e-2, "updates_per_step": 2, "actor_first": True, "alpha": "auto_0.01",
+        "target_entropy": "auto_0.5", "normalize_observations": True, "start_steps": 5000,
+        "update_after": 5000,
+        "ac_kwargs": {
+            "hidden_sizes": (128,), "critic_hidden_sizes": (512, 512), "residual": True,
+            "actor_norm": "layer", "critic_norm": "layer",
+        },
+    },
+    "tqc": {"critic": "quantile", "quantiles": 25, "drop_quantiles": 2},
+    "flash": {
+        "batch_size": 512, "polyak": 0.99, "lr_schedule": "cosine", "lr_end": 1.5e-4, "policy_delay": 2,
+        "actor_first": True, "alpha": "auto_0.01", "critic": "categorical", "atoms": 101,
+        "value_bound": 5, "normalize_weights": True, "hold_noise": 16, "normalize_rewards": True,
+        "start_steps": 10_000, "update_after": 10_000,
+        # 0.5 log(2 pi e 0.15^2) per action dimension, as a multiple of -1
+        "target_entropy": f"auto_{-0.5 * math.log(2 * math.pi * math.e * 0.15**2):.3f}",
+        "ac_kwargs": {
+            "hidden_sizes": (128, 128), "critic_hidden_sizes": (256, 256), "residual": True,
+            "actor_norm": "batch", "critic_norm": "batch",
+        },
+    },
+    "rlpd": {
+        **UTD_20, "critics": 10, "target_critics": 2, "prior_fraction": 0.5,
+        "ac_kwargs": {"critic_norm": "layer"},
+    },
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_published_numbers(name: str) -> None:
-    settings = {**field_defaults(), **RECIPES[name].settings}
-    numbers = ("critics", "updates_per_step", "policy_delay", "lr", "start_steps")
-    assert tuple(settings[key] for key in numbers) == PUBLISHED[name]
-    assert settings["target_critics"] == 2
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings(name: str) -> None:
+    common = {"alpha": "auto", "lr": 3e-4, "batch_size": 256, "update_every": 1}
+    assert RECIPES[name].settings == {**common, **PUBLISHED[name]}
+
+
+def test_batch_renormalization_begins_as_in_the_code_of_crossq() -> None:
+    norm = BatchRenorm(3)
+    assert (norm.warm_up, norm.momentum, norm.R_MAX, norm.D_MAX) == (100_000, 0.01, 3.0, 5.0)
+
+
+def test_every_other_recipe_is_published() -> None:
+    assert {"laptop", *PUBLISHED} == set(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ({"recipe": "simba", "alpha": 0.2}, {"target_entropy": "auto"}),
+        ({"recipe": "flash", "alpha": 0.2}, {"target_entropy": "auto"}),
+        ({"recipe": "flash", "lr_schedule": "constant"}, {"lr_end": 0.0}),
+        ({"recipe": "flash", "critic": "scalar"}, {"atoms": 101, "value_bound": 5.0}),
+        ({"recipe": "flash", "target_networks": False}, {"polyak": 0.995}),
+        ({"recipe": "tqc", "critic": "scalar"}, {"quantiles": 25, "drop_quantiles": 2}),
+        ({"recipe": "redq", "critics": 1}, {"target_critics": 1}),
+        ({"recipe": "redq", "critics": 5}, {"target_critics": 2}),
+        ({"recipe": "droq", "updates_per_step": 1.0}, {"policy_delay": 1}),
+        ({"recipe": "droq", "updates_per_step": 0.5}, {"policy_delay": 1}),
+        ({"recipe": "rlpd", "updates_per_step": 4, "policy_delay": 2}, {"policy_delay": 2}),
+        ({"recipe": "crossq", "updates_per_step": 2}, {"policy_delay": 3}),
+    ],
+)
+def test_settings_of_a_recipe_follow_those_that_are_given(given: Any, changed: Any) -> None:
+    settings = {key: value for key, value in with_recipe(given).items() if key in field_defaults()}
+    config = SACConfig(**settings)  # raises for a setting without an effect
+    assert {key: getattr(config, key) for key in changed} == changed
+
+
+def test_what_is_given_beside_a_recipe_is_not_changed() -> None:
+    with pytest.raises(ConfigError, match=r"^target_entropy=-3.0 has no effect with a fixed alpha"):
+        SACConfig(**{k: v for k, v in simba(alpha=0.2, target_entropy=-3.0) if k in field_defaults()})
+    for value in (math.nan, math.inf, "much"):
+        assert with_recipe({"recipe": "droq", "updates_per_step": value})["policy_delay"] == 20
+    assert with_recipe({"recipe": "redq", "critics": "all"})["target_critics"] == 2
+
+
+def simba(**given: Any) -> Any:
+    """Names and values of the settings of a call with this recipe."""
+    return with_recipe({"recipe": "simba", **given}).items()
+
+
+def test_networks_that_a_recipe_does_not_fit_are_refused(tmp_path: Path) -> None:
+    class Mine(MLPActorCritic):
+        def __init__(self, obs_space: Any, action_space: Any, hidden_sizes: Any = (8,)) -> None:
+            super().__init__(obs_space, action_space, hidden_sizes)
+
+    line = r"^recipe='droq' has 'critic_norm' in ac_kwargs, which Mine does not take: [^\n]*$"
+    with pytest.raises(ConfigError, match=line):
+        train(tmp_path, recipe="droq", actor_critic=Mine)
 
 
 def test_a_given_setting_replaces_that_of_the_recipe_also_within_ac_kwargs(tmp_path: Path) -> None:
@@ -200,7 +287,7 @@ def test_a_recipe_as_a_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     words += ["--max_ep_len", "20", "--threads", "1"]
     assert main(words) == 0
     config = json.loads((tmp_path / "x" / "x_s0" / "config.json").read_text())
-    assert (config["critics"], config["policy_delay"], config["alpha"]) == (4, 20, "auto")
+    assert (config["critics"], config["policy_delay"], config["alpha"]) == (4, 2, "auto")
     assert main(["sac", "--env", "Pendulum-v1", "--recipe", "red"]) == 2
     assert "recipe='red'" in capsys.readouterr().err
     assert main(["sac_tf1", "--env", "Pendulum-v1", "--recipe", "redq"]) == 2

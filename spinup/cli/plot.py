@@ -20,7 +20,12 @@ def main(words: list[str]) -> int:
         "  spinup plot data/hc --iqm --save iqm.png --csv hc.csv",
     )
     add = parser.add_argument
-    add("logdir", nargs="+", metavar="LOGDIR", help="folders with runs in them, or prefixes of their names")
+    add(
+        "logdir",
+        nargs="+",
+        metavar="LOGDIR",
+        help="folders with runs, prefixes of their names, or files of --csv",
+    )
     add("-l", "--legend", nargs="+", metavar="LEGEND", help="a name for each LOGDIR, in the same order")
     add("-x", "--xaxis", default="TotalEnvInteracts", metavar="COL", help="x axis (default %(default)s)")
     add("-y", "--value", nargs="+", default=["Performance"], metavar="COL", help="columns, one figure each")

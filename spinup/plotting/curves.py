@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import os
 import re
@@ -23,6 +25,7 @@ Array = NDArray[np.float64]
 Series = list[tuple[Array, Array]]  # x and y, each (rows,), of several runs
 MAX_COLUMNS, MAX_CELL, MAX_NAME = 10_000, 100, 200  # columns; characters of a number, and of a name
 MAX_NUMBER = 1e300  # beyond, Matplotlib's arithmetic overflows
+CSV_COLUMNS = ("exp_name", "env_name", "seed", "metric", "env_step", "value")
 ESTIMATORS: dict[str, Callable[..., Any]] = {
     "mean": np.mean, "median": np.median, "max": np.max, "min": np.min,
 }  # fmt: skip
@@ -84,7 +87,14 @@ def find_runs(
         ConfigError: if there is neither one legend per path nor one per folder.
     """
     runs = []
-    for root, label in labeled_roots(logdirs, legend):
+    for root, label in labeled_roots(logdirs, legend, csv_files=True):
+        if os.path.isfile(root):
+            runs += [
+                run
+                for run in read_csv(root, label)
+                if all(s in str(run.path) for s in select) and not any(s in str(run.path) for s in exclude)
+            ]
+            continue
         for table in sorted(root.rglob("progress.txt")):
             path = str(table.parent)
             if all(s in path for s in select) and not any(s in path for s in exclude):
@@ -123,6 +133,50 @@ def read_table(path: Path) -> dict[str, Array]:
         raise RunError(f"{error}: remove it, or leave the run out with --exclude") from None
     table = np.array(cells).reshape(-1, len(header))
     return {name: table[:, i] for i, name in enumerate(header)} if table.size else {}
+
+
+def read_csv(path: Path, label: str | None = None) -> list[Run]:
+    """The runs of a CSV file with one row per value, such as `make_plots` writes.
+
+    Each run is one combination of exp_name, env_name and seed. Its metrics are columns, with nan at steps
+    that lack a value; `env_step` is TotalEnvInteracts.
+
+    Args:
+        path: the file.
+        label: replaces exp_name.
+
+    Raises:
+        RunError: if the file cannot be read, or has other columns.
+    """
+    found: dict[tuple[str, str, str], dict[str, dict[float, float]]] = {}
+    with open_regular(path, MAX_TABLE_BYTES) as file:
+        rows = csv.reader(io.TextIOWrapper(file, "utf-8", "replace", newline=""))
+        try:
+            if tuple(next(rows, ())) != CSV_COLUMNS:
+                raise RunError(f"{path} does not begin with the line {','.join(CSV_COLUMNS)}")
+            for row in rows:
+                if len(row) != len(CSV_COLUMNS):
+                    raise RunError(f"{path}, line {rows.line_num}: {len(row)} values, not {len(CSV_COLUMNS)}")
+                name, env, seed, metric = (printable(" ".join(cell[:MAX_NAME].split())) for cell in row[:4])
+                step, value = (_number(cell.encode()) for cell in row[4:])
+                if math.isfinite(step):
+                    found.setdefault((name, env, seed), {}).setdefault(metric, {})[step] = value
+        except csv.Error as error:
+            raise RunError(f"{path}, line {rows.line_num}: {error}") from None
+    return [_run_of_csv(path, label, key, metrics) for key, metrics in found.items()]
+
+
+def _run_of_csv(
+    path: Path, label: str | None, key: tuple[str, str, str], metrics: dict[str, dict[float, float]]
+) -> Run:
+    exp_name, env, seed = key
+    steps = sorted(set().union(*metrics.values()))
+    columns = {
+        name: np.array([values.get(step, np.nan) for step in steps]) for name, values in metrics.items()
+    }
+    columns["TotalEnvInteracts"] = np.array(steps)
+    folder = path / " ".join(key)  # for messages, and to select by
+    return Run(path, folder, label or _label(exp_name), columns, label or exp_name, env, seed)
 
 
 def column(run: Run, name: str) -> Array:
@@ -181,15 +235,24 @@ def aggregate(name: str, series: Series, estimator: str) -> Curve:
 
 
 def labeled_roots(
-    logdirs: Sequence[str | Path], legend: Sequence[str] | None
+    logdirs: Sequence[str | Path], legend: Sequence[str] | None, *, csv_files: bool = False
 ) -> list[tuple[Path, str | None]]:
     """The folders that each path stands for, in order, each with its legend, or None.
+
+    Args:
+        logdirs, legend: see `make_plots`.
+        csv_files: whether a path may be a file *.csv, which stands for itself.
 
     Raises:
         RunError: if a folder does not exist.
         ConfigError: if there is neither one legend per path nor one per folder.
     """
-    matches = [_expand_prefix(Path(logdir)) for logdir in logdirs]
+    matches = [
+        [Path(logdir)]
+        if csv_files and str(logdir).endswith(".csv") and os.path.isfile(logdir)
+        else _expand_prefix(Path(logdir))
+        for logdir in logdirs
+    ]
     roots = [root for found in matches for root in found]
     if not legend:
         return [(root, None) for root in roots]

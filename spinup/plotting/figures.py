@@ -17,6 +17,7 @@ from spinup.errors import ConfigError, RunError, option
 from spinup.files import atomic_write
 from spinup.loggers.display import has_display
 from spinup.plotting.curves import (
+    CSV_COLUMNS,
     ESTIMATORS,
     Curve,
     Run,
@@ -31,7 +32,6 @@ from spinup.plotting.iqm import iqm_curve, normalized
 
 Array = NDArray[np.float64]
 IQM = "iqm"
-CSV_COLUMNS = ("exp_name", "env_name", "seed", "metric", "env_step", "value")
 
 
 def make_plots(
@@ -51,7 +51,7 @@ def make_plots(
 
     Args:
         logdirs: folders, searched recursively; a path that is not a folder stands for all folders whose
-            paths begin with it.
+            paths begin with it. Or files *.csv with the columns of `csv_file`.
         legend: a name for each of `logdirs`, or for each folder that they stand for, in the same order; by
             default lines are named by exp_name.
         xaxis: the column on the x axis.

@@ -19,7 +19,9 @@ WINDOW = 1 / 3  # share of the rows, at the end, that is judged
 LEAST_ROWS = 6  # minimum for a trend: two rows in each third
 ALPHA_GROWTH = 10.0  # alpha decreases or converges in runs that learn; a tenfold increase is not noise
 ALPHA_LEAST = 1.0  # below this, the entropy bonus is smaller than common rewards, and growth is harmless
+ALPHA_GAP = 0.1  # of the entropy below its target: nats, and share of |target|; a mean over rows is closer
 BIAS = 0.5  # share of the return; above it, value errors exceed the differences between actions
+BIAS_FALLS = 0.8  # of the bias of the rows before; with negative rewards, values begin too high and fall
 SATURATED = 0.8  # share of actions; some tasks are solved at the bounds, but tanh has no gradient there
 UPDATES = 0.5  # per step; SAC's published results use 1
 SHORTFALL = 0.9  # share of the requested updates
@@ -27,7 +29,8 @@ DEAD = 0.5  # share of the hidden units
 ENTROPY_GAP = 0.5  # share of |target|, but at least ENTROPY_GAP_LEAST
 ENTROPY_GAP_LEAST = 1.0  # nats; a batch's mean entropy varies by some tenths
 LOSS_GROWTH = 100.0  # of LossQ over its median; it grows with the square of returns, which grow tenfold
-NOISE = 1.0  # improvement from first to last third, in standard deviations of the first
+NOISE = 1.0  # improvement from first to last third, in standard errors of the difference
+RANGE = 0.9  # share of value_bound; the probability of a value near the bound is put on the bound
 
 Array = NDArray[np.float64]
 
@@ -80,7 +83,9 @@ def diagnose(folder: str | Path) -> str:
 
 def unjudged(run: RunSummary) -> list[str]:
     """The columns of diagnostics that are needed for a check and have no values in this run."""
-    needed = ("TestQBias", "SaturatedActions", "DeadUnitsPi", "UpdatesPerStep")
+    needed: tuple[str, ...] = ("TestQBias", "SaturatedActions", "DeadUnitsPi", "UpdatesPerStep")
+    if "GradNormPi" in run.columns:  # there are diagnostics, and those left out are not defined for the run
+        needed = tuple(name for name in needed if name in run.columns)
     return [name for name in needed if not np.isfinite(run.column(name)).any()]
 
 
@@ -132,6 +137,9 @@ def _alpha_climbs(run: RunSummary) -> Finding | None:
     low, last = float(alpha[finite].min()), float(alpha[finite[-1]])
     if last < ALPHA_LEAST or last < ALPHA_GROWTH * low:
         return None
+    entropy, wanted = _late(run.column("Entropy")), _late(run.column("TargetEntropy"))
+    if not entropy < wanted - ALPHA_GAP * max(1.0, abs(wanted)):
+        return None
     at = finite[int(alpha[finite].argmin())]
     evidence = f"Alpha rises from {low:.3g} in epoch {at + 1} to {last:.3g} in epoch {finite[-1] + 1}"
     target = run.last("TargetEntropy")
@@ -152,14 +160,37 @@ def _q_overestimates(run: RunSummary) -> Finding | None:
     scale = max(abs(value - by), spread if math.isfinite(spread) else 0.0)
     if not by > BIAS * scale:
         return None
+    known = bias[np.isfinite(bias)]
+    third = known.size // 3
+    if known.size < LEAST_ROWS or by < BIAS_FALLS * known[-2 * third : -third].mean():
+        return None
     alone = run.settings.get("critics") == "1"
     more = "--critics 2 --target_critics 2" if alone else "--critics 5 --target_critics 2"
     return Finding(
         "The critics overestimate",
         f"TestQBias is {by:.3g} in {_window(run, bias)}: TestQVals is {value:.3g}, the discounted returns "
         f"with entropy bonus {value - by:.3g}",
-        f"take the minimum of more critics ({more}), normalize them (--recipe droq), or lower --lr or "
-        "--updates_per_step",
+        f"take the minimum of more critics ({more}), normalize them (--ac_kwargs:critic_norm layer), or "
+        "lower --lr or --updates_per_step",
+    )
+
+
+def _out_of_range(run: RunSummary) -> Finding | None:
+    if run.settings.get("critic") != "categorical":
+        return None
+    try:
+        bound = float(run.settings.get("value_bound", "nan"))
+    except ValueError:
+        return None
+    value = _late(run.column("TestQVals"))
+    known = value - _late(run.column("TestQBias"))
+    if not max(abs(value), abs(known)) > RANGE * bound:
+        return None
+    return Finding(
+        "Returns are out of the range of the critics",
+        f"TestQVals is {value:.3g} in {_window(run, run.column('TestQVals'))}, the discounted returns with "
+        f"entropy bonus {known:.3g}, and value_bound={bound:g}",
+        "--normalize_rewards True, a smaller --reward_scale, or a larger --value_bound",
     )
 
 
@@ -245,7 +276,8 @@ def _no_improvement(run: RunSummary) -> Finding | None:
         return None
     third = finite.size // 3
     first, last = returns[finite[:third]], returns[finite[-third:]]
-    if last.mean() > first.mean() + NOISE * first.std():
+    error = math.sqrt((first.var() + last.var()) / third)
+    if last.mean() > first.mean() + NOISE * error:
         return None
     column = "AverageTestEpRet" if np.isfinite(run.column("AverageTestEpRet")).any() else "AverageEpRet"
     return Finding(
@@ -261,14 +293,15 @@ Check = Callable[[RunSummary], Finding | None]
 # The checks in the order in which findings are shown, each with those that its finding probably causes.
 _CONSEQUENCES: dict[Check, tuple[Check, ...]] = {
     _no_updates: (
-        _too_few_updates, _alpha_climbs, _critics_diverge, _q_overestimates, _saturated, _dead_units,
-        _entropy_off, _no_improvement,
+        _too_few_updates, _alpha_climbs, _critics_diverge, _out_of_range, _q_overestimates, _saturated,
+        _dead_units, _entropy_off, _no_improvement,
     ),
     _too_few_updates: (_q_overestimates, _entropy_off, _no_improvement),
     _alpha_climbs: (
         _critics_diverge, _q_overestimates, _saturated, _dead_units, _entropy_off, _no_improvement,
     ),
     _critics_diverge: (_q_overestimates, _saturated, _dead_units, _entropy_off, _no_improvement),
+    _out_of_range: (_q_overestimates, _entropy_off, _no_improvement),
     _saturated: (_q_overestimates, _dead_units, _entropy_off, _no_improvement),
     _q_overestimates: (_no_improvement,),
     _dead_units: (_no_improvement,),

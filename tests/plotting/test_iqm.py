@@ -9,9 +9,10 @@ import pytest
 
 from spinup.cli.main import main
 from spinup.errors import ConfigError, RunError
-from spinup.plotting import iqm
+from spinup.plotting import figures, iqm
 from spinup.plotting.figures import make_plots
 from spinup.plotting.iqm import bootstrap_interval, interquartile_mean, iqm_curve, normalized
+from spinup.reports.run_summary import find_folders
 
 
 def write_run(folder, values, env="Hopper-v5", name="exp", column="AverageTestEpRet", **config):
@@ -155,3 +156,63 @@ def test_errors(tmp_path, capsys):
     assert len(lines) == 2
     assert "--iqm and --est median exclude each other" in lines[0]
     assert "--csv" in lines[1]
+
+
+def drawn_curves(monkeypatch, paths, **kwargs):
+    """The curves of the figure that these arguments of make_plots give."""
+    found = []
+
+    def draw(axes, curves, *_):
+        found.extend(curves)
+        axes.plot([0], [0])
+
+    monkeypatch.setattr(figures, "_draw", draw)
+    make_plots(paths, save="x.png", **kwargs)
+    return found
+
+
+def test_a_csv_file_is_drawn_like_the_runs_that_it_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        write_run(tmp_path / "r" / f"a_s{seed}", [1.0 + seed, 2.0, 5.0], seed=seed)
+    write_run(tmp_path / "r" / "b_s0", [4.0, 4.0], name="$b$", env="Ant-v5", seed=0)
+    make_plots(["r"], values=["Performance", "LossQ"], csv_file="r.csv")
+    for of_runs, of_csv in (
+        ({}, {}),
+        ({"estimator": "iqm"}, {"estimator": "iqm"}),
+        (
+            {"values": ["LossQ"], "count": True, "select": ["a_s1"]},
+            {"values": ["LossQ"], "select": ["exp Hopper-v5 1"]},
+        ),
+        ({"exclude": ["b_s"]}, {"exclude": ["Ant"]}),
+    ):
+        wanted, got = (
+            drawn_curves(monkeypatch, ["r"], **of_runs),
+            drawn_curves(monkeypatch, ["r.csv"], **of_csv),
+        )
+        assert [curve.name.split()[0] for curve in got] == [curve.name.split()[0] for curve in wanted]
+        for mine, theirs in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(mine.x, theirs.x)
+            np.testing.assert_allclose(mine.y, theirs.y)
+    assert [curve.name for curve in drawn_curves(monkeypatch, ["r.csv"], legend=["all"])] == ["all"]
+    # Any metric can be the x axis, such as minutes beside returns.
+    (curve,) = drawn_curves(monkeypatch, ["r.csv"], xaxis="LossQ", exclude=["Ant"])
+    assert curve.x.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_a_csv_file_of_another_form_is_refused(tmp_path):
+    header = "exp_name,env_name,seed,metric,env_step,value"
+    for text, line in (
+        ("a,b\n1,2\n", rf"x.csv does not begin with the line {header}$"),
+        ("", r"does not begin with the line"),
+        (f"{header}\na,b,0,R,10,1.5\na,b\n", r"x.csv, line 3: 2 values, not 6$"),
+        (f"{header}\n" + '"' + "a" * 200_000, r"x.csv, line 2: field larger"),
+        (f"{header}\n", r"no run with a row"),
+        (f"{header}\na,b,0,AverageTestEpRet,x,1\n", r"no run with a row"),
+        (f"{header}\na,b,0,AverageTestEpRet,10,nan\n", r"no run has a row with both"),
+    ):
+        (tmp_path / "x.csv").write_text(text)
+        with pytest.raises(RunError, match=line):
+            make_plots([tmp_path / "x.csv"], save=tmp_path / "x.png")
+    with pytest.raises(RunError, match="is not a folder"):  # of `spinup report`, which needs folders
+        find_folders([tmp_path / "x.csv"])

@@ -28,7 +28,8 @@ HEALTHY: dict[str, Any] = {
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "diverging": ({"LossQ": np.geomspace(1, 1e8, ROWS)}, "The critics diverge", "--lr"),
     "alpha": (
-        {"Alpha": np.geomspace(0.1, 50, ROWS)}, "Alpha rises from 0.1 in epoch 1 to 50 in epoch 9",
+        {"Alpha": np.geomspace(0.1, 50, ROWS), "Entropy": -1.4},
+        "Alpha rises from 0.1 in epoch 1 to 50 in epoch 9",
         "--target_entropy",
     ),
     "overestimates": (
@@ -79,6 +80,51 @@ def test_each_fault_alone(tmp_path: Path, fault: str) -> None:
     assert remedy in page
     assert "\n1. " in page
     assert "\n2. " not in page
+
+
+# Changes of the healthy run that are no fault.
+HARMLESS: dict[str, dict[str, Any]] = {
+    "alpha rises to where the entropy is at its target": {"Alpha": np.geomspace(0.01, 3, ROWS)},
+    "values that begin at 0 fall to negative returns": {
+        "TestQVals": np.linspace(-5, -60, ROWS), "TestQBias": np.linspace(800, 100, ROWS),
+    },
+    "a high value among the first": {
+        "AverageTestEpRet": [70.0, 120.0, 310.0, 150.0, 200.0, 230.0, 250.0, 200.0, 290.0]
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+def test_what_is_no_fault_is_not_reported(tmp_path: Path, change: str) -> None:
+    assert "Nothing looks wrong." in diagnose(write(tmp_path, {**HEALTHY, **HARMLESS[change]}))
+
+
+def test_a_short_run_is_not_said_to_overestimate(tmp_path: Path) -> None:
+    columns = {**HEALTHY, "TestQVals": 60.0, "TestQBias": [np.nan] * (ROWS - 5) + [100.0] * 5}
+    assert "Nothing looks wrong." in diagnose(write(tmp_path, columns))
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"TestQVals": -4.9, "TestQBias": 616.0}, True),  # clipped to -value_bound
+        ({"TestQVals": 3.0, "TestQBias": -20.0}, True),
+        ({"TestQVals": 3.0, "TestQBias": 0.1}, False),
+    ],
+)
+def test_returns_beyond_the_range_of_a_categorical_critic(tmp_path: Path, columns: Any, found: bool) -> None:
+    changed = {**HEALTHY, **columns}
+    page = diagnose(write(tmp_path, changed, critic="categorical", value_bound=5.0))
+    assert ("1. Returns are out of the range of the critics" in page) is found
+    assert ("--normalize_rewards True" in page) is found
+    scalar = diagnose(write(tmp_path, changed, critic="scalar", value_bound=5.0))
+    assert "out of the range" not in scalar
+
+
+def test_columns_that_are_not_defined_for_a_run_are_not_missed(tmp_path: Path) -> None:
+    discrete = {name: value for name, value in HEALTHY.items() if name != "SaturatedActions"}
+    assert "not judged" not in diagnose(write(tmp_path, {**discrete, "GradNormPi": 0.1}))
+    assert "no values of: SaturatedActions" in diagnose(write(tmp_path, discrete))
 
 
 UNTRAINED = {"TestQVals": 60.0, "TestQBias": 100.0, "Entropy": 0.7, "AverageTestEpRet": -1000.0}

@@ -29,6 +29,7 @@ from spinup.pytorch.variants.distributional import CategoricalSACObjective, Quan
 from spinup.pytorch.variants.objective import Objective
 from spinup.pytorch.variants.sac import SACObjective
 from spinup.pytorch.variants.sac_v1 import SACv1Objective
+from spinup.recipes import RECIPES
 from spinup.replay.image_layout import ImageLayout
 
 Constructor = Callable[..., Any]
@@ -203,7 +204,7 @@ def build_actor_critic(
         return EncodedActorCritic(*spaces, **kwargs), EncodedActorCritic, kwargs
     if constructor is MLPActorCritic:
         constructor = variant.actor_critic
-    _check_arguments(constructor, spaces, ac_kwargs)
+    _check_arguments(constructor, spaces, ac_kwargs, config.recipe)
     ac_kwargs = _with_critics(constructor, ac_kwargs, config)
     if variant.has_value and str(ac_kwargs.get("critic_norm")).startswith("batch"):
         raise ConfigError(
@@ -282,7 +283,9 @@ def _with_critics(constructor: Constructor, ac_kwargs: dict[str, Any], config: S
     return {**ac_kwargs, **added}
 
 
-def _check_arguments(constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any]) -> None:
+def _check_arguments(
+    constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any], recipe: str | None
+) -> None:
     if constructor in _DEFAULTS:
         if isinstance(spaces[1], Discrete) and "state_dependent_std" in ac_kwargs:
             raise ConfigError(
@@ -293,6 +296,11 @@ def _check_arguments(constructor: Constructor, spaces: Spaces, ac_kwargs: dict[s
     known = _keywords(constructor)
     for key in ac_kwargs:
         if known is not None and key not in known:
+            if recipe in RECIPES and key in RECIPES[recipe].settings.get("ac_kwargs", {}):
+                raise ConfigError(
+                    f"recipe={recipe!r} has {key!r} in ac_kwargs, which {_name(constructor)} does not take: "
+                    f"let it take this keyword, or give single settings that `spinup recipes {recipe}` lists"
+                )
             hint = nearest(str(key), known)
             raise ConfigError(
                 f"ac_kwargs: {_name(constructor)} takes no {key!r}{hint}; it takes {', '.join(known)}"

@@ -42,6 +42,7 @@ NARROW_BATCH = {
     **BASE, "ac_kwargs": {"hidden_sizes": (128, 128), "critic_norm": "batch_renorm"}, "betas": (0.5, 0.999),
     "policy_delay": 3, "target_networks": False,
 }  # fmt: skip
+BLOCKS = {**NARROW_BATCH, "policy_delay": 1, "update_every": 10}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "default": {},
     "base: learned alpha, 5,000 random steps": BASE,
@@ -98,6 +99,14 @@ CANDIDATES: dict[str, dict[str, Any]] = {
         **NARROW_BATCH, "updates_per_step": 4.0,
         "ac_kwargs": {"hidden_sizes": (64, 64), "critic_norm": "batch_renorm"},
     },
+    "2 x 128, BatchRenorm, blocks of 10": BLOCKS,
+    "2 x 128, BatchRenorm, blocks of 10, delay 2": {**BLOCKS, "policy_delay": 2},
+    "2 x 128, BatchRenorm, blocks of 10, default betas": {**BLOCKS, "betas": (0.9, 0.999)},
+    "2 x 128, BatchRenorm in both, blocks of 10": {
+        **BLOCKS, "ac_kwargs": {"hidden_sizes": (128, 128), **BOTH},
+    },
+    "2 x 128, BatchRenorm, quantiles, blocks of 10": {**BLOCKS, "critic": "quantile"},
+    "2 x 128, twice the updates, blocks of 10": {**NARROW, "updates_per_step": 2.0, "update_every": 10},
     "2 x 64": SMALL,
     "2 x 64, twice the updates": {**SMALL, "updates_per_step": 2.0},
     "2 x 64, four times the updates": {**SMALL, "updates_per_step": 4.0},

@@ -37,6 +37,9 @@ class Recipe:
 _COMMON = {"alpha": "auto", "lr": 3e-4, "batch_size": 256, "update_every": 1}
 _AFTER_5000 = {"start_steps": 5000, "update_after": 5000}
 _UTD_20 = {"updates_per_step": 20.0, "policy_delay": 20}  # the policy once per environment step
+_MBPO = (
+    "the authors' target entropy is -1 on Hopper, -2 on Humanoid, -3 on HalfCheetah and Walker2d, -4 on Ant,"
+)
 
 RECIPES: dict[str, Recipe] = {
     "laptop": Recipe(
@@ -49,6 +52,7 @@ RECIPES: dict[str, Recipe] = {
     "redq": Recipe(
         "Chen, Wang, Zhou, Ross: Randomized Ensembled Double Q-Learning, ICLR 2021",
         {**_COMMON, **_AFTER_5000, **_UTD_20, "critics": 10, "target_critics": 2},
+        f"{_MBPO} here -act_dim",
     ),
     "droq": Recipe(
         "Hiraoka et al.: Dropout Q-Functions for Doubly Efficient Reinforcement Learning, ICLR 2022",
@@ -56,7 +60,8 @@ RECIPES: dict[str, Recipe] = {
             **_COMMON, **_AFTER_5000, **_UTD_20,
             "ac_kwargs": {"critic_norm": "layer", "critic_dropout": 0.01},
         },
-        "the authors' policy maximizes the mean of the two critics, here their minimum",
+        "the authors' policy maximizes the mean of the two critics, here their minimum; "
+        f"{_MBPO} here -act_dim",
     ),
     "crossq": Recipe(
         "Bhatt et al.: CrossQ: Batch Normalization in Deep Reinforcement Learning, ICLR 2024",
@@ -113,6 +118,7 @@ RECIPES: dict[str, Recipe] = {
             "prior_fraction": 0.5,
             "ac_kwargs": {"critic_norm": "layer"},
         },
+        "the authors' target entropy is -act_dim / 2, here -act_dim",
         needs=("prior_data",),
     ),
 }  # fmt: skip

@@ -45,8 +45,9 @@ RECIPES: dict[str, Recipe] = {
     "laptop": Recipe(
         "this library, benchmarks/laptop.py",
         {
-            "alpha": "auto", "start_steps": 5000, "updates_per_step": 2.0,
-            "ac_kwargs": {"hidden_sizes": (128, 128)},
+            "alpha": "auto", "start_steps": 5000, "update_every": 10, "betas": (0.5, 0.999),
+            "target_networks": False,
+            "ac_kwargs": {"hidden_sizes": (128, 128), "critic_norm": "batch_renorm"},
         },
     ),
     "redq": Recipe(

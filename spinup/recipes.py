@@ -145,9 +145,8 @@ def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     settings = dict(RECIPES[name].settings)
     networks = {**settings.pop("ac_kwargs", {})}
     updates, critics = given.get("updates_per_step"), given.get("critics")
-    once_per_step = "policy_delay" in settings and settings["policy_delay"] == settings.get(
-        "updates_per_step"
-    )
+    delay = settings.get("policy_delay")
+    once_per_step = delay is not None and delay == settings.get("updates_per_step")
     if once_per_step and isinstance(updates, (int, float)) and math.isfinite(updates):
         settings["policy_delay"] = max(math.ceil(updates), 1)
     if "target_critics" in settings and isinstance(critics, int):

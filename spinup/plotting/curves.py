@@ -86,18 +86,17 @@ def find_runs(
         RunError: if a folder does not exist, there is no such run, or a file of one is damaged.
         ConfigError: if there is neither one legend per path nor one per folder.
     """
+
+    def is_selected(path: Path) -> bool:
+        return all(s in str(path) for s in select) and not any(s in str(path) for s in exclude)
+
     runs = []
     for root, label in labeled_roots(logdirs, legend, csv_files=True):
         if os.path.isfile(root):
-            runs += [
-                run
-                for run in read_csv(root, label)
-                if all(s in str(run.path) for s in select) and not any(s in str(run.path) for s in exclude)
-            ]
+            runs += [run for run in read_csv(root, label) if is_selected(run.path)]
             continue
         for table in sorted(root.rglob("progress.txt")):
-            path = str(table.parent)
-            if all(s in path for s in select) and not any(s in path for s in exclude):
+            if is_selected(table.parent):
                 folder, columns = table.parent, read_table(table)
                 path_of_config = folder / "config.json"
                 config = read_json(path_of_config) if os.path.lexists(path_of_config) else {}

@@ -246,7 +246,7 @@ def test_python_messages_name_keywords(tmp_path):
 def test_the_report_says_what_looks_wrong_in_each_run(tmp_path, report):
     measured = {"SaturatedActions": 0.2, "DeadUnitsPi": 0.1, "TestQBias": 1.0, "UpdatesPerStep": 1.0}
     measured["Entropy"] = -1.0
-    rising = [-1000, -800, -600, -400]
+    rising = [-1000, -900, -800, -600, -500, -400]
     write_run(tmp_path / "data" / "healthy_s0", rising, columns=measured)
     few = {**measured, "UpdatesPerStep": 0.02, "TestQBias": 900.0, "TestQVals": 0.0}
     write_run(tmp_path / "data" / "few_s0", rising, columns=few)
@@ -254,7 +254,7 @@ def test_the_report_says_what_looks_wrong_in_each_run(tmp_path, report):
     assert "Nothing looks wrong in 1 of 2 runs." in text
     assert "lack columns" not in text
     assert "Too few updates per step\nUpdatesPerStep is 0.02; SAC's results are with 1\n" in text
-    assert "The critics overestimate: TestQBias is 900 in epoch 4" in text
+    assert "The critics overestimate: TestQBias is 900 in epochs 5 to 6" in text
     assert "--updates_per_step 1, unless steps are much cheaper than updates" in text
     for title in (
         "Share of dead units",

@@ -44,7 +44,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # Settings, environments, seeds, steps. Some recipes take several hours of one core for 100,000 steps.
 PLAN = (
-    (("sac", "laptop", "tqc"), (HOPPER, WALKER, CHEETAH), 3, 100_000),
+    (("laptop",), (HOPPER, WALKER, CHEETAH), 5, 100_000),
+    (("sac", "tqc"), (HOPPER, WALKER, CHEETAH), 3, 100_000),
     (("crossq, critics 2 x 256",), (HOPPER, WALKER), 3, 100_000),
     (("sbx",), (HOPPER, WALKER), 3, 100_000),
     (("droq",), (HOPPER, WALKER), 3, 20_000),

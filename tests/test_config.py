@@ -225,3 +225,22 @@ def test_nearest() -> None:
     assert nearest("gama", ["gamma", "alpha"]) == ", did you mean 'gamma'?"
     assert nearest("zzz", ["gamma"]) == ""
     assert nearest("x" * 10**7, ["gamma"]) == ""
+
+
+def test_values_of_a_categorical_critic_need_scaled_rewards() -> None:
+    (line,) = SACConfig(critic="categorical", value_bound=20.0).warnings()
+    assert line.startswith("critic='categorical' has values in [-20, 20]")
+    assert "normalize_rewards=True" in line
+    for scaled in ({"reward_scale": 0.1}, {"normalize_rewards": True}):
+        assert SACConfig(critic="categorical", **scaled).warnings() == []
+    assert SACConfig().warnings() == []
+
+
+def test_polyak_without_target_networks_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^polyak=0.9 has no effect with target_networks=False: give "):
+        SACConfig(polyak=0.9, target_networks=False)
+
+
+def test_a_single_beta_says_how_a_pair_is_given() -> None:
+    with pytest.raises(ConfigError, match=r'^betas=0.5: [^\n]*as a flag "\[0.9,0.999\]"$'):
+        SACConfig(betas=0.5)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ from spinup.pytorch.engines.native import Arguments, NativeEngine
 from spinup.pytorch.engines.native_build import build, compiler, missing_compiler
 from spinup.pytorch.engines.native_layers import ACTIVATIONS
 from spinup.pytorch.engines.native_support import SCALARS
-from spinup.pytorch.networks.layers import BatchNorm, BatchRenorm
+from spinup.pytorch.networks.layers import BatchNorm, BatchRenorm, Dropout
 from spinup.pytorch.variants.registry import choose_variant
 
 DOUBLE = torch.float64
@@ -271,6 +271,25 @@ def test_tensors_layers_and_their_constants_may_change_during_a_run(name: str) -
     for learner in (eager, other):
         change(learner)
     admit(eager, other, DOUBLE, 1)
+
+
+def test_a_description_holds_until_something_of_it_changes() -> None:
+    networks = {"critic_norm": "batch_renorm", "critic_dropout": 0.1, "activation": nn.LeakyReLU}
+    agent = make(small_ac(**BOUNDS, **networks), "native", target_networks=False).agent
+    description = native_layers.Description(agent)
+    assert description.is_of(agent)
+    for kind, name in (
+        (Dropout, "p"),
+        (BatchRenorm, "R_MAX"),
+        (BatchRenorm, "D_MAX"),
+        (nn.LeakyReLU, "negative_slope"),
+    ):
+        module = next(m for m in agent.networks.critics.modules() if isinstance(m, kind))
+        kept = getattr(module, name)
+        setattr(module, name, 0.7)
+        assert not description.is_of(agent), name
+        setattr(module, name, kept)
+        assert description.is_of(agent), name
 
 
 BATCH_NORMS: dict[str, dict[str, Any]] = {

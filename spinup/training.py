@@ -91,8 +91,8 @@ class Trainer:
         self.ledger = CreditLedger(config) if ledger is None else ledger
         self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, LOOP_STREAM]))
         self.epoch = 0
-        self.tests = 0  # number of intervals of `test_every` steps after which a test has run
-        self.calls = 0  # multiples of `callback_every` passed
+        self.test_intervals = 0  # intervals of `test_every` steps after which a test has run
+        self.callback_intervals = 0  # likewise of `callback_every` steps and the callback
         self.best_return = -np.inf
         self.stopped = False
         self.unsaved: set[str] = set()
@@ -116,9 +116,9 @@ class Trainer:
         while self.epoch < config.epochs and not self.stopped:
             if self._test_is_due():
                 self.test(self.n // int(config.test_every) - 1)
-                self.tests = self.n // int(config.test_every)
+                self.test_intervals = self.n // int(config.test_every)
             elif self._callback_is_due():
-                self.calls = self.n // config.callback_every
+                self.callback_intervals = self.n // config.callback_every
                 self._call_back(self._row_so_far(), saved=False)
             elif self.n < (self.epoch + 1) * config.steps_per_epoch:
                 self.step()
@@ -221,12 +221,12 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, except the replay buffer's rows."""
-        tests = {} if self.config.test_every == "epoch" else {"tests": self.tests}
         return {
-            **tests,
+            **({} if self.config.test_every == "epoch" else {"tests": self.test_intervals}),
             "epoch": self.epoch,
             "best_return": self.best_return,
             "stopped": self.stopped,
+            "callback_due": self._callback_is_due(),
             "seconds": time.perf_counter() - self.started,
             "rng": self.rng.bit_generator.state,
             "agent": self.agent.state_dict(),
@@ -239,8 +239,9 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state` was taken. The replay buffer's rows must be restored first."""
         self.epoch, self.best_return = state["epoch"], state["best_return"]
-        self.tests, self.details.epoch = state.get("tests", 0), self.epoch
-        self.calls = state["collector"]["env_steps"] // max(self.config.callback_every, 1)
+        self.test_intervals, self.details.epoch = state.get("tests", 0), self.epoch
+        passed = state["collector"]["env_steps"] // max(self.config.callback_every, 1)
+        self.callback_intervals = passed - int(state["callback_due"])
         self.stopped = state["stopped"]
         self.started = time.perf_counter() - state["seconds"]
         self.rng.bit_generator.state = state["rng"]
@@ -278,12 +279,12 @@ class Trainer:
 
     def _test_is_due(self) -> bool:
         every = self.config.test_every
-        return not isinstance(every, str) and self.n // every > self.tests
+        return not isinstance(every, str) and self.n // every > self.test_intervals
 
     def _callback_is_due(self) -> bool:
         """Whether a call within an epoch is due; at the end of an epoch, `end_epoch` calls the callback."""
         every, end = self.config.callback_every, (self.epoch + 1) * self.config.steps_per_epoch
-        return every > 0 and self.n < end and self.n // every > self.calls
+        return every > 0 and self.n < end and self.n // every > self.callback_intervals
 
     def _call_back(self, row: dict[str, Any], saved: bool) -> None:
         """Call the callback; if it ends the run, write the model unless it is `saved`."""

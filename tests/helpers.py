@@ -17,7 +17,12 @@ from spinup import MLPActorCritic, sac_pytorch
 from spinup.config import SACConfig
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.engines.registry import choose_engine
-from spinup.pytorch.variants.registry import choose_variant, held_noise, make_objective, update_options
+from spinup.pytorch.variants.registry import (
+    choose_variant,
+    held_noise_arguments,
+    make_objective,
+    update_options,
+)
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import make_sampler
 from spinup.replay.storage import HostStorage
@@ -298,7 +303,7 @@ def make_agent(ac: nn.Module, config: SACConfig, action_space: Any) -> tuple[Age
         seed=config.seed,
         save=lambda ac, path: None,
         target_networks=config.target_networks,
-        hold_noise=held_noise(variant, config, ac, action_space),
+        hold_noise=held_noise_arguments(variant, config, ac, action_space),
     )
     objective = make_objective(variant, config)
     return agent, objective, (*make_sampler(config).batch_fields, *objective.noise_fields())

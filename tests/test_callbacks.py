@@ -49,6 +49,19 @@ def test_a_callback_ends_the_run_within_an_epoch(tmp_path):
     assert without_timing(rows) == without_timing(wanted)
 
 
+def test_a_callback_that_was_due_at_the_last_checkpoint_is_called_after_resuming(tmp_path):
+    settings, seen = {"callback_every": 30, "checkpoint_every": 30}, []
+
+    def crash(row, ac):
+        if row["TotalEnvInteracts"] == 60:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        train(tmp_path, callback=crash, **settings)
+    train(tmp_path, callback=lambda row, ac: seen.append(row["TotalEnvInteracts"]), resume=True, **settings)
+    assert seen == [60, 90, 100, 120, 150, 180, 200]
+
+
 def test_early_stop_at_a_return_of_tests_within_the_epoch(tmp_path):
     def reached(row, ac):
         return not row["AverageTestEpRet"] > -1e9

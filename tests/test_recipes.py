@@ -298,4 +298,6 @@ def test_relative_cost() -> None:
     assert relative_cost({"batch_size": 256}) == pytest.approx(1.0)
     assert relative_cost({"batch_size": 256, "updates_per_step": 2}) == pytest.approx(2.0)
     assert relative_cost({"batch_size": 512}) == pytest.approx(2.0)
+    batch, renorm = ({"ac_kwargs": {"critic_norm": norm}} for norm in ("batch", "batch_renorm"))
+    assert relative_cost(batch) == relative_cost(renorm) > relative_cost({})
     assert 10 < relative_cost(RECIPES["droq"].settings) < 20

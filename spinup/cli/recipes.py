@@ -80,7 +80,8 @@ def multiplications(settings: Mapping[str, Any]) -> float:
     networks: dict[str, Any] = {**given.get("ac_kwargs", {}), **kinds}
     ac: Any = spinup.MLPActorCritic(*_SPACES, **networks)
     actor, critic = _weights(ac.pi), _weights(ac.q1) * given["critics"]
-    joint = not given["target_networks"] or str(given.get("ac_kwargs", {}).get("critic_norm")) == "batch"
+    norm = str(given.get("ac_kwargs", {}).get("critic_norm"))
+    joint = not given["target_networks"] or norm.startswith("batch")
     critics = actor + (6 if joint else 3) * critic  # policy at next_obs; forward and backward of critics
     critics += (2 if joint else 1) * critic if given["target_networks"] else 0
     policy = 3 * actor + 2 * critic

@@ -100,8 +100,7 @@ def make_replay(
         data = ReplayBuffer(make_storage(fields, len(rows["reward"]), device), make_sampler(config))
         data.append(rows)
         if normalizer is not None:
-            normalizer.update(rows)
-            normalizer.forget_returns()
+            normalizer.update_with_data(rows)
         fraction = 1.0 if config.offline else config.prior_fraction
         mixed = MixedSampler(sampler, data, fraction)
         notes = (

@@ -38,7 +38,7 @@ from spinup.pytorch.variants.registry import (
     VARIANTS,
     build_actor_critic,
     choose_variant,
-    held_noise,
+    held_noise_arguments,
     make_objective,
     update_options,
 )
@@ -283,11 +283,11 @@ def sac_pytorch(
         use_offscreen_gl()
     torch_threads = config.threads if isinstance(config.threads, int) else 1
 
-    def build(collector: EnvCollector) -> Backend:
-        spaces = collector.observation_space, collector.actions.space
+    def build(config: SACConfig, test_collector: EnvCollector) -> Backend:
+        spaces = test_collector.observation_space, test_collector.actions.space
         device = choose_device(config.device)
         variant = choose_variant(config, spaces[1])
-        layout = collector.layout
+        layout = test_collector.layout
         if layout is not None and config.critic_keys:
             raise ConfigError(
                 f"critic_keys={config.critic_keys} do not go with images, whose encoder the policy shares "
@@ -295,13 +295,13 @@ def sac_pytorch(
             )
         ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config, layout)
         if config.critic_keys:
-            columns = policy_columns(collector.vector.original_space, config.critic_keys)
+            columns = policy_columns(test_collector.vector.original_space, config.critic_keys)
             kwargs = {"actor_critic": constructor, "ac_kwargs": kwargs, "columns": columns}
             constructor = AsymmetricActorCritic
             ac = constructor(*spaces, **kwargs)
         with preserved_generators():
             check_actor_critic(ac, *spaces, critics=config.critics, has_value=variant.has_value)
-        normalizer = make_normalizer(config, collector)
+        normalizer = make_normalizer(config, test_collector)
         saved_as, saved_kwargs = constructor, kwargs
         if config.normalize_observations:
             saved_as, saved_kwargs = NormalizedActorCritic, {"actor_critic": constructor, "ac_kwargs": kwargs}
@@ -313,11 +313,11 @@ def sac_pytorch(
             make_policy=variant.make_policy,
             seed=config.seed,
             target_networks=config.target_networks,
-            hold_noise=held_noise(variant, config, ac, spaces[1]),
+            hold_noise=held_noise_arguments(variant, config, ac, spaces[1]),
             save=save_as(saved_as, spaces, saved_kwargs),
             normalizer=normalizer,
         )
-        replay = make_replay(config, collector, env_fn, device, normalizer, stack)
+        replay = make_replay(config, test_collector, env_fn, device, normalizer, stack)
         objective = make_objective(variant, config)
         fields = (*replay.buffer.sampler.batch_fields, *objective.noise_fields())
         engine, note = choose_engine(
@@ -333,9 +333,8 @@ def sac_pytorch(
         notes = (note, threads_note(torch_threads, threads), *replay.notes)
         warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(vars(config)))
         warnings = (*warnings, *replay.warnings)
-        record = (
-            Recorder(collector.vector.spec, config.seed, config.max_ep_len) if config.video_every else None
-        )
+        env_spec = test_collector.vector.spec
+        record = Recorder(env_spec, config.seed, config.max_ep_len) if config.video_every else None
         policy = policy_source(agent, variant.make_policy, constructor, spaces, kwargs)
         diagnostics = NetworkDiagnostics(agent, objective, replay.buffer, config, spaces[1])
         return Backend(

@@ -84,7 +84,9 @@ class Normalizer:
         self._largest = np.zeros(())  # largest |G| so far, if there is a bound
 
     def update(self, transitions: Transitions) -> None:
-        """Update the statistics with new transitions."""
+        """Update the statistics with new transitions, if any."""
+        if not len(transitions["reward"]):  # a VectorEnv that uses a step to reset all its environments
+            return
         if self.obs is not None:
             first = transitions["episode_start"]
             if first.any():
@@ -96,9 +98,11 @@ class Normalizer:
             if self.bound is not None:
                 np.maximum(self._largest, np.abs(returns).max(), out=self._largest)
 
-    def forget_returns(self) -> None:
-        """Reset each environment's running return to 0; the statistics are kept."""
-        self._return[:] = 0.0
+    def update_with_data(self, transitions: Transitions) -> None:
+        """Update the statistics with transitions of other environments than those of this run."""
+        running, self._return = self._return, np.zeros(int(transitions["env"].max()) + 1)
+        self.update(transitions)
+        self._return = running
 
     def observations(self, obs: Float) -> Float:
         """Normalized observations (..., obs_dim)."""

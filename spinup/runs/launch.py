@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import shlex
@@ -127,7 +128,7 @@ class Request:
 def launch(
     config: SACConfig,
     request: Request,
-    build: Callable[[EnvCollector], Backend],
+    build: Callable[[SACConfig, EnvCollector], Backend],
     isolate_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Backend:
     """Open the environments, build the agent, train, and close everything, also after an error.
@@ -135,7 +136,8 @@ def launch(
     Args:
         config: the hyperparameters.
         request: the call.
-        build: makes agent, engine and replay buffer for the spaces of a collector.
+        build: makes agent, engine and replay buffer from the configuration, in which `num_envs` is the size
+            of a VectorEnv that `env_fn` returned, and the collector of tests, which has the same spaces.
         isolate_tests: returns the context manager in which tests run; it preserves global random generators.
 
     Raises:
@@ -148,7 +150,8 @@ def launch(
         collector, test_collector = make_collectors(request.env_fn, config, request.transport, ledger)
         stack.callback(collector.close)
         stack.callback(test_collector.close)
-        backend = build(test_collector)
+        config = with_env_count(config, collector)
+        backend = build(config, test_collector)
         if isinstance(collector, RemoteCollector) and backend.policy is not None:
             collector.act_by(backend.policy)
         logger = open_logger(request, stack)
@@ -186,6 +189,17 @@ def launch(
             logger.log(f"warning: {line}", color="yellow")
         train(trainer, checkpointer, request)
         return backend
+
+
+def with_env_count(config: SACConfig, collector: EnvCollector | RemoteCollector) -> SACConfig:
+    """The configuration with the number of environments of this process, which a VectorEnv determines.
+
+    Raises:
+        ConfigError: if this number does not divide `steps_per_epoch`.
+    """
+    if config.collectors is not None:
+        return config
+    return dataclasses.replace(config, num_envs=collector.num_envs)
 
 
 def statistics_warnings(config: SACConfig, test_collector: EnvCollector) -> list[str]:

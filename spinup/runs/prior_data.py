@@ -127,10 +127,11 @@ def _read_run(source: str, collector: EnvCollector) -> tuple[Transitions, str | 
     if missing:
         raise RunError(f"its replay buffer has no field {missing[0]!r}")
     if not {"env", "episode_start"} <= columns.keys():
-        if checkpoint.settings.get("num_envs") != 1:
+        settings = checkpoint.settings
+        if settings.get("num_envs") != 1 or (settings.get("collectors") or 1) != 1:
             raise RunError(
-                "its replay buffer does not tell its environments apart: give a run with num_envs=1 or "
-                "n_step > 1"
+                "its replay buffer does not tell its environments apart: give a run with one environment, or "
+                "with n_step > 1"
             )
         columns["env"] = np.zeros(len(columns["reward"]), np.int32)
         differs = (columns["obs"][1:] != columns["next_obs"][:-1]).any(axis=1)

@@ -115,9 +115,9 @@ def sac_tf1(
 
     with ExitStack() as stack:
 
-        def build(collector: EnvCollector) -> Backend:
-            spaces = collector.observation_space, collector.actions.space
-            if collector.layout is not None:
+        def build(config: SACConfig, test_collector: EnvCollector) -> Backend:
+            spaces = test_collector.observation_space, test_collector.actions.space
+            if test_collector.layout is not None:
                 raise EnvError(
                     "the observations have images, and sac_tf1 takes vectors: sac_pytorch takes both"
                 )
@@ -131,7 +131,7 @@ def sac_tf1(
             engine = GraphEngine(agent, config.batch_size, config.polyak)
             sampler = make_sampler(config)
             capacity = min(config.replay_size, config.total_steps)
-            storage = HostStorage([collector.fields[name] for name in sampler.stored_fields], capacity)
+            storage = HostStorage([test_collector.fields[name] for name in sampler.stored_fields], capacity)
             choices = {"device": "cpu", "threads": threads}
             notes = ("engine: TensorFlow graph, a block of updates per run",)
             return Backend(agent, engine, ReplayBuffer(storage, sampler), agent, choices, notes)

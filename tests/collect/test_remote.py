@@ -457,6 +457,7 @@ def test_collectors_act_as_the_agent(tmp_path: Path) -> None:
 
 def test_lockstep_equals_local_bit_for_bit(tmp_path: Path) -> None:
     fixed: dict[str, Any] = {"env_fn": Point, "alpha": "auto", "n_step": 2, "steps_per_epoch": 60}
+    fixed |= {"hold_noise": 4, "normalize_rewards": True}
     local, rows = train(tmp_path / "local", num_envs=6, epochs=3, **fixed)
     apart = {"num_envs": 2, "collectors": 3, "collect": "lockstep", **fixed}
     remote_ac, remote_rows = train(tmp_path / "remote", epochs=3, transport=FakeTransport(), **apart)

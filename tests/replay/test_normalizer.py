@@ -90,6 +90,22 @@ def test_moments_are_those_of_all_rows(counts: list[int], seed: int) -> None:
     assert moments.mean is mean_memory
 
 
+def test_data_of_more_environments_than_the_run_has() -> None:
+    ours, apart = normalizer(observations=False), normalizer(observations=False, num_envs=3)
+    running = {"env": np.zeros(1, int), "reward": np.ones(1), "terminated": np.zeros(1, bool)}
+    ours.update(running)
+    before = ours.state_dict()["return"].copy()
+    rows = {"env": np.array([2, 0, 2]), "reward": np.array([1.0, 2.0, 3.0]), "terminated": np.zeros(3, bool)}
+    ours.update_with_data(rows)
+    assert ours.state_dict()["return"] == before
+    apart.update(running)
+    apart._return[:] = 0.0
+    apart.update(rows)
+    assert ours.returns is not None
+    assert apart.returns is not None
+    assert ours.returns.state_dict() == apart.returns.state_dict()
+
+
 def test_returns_of_rows_in_any_grouping_are_the_same() -> None:
     rows = [
         {

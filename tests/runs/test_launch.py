@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
-from helpers import SMALL, FourCalls, Point, train
+from helpers import SMALL, FourCalls, Point, parameters, train
 from torch import nn
 
 from spinup.config import SACConfig
-from spinup.errors import RunError
+from spinup.errors import ConfigError, RunError
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.pytorch import model_file
 
@@ -34,6 +37,26 @@ def warned(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         return [line for color, line in lines if color == "yellow"]
 
     return run
+
+
+def vector_of(count: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP) -> Any:
+    """A function that makes a vector environment."""
+    return lambda: SyncVectorEnv([Point] * count, autoreset_mode=mode)
+
+
+def test_a_step_in_which_all_environments_of_a_vector_reset(tmp_path: Path) -> None:
+    ac, _ = train(tmp_path, vector_of(5), normalize_rewards=True, normalize_observations=True)
+    assert parameters(ac).isfinite().all()
+
+
+def test_a_vector_environment_determines_num_envs(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"hold_noise": 4, "normalize_rewards": True, "start_steps": 20}
+    vector, _ = train(tmp_path / "vector", vector_of(5, AutoresetMode.DISABLED), **settings)
+    several, _ = train(tmp_path / "several", Point, num_envs=5, **settings)
+    assert parameters(vector).equal(parameters(several))
+    assert json.loads((tmp_path / "vector" / "config.json").read_text())["num_envs"] == 5
+    with pytest.raises(ConfigError, match="num_envs=3 must divide steps_per_epoch=100: steps_per_epoch=99"):
+        train(tmp_path / "three", vector_of(3))
 
 
 def test_a_sensible_run_warns_of_nothing(warned: Any) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from fake_transport import FakeTransport
 from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.vector import SyncVectorEnv
 from helpers import Diary, Point, check_diary, numbered, parameters, read_rows, replay_buffer, train
 from minari import MinariDataset, create_dataset_from_buffers
 from minari.data_collector import EpisodeBuffer
@@ -117,6 +119,11 @@ def test_the_replay_buffer_of_a_run(tmp_path: Path, changes: dict[str, Any]) -> 
     assert len(data.transitions["reward"]) == 100
     again = read_prior_data(str(tmp_path / "run"), collector_of(Diary))
     assert again.checksum == data.checksum
+
+
+def test_rewards_normalized_with_data_of_several_environments(tmp_path: Path) -> None:
+    train(tmp_path / "four", epochs=1, num_envs=4, n_step=3)
+    train(tmp_path / "run", prior_data=str(tmp_path / "four"), normalize_rewards=True)
 
 
 def test_a_batch_has_the_share_of_prior_data() -> None:
@@ -238,6 +245,11 @@ def test_what_is_no_prior_data_is_refused_in_one_line(tmp_path: Path, datasets: 
     assert f"did you mean {tmp_path / 'run'}?" in refused(tmp_path)
     train(tmp_path / "three", epochs=1, num_envs=2)
     assert "does not tell its environments apart" in refused(tmp_path / "three")
+    train(tmp_path / "vector", lambda: SyncVectorEnv([Point] * 2), epochs=1)
+    assert "does not tell its environments apart" in refused(tmp_path / "vector")
+    apart = {"collectors": 2, "collect": "lockstep", "transport": FakeTransport()}
+    train(tmp_path / "collectors", epochs=1, **apart)
+    assert "does not tell its environments apart" in refused(tmp_path / "collectors")
     train(tmp_path / "rooms", Rooms, epochs=1)
     assert len(read_prior_data(str(tmp_path / "rooms"), collector_of(Rooms)).transitions["reward"]) == 100
     line = refused(tmp_path / "rooms", lambda: FewerRooms(Rooms()))

@@ -151,7 +151,7 @@ def update_options(variant: Variant, config: SACConfig, action_space: Box | Disc
     )
 
 
-def held_noise(
+def held_noise_arguments(
     variant: Variant, config: SACConfig, ac: Any, action_space: Box | Discrete
 ) -> tuple[int, int, int] | None:
     """The arguments of `HeldNoise` after `rng`, or None if new noise is drawn for each action.
@@ -165,7 +165,7 @@ def held_noise(
         raise ConfigError(
             f"hold_noise={config.hold_noise}: {type(ac).__name__}.act draws its own noise; leave it out"
         )
-    return config.hold_noise, config.num_envs, math.prod(action_space.shape or ())
+    return config.hold_noise, config.total_envs, math.prod(action_space.shape or ())
 
 
 def build_actor_critic(

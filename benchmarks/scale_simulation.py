@@ -153,7 +153,7 @@ def calibrate() -> Costs:
         )
         learner.act_by(policy)
         learner._start(learner._collectors[0])
-        hello = pack({"kind": "hello", "collector": 0, "epoch": 0})
+        hello = pack({"kind": "hello", "collector": 0, "incarnation": 0})
         learner._receive(Message(0, 0, hello))
         seconds = []
         for block in blocks:
@@ -191,7 +191,7 @@ def ray_message_seconds(size: int, policy: bytes) -> float:
     from spinup.collect.transport import pickled_program
 
     transport = RayTransport(None)
-    transport.open(pickled_program(lambda collector, epoch: Echo(size)), 1)
+    transport.open(pickled_program(lambda collector, incarnation: Echo(size)), 1)
     transport.start(0, 0)
     seconds = []
     try:
@@ -209,7 +209,7 @@ def ray_message_seconds(size: int, policy: bytes) -> float:
 class Silent:
     """A transport to nobody."""
 
-    def start(self, collector: int, epoch: int) -> None:
+    def start(self, collector: int, incarnation: int) -> None:
         """Nothing."""
 
     def send(self, collector: int, request: bytes, policy: bytes = b"") -> None:

@@ -34,6 +34,7 @@ from spinup.loggers.epoch_logger import EpochLogger
 from spinup.loggers.progress import Details
 from spinup.loggers.run_folder import VIDEO_FOLDER, prune_models
 from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.transition import to_host
 
 Float = NDArray[np.float32]
 Record = Callable[[Path, Callable[[Float], Float], int], None]
@@ -178,7 +179,7 @@ class Trainer:
     def dump(self, k: int) -> None:
         """Write the k-th batch of the last block to a file, to help find the cause of a divergence."""
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = {name: _on_host(values[k]) for name, values in self.batches.items()}
+        arrays: dict[str, Any] = {name: to_host(values[k]) for name, values in self.batches.items()}
         np.savez(buffer, **arrays)
         self._write(DUMP, lambda: atomic_write(Path(self.logger.output_dir) / DUMP, buffer.getvalue()))
 
@@ -347,7 +348,3 @@ class Trainer:
 
     def _updates_per_step(self) -> float:
         return self.ledger.updates / (self.ledger.earning_steps or np.nan)
-
-
-def _on_host(values: Any) -> NDArray[Any]:
-    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)

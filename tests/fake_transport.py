@@ -26,7 +26,7 @@ class FakeTransport:
         self.delivered: list[Message] = []
         self.queues: dict[int, list[tuple[bytes, bytes]]] = {}
         self.workers: dict[int, Any] = {}
-        self.epochs: dict[int, int] = {}
+        self.incarnations: dict[int, int] = {}
         self.ended: list[Any] = []
         self.waits = 0
         self.closed = False
@@ -35,12 +35,12 @@ class FakeTransport:
         """Keep the program."""
         self.program = program
 
-    def start(self, collector: int, epoch: int) -> None:
+    def start(self, collector: int, incarnation: int) -> None:
         """Make a worker; the one before is gone, but what it had sent may still arrive."""
         if collector in self.workers:
             self.ended.append(self.workers[collector])
-        self.workers[collector] = cloudpickle.loads(self.program)(collector, epoch)
-        self.epochs[collector], self.queues[collector] = epoch, []
+        self.workers[collector] = cloudpickle.loads(self.program)(collector, incarnation)
+        self.incarnations[collector], self.queues[collector] = incarnation, []
 
     def send(self, collector: int, request: bytes, policy: bytes = b"") -> None:
         """Queue a request."""
@@ -53,13 +53,13 @@ class FakeTransport:
         if not self.queues.get(collector):
             return False
         body = self.workers[collector].run(*self.queues[collector].pop(0))
-        self.inbox.append(Message(collector, self.epochs[collector], body))
+        self.inbox.append(Message(collector, self.incarnations[collector], body))
         return True
 
     def kill(self, collector: int) -> None:
         """End a worker: its requests are lost, and so is what it knows."""
         self.queues[collector] = []
-        self.inbox.append(Message(collector, self.epochs[collector], None, "killed"))
+        self.inbox.append(Message(collector, self.incarnations[collector], None, "killed"))
 
     def receive(self, timeout: float) -> list[Message]:
         """All that has been answered."""

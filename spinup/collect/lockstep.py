@@ -38,15 +38,15 @@ class VectorProgram:
     workers: str
     timeout: float
 
-    def __call__(self, collector: int, epoch: int) -> VectorWorker:
-        return VectorWorker(self, collector, epoch)
+    def __call__(self, collector: int, incarnation: int) -> VectorWorker:
+        return VectorWorker(self, collector, incarnation)
 
 
 class VectorWorker:
     """Answers the requests of a `RemoteVector`, one for each method of an EnvVector."""
 
-    def __init__(self, program: VectorProgram, collector: int, epoch: int) -> None:
-        self.program, self.collector, self.epoch = program, collector, epoch
+    def __init__(self, program: VectorProgram, collector: int, incarnation: int) -> None:
+        self.program, self.collector, self.incarnation = program, collector, incarnation
         self.vector: LocalVector | None = None
         self._idle_since = time.perf_counter()
 
@@ -66,7 +66,13 @@ class VectorWorker:
             answer = {"kind": "error", "broken": broken, **described(error)}
         self._idle_since = time.perf_counter()
         return pack(
-            {**answer, "number": number, "collector": self.collector, "epoch": self.epoch, "idle": idle}
+            {
+                **answer,
+                "number": number,
+                "collector": self.collector,
+                "incarnation": self.incarnation,
+                "idle": idle,
+            }
         )
 
     def _open(self) -> dict[str, Any]:
@@ -125,7 +131,7 @@ class RemoteVector(EnvVector):
         self.num_envs = config.total_envs
         self.observation_space, self.action_space = like.observation_space, like.action_space
         self.spec, self.original_space = like.spec, like.original_space
-        self._epoch = self._number = -1
+        self._incarnation = self._number = -1
         self._restarts = self._refused = 0
         self._learner_wait = self._collector_wait = 0.0
         self._parts = [slice(i, i + config.num_envs) for i in range(0, self.num_envs, config.num_envs)]
@@ -189,9 +195,9 @@ class RemoteVector(EnvVector):
         self.transport.close()
 
     def _start(self) -> None:
-        self._epoch += 1
+        self._incarnation += 1
         for i in range(len(self._parts)):
-            self.transport.start(i, self._epoch)
+            self.transport.start(i, self._incarnation)
         self._call("open", {i: {} for i in range(len(self._parts))}, timeout=START_SECONDS)
 
     def _observations(self, answers: dict[int, dict[str, Any]]) -> Any:
@@ -231,7 +237,7 @@ class RemoteVector(EnvVector):
                 silent = [i for i in arguments if i not in answers]
                 raise EnvCrash(f"gave no answer within {limit:g} seconds", self._envs(silent))
             for message in messages:
-                if message.epoch != self._epoch:
+                if message.incarnation != self._incarnation:
                     self._refused += message.body is not None
                 elif message.body is None:
                     raise EnvCrash(f"was lost ({message.reason})", self._envs([message.collector]))
@@ -245,7 +251,7 @@ class RemoteVector(EnvVector):
         try:
             answer = unpack(body)
             i, kind = answer["collector"], answer["kind"]
-            if (answer["epoch"], answer["number"]) != (self._epoch, self._number) or i in answers:
+            if (answer["incarnation"], answer["number"]) != (self._incarnation, self._number) or i in answers:
                 self._refused += 1
                 return
         except (MessageError, KeyError) as error:

@@ -22,15 +22,15 @@ class RayWorker:
     Args:
         program: a pickled `Program`.
         collector: index of the collector.
-        epoch: number of its start.
+        incarnation: number of its start.
         paths: the learner's `sys.path`; entries that are missing in this process are added.
     """
 
-    def __init__(self, program: bytes, collector: int, epoch: int, paths: list[str]) -> None:
+    def __init__(self, program: bytes, collector: int, incarnation: int, paths: list[str]) -> None:
         import cloudpickle
 
         sys.path += [path for path in paths if path not in sys.path]
-        self.worker: Worker = cloudpickle.loads(program)(collector, epoch)
+        self.worker: Worker = cloudpickle.loads(program)(collector, incarnation)
 
     def run(self, request: bytes, policy: bytes) -> bytes:
         """Answer a request."""
@@ -54,8 +54,8 @@ class RayTransport:
         self._ray = import_ray()
         self._disconnect: Callable[[], None] | None = None
         self._actors: dict[int, Any] = {}
-        self._epochs: dict[int, int] = {}
-        self._pending: dict[Any, tuple[int, int]] = {}  # collector and epoch, by pending answer
+        self._incarnations: dict[int, int] = {}
+        self._pending: dict[Any, tuple[int, int]] = {}  # collector and incarnation, by pending answer
         self._policy: tuple[bytes, Any] = (b"", None)
 
     def open(self, program: bytes, collectors: int) -> None:
@@ -69,12 +69,14 @@ class RayTransport:
         self._program = ray.put(program)
         self._class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(RayWorker)
 
-    def start(self, collector: int, epoch: int) -> None:
+    def start(self, collector: int, incarnation: int) -> None:
         """Start an actor; it runs as soon as a node has a free CPU."""
         self._end(collector)
         with self._reachable():
-            actor = self._class.remote(self._program, collector, epoch, [str(path) for path in sys.path])
-        self._actors[collector], self._epochs[collector] = actor, epoch
+            actor = self._class.remote(
+                self._program, collector, incarnation, [str(path) for path in sys.path]
+            )
+        self._actors[collector], self._incarnations[collector] = actor, incarnation
 
     def send(self, collector: int, request: bytes, policy: bytes = b"") -> None:
         """Send a request; a policy goes to each node once, through Ray's object store."""
@@ -82,7 +84,7 @@ class RayTransport:
             self._policy = policy, self._ray.put(policy) if policy else b""
         with self._reachable():
             answer = self._actors[collector].run.remote(request, self._policy[1] if policy else b"")
-        self._pending[answer] = collector, self._epochs[collector]
+        self._pending[answer] = collector, self._incarnations[collector]
 
     def receive(self, timeout: float) -> list[Message]:
         """The messages that have arrived; waits at most `timeout` seconds for the first one."""
@@ -106,12 +108,12 @@ class RayTransport:
     def _message(self, answer: Any) -> Message | None:
         if answer not in self._pending:  # its collector was found to be lost in the same call
             return None
-        collector, epoch = self._pending.pop(answer)
+        collector, incarnation = self._pending.pop(answer)
         try:
-            return Message(collector, epoch, self._ray.get(answer))
+            return Message(collector, incarnation, self._ray.get(answer))
         except self._ray.exceptions.RayError as error:
             self._end(collector)
-            return Message(collector, epoch, None, first_line(error))
+            return Message(collector, incarnation, None, first_line(error))
 
     def _end(self, collector: int) -> None:
         """Kill the actor of a collector, if there is one, and drop its pending answers."""
@@ -119,8 +121,8 @@ class RayTransport:
         if actor is not None:
             with contextlib.suppress(Exception):  # it may have ended, and the cluster too
                 self._ray.kill(actor)
-        epoch = self._epochs.pop(collector, None)
-        self._pending = {a: place for a, place in self._pending.items() if place != (collector, epoch)}
+        incarnation = self._incarnations.pop(collector, None)
+        self._pending = {a: place for a, place in self._pending.items() if place != (collector, incarnation)}
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[None]:

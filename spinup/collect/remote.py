@@ -1,10 +1,10 @@
 """Collectors in other processes that act asynchronously, ahead of the learner by a bounded number of steps.
 
 The learner sends numbered tickets, each a request for a block of transitions, together with a snapshot of the
-policy. A collector answers its tickets in order. A block has the index of its collector, the epoch (how often
-the collector was started), a sequence number and the policy's version, which is the number of gradient steps
-made before the snapshot. A block is admitted to the replay buffer once, in the order of its collector's
-sequence numbers; duplicates and blocks of earlier epochs are refused and counted.
+policy. A collector answers its tickets in order. A block has the index of its collector, the incarnation (how
+often the collector was started before), a sequence number and the policy's version, which is the number of
+gradient steps made before the snapshot. A block is admitted to the replay buffer once, in the order of its
+collector's sequence numbers; duplicates and blocks of earlier incarnations are refused and counted.
 
 Staleness is bounded as in Ho et al. (2013). A ticket is sent only if, with all requested transitions
 admitted, at most `max_staleness` gradient steps are due. A block is admitted before that of an older ticket
@@ -53,7 +53,7 @@ class _Collector:
 
     Attributes:
         index: index of the collector.
-        epoch: number of its latest start.
+        incarnation: number of its latest start.
         ready: whether it has answered since that start.
         was_ready: whether it has answered since any start.
         sequence: sequence number of the next block to admit.
@@ -65,7 +65,7 @@ class _Collector:
     """
 
     index: int
-    epoch: int = -1
+    incarnation: int = -1
     ready: bool = False
     was_ready: bool = False
     sequence: int = 0
@@ -186,7 +186,7 @@ class RemoteCollector:
         self._learner_wait = self._collector_wait = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts of admitted steps, random actions and tickets, and the epoch of each collector.
+        """The counts of admitted steps, random actions and tickets, and the incarnation of each collector.
 
         Requested blocks are not included: a resumed run requests new ones.
         """
@@ -195,15 +195,15 @@ class RemoteCollector:
             "episodes": {},
             "tickets": self._next_ticket,
             "random": self._random,
-            "epochs": np.array([collector.epoch for collector in self._collectors], np.int64),
+            "incarnations": np.array([collector.incarnation for collector in self._collectors], np.int64),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> str:
         """Continue the counts of `state`; every collector will start new episodes."""
         self.env_steps, self._next_ticket = state["env_steps"], state["tickets"]
         self._random = state["random"]
-        for collector, epoch in zip(self._collectors, state["epochs"].tolist(), strict=True):
-            collector.epoch = epoch
+        for collector, incarnation in zip(self._collectors, state["incarnations"].tolist(), strict=True):
+            collector.incarnation = incarnation
         return "collectors begin new episodes; blocks that were on the way are collected again"
 
     def close(self) -> None:
@@ -213,11 +213,11 @@ class RemoteCollector:
     # Starting and losing collectors
 
     def _start(self, collector: _Collector) -> None:
-        index, epoch = collector.index, collector.epoch + 1
+        index, incarnation = collector.index, collector.incarnation + 1
         self._collectors[index] = _Collector(
-            index, epoch, was_ready=collector.was_ready, heard=self._clock, starts=collector.starts + 1
+            index, incarnation, was_ready=collector.was_ready, heard=self._clock, starts=collector.starts + 1
         )
-        self.transport.start(index, epoch)
+        self.transport.start(index, incarnation)
         self.transport.send(index, pack({"kind": "hello"}))
 
     def _lost(self, collector: _Collector, reason: str) -> None:
@@ -309,13 +309,13 @@ class RemoteCollector:
     def _receive(self, message: Message) -> None:
         collector = self._collectors[message.collector]
         if message.body is None:
-            if message.epoch == collector.epoch:
+            if message.incarnation == collector.incarnation:
                 self._lost(collector, f"was lost ({message.reason})")
             return
         try:
             answer = unpack(message.body)
             kind, collector = answer["kind"], self._collectors[answer["collector"]]
-            if answer["epoch"] != collector.epoch:
+            if answer["incarnation"] != collector.incarnation:
                 self.refused += kind == "block"
             elif kind == "error":
                 self._failed(collector, answer["error"], answer["final"])

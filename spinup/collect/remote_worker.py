@@ -24,7 +24,7 @@ from spinup.errors import EnvError, SpinupError
 
 REMOTE_STREAM = 5  # seeds the noise of tickets
 BLOCK_SECONDS = 1.0  # after which a collector answers with the transitions so far
-EPOCH_EPISODES = 2**32  # episodes of epoch k are numbered from k times this, so that no seed is used twice
+INCARNATION_EPISODES = 2**32  # episodes of incarnation k are numbered from k times this: no seed repeats
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class CollectorProgram:
     config: SACConfig
     make_policy: Callable[[], RemotePolicy]
 
-    def __call__(self, collector: int, epoch: int) -> CollectorWorker:
-        return CollectorWorker(self.env_fn, self.config, self.make_policy, collector, epoch)
+    def __call__(self, collector: int, incarnation: int) -> CollectorWorker:
+        return CollectorWorker(self.env_fn, self.config, self.make_policy, collector, incarnation)
 
 
 class CollectorWorker:
@@ -53,7 +53,7 @@ class CollectorWorker:
         config: the hyperparameters.
         make_policy: returns the policy; its arrays arrive with the tickets.
         collector: index of this collector.
-        epoch: number of this start of the collector, from 0.
+        incarnation: number of this start of the collector, from 0.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class CollectorWorker:
         config: SACConfig,
         make_policy: Callable[[], RemotePolicy],
         collector: int,
-        epoch: int,
+        incarnation: int,
     ) -> None:
         self.env_fn, self.config, self.make_policy = env_fn, config, make_policy
-        self.collector, self.epoch = collector, epoch
+        self.collector, self.incarnation = collector, incarnation
         self.envs: EnvCollector | None = None
         self.policy: RemotePolicy | None = None
         self.version = 0
@@ -88,7 +88,7 @@ class CollectorWorker:
             self.load(policy)
             if asked["kind"] == "hello":
                 self.open()
-                return pack({"kind": "hello", "collector": self.collector, "epoch": self.epoch})
+                return pack({"kind": "hello", "collector": self.collector, "incarnation": self.incarnation})
             idle = time.perf_counter() - self._idle_since
             self.seed(asked["ticket"])
             deadline = time.monotonic() + BLOCK_SECONDS
@@ -98,7 +98,7 @@ class CollectorWorker:
                     break
             return self.take(asked, idle)
         except Exception as error:
-            answer = {"kind": "error", "collector": self.collector, "epoch": self.epoch}
+            answer = {"kind": "error", "collector": self.collector, "incarnation": self.incarnation}
             return pack({**answer, **described(error)})
         finally:
             self._idle_since = time.perf_counter()
@@ -119,7 +119,7 @@ class CollectorWorker:
                 max_ep_len=config.max_ep_len,
                 first_env=self.collector * config.num_envs,
             )
-            self.envs.start_at(self.epoch * EPOCH_EPISODES)
+            self.envs.start_at(self.incarnation * INCARNATION_EPISODES)
             self.rng = np.random.default_rng()
         return self.envs
 
@@ -161,7 +161,8 @@ class CollectorWorker:
         parts = self._parts
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
         block = {
-            "kind": "block", "collector": self.collector, "epoch": self.epoch, "sequence": self.sequence,
+            "kind": "block", "collector": self.collector, "incarnation": self.incarnation,
+            "sequence": self.sequence,
             "ticket": ticket["ticket"], "version": self._version_of_rows, "random": self._random,
             "idle": idle, "episodes": self._episodes, "notes": self._notes, "rows": columns,
         }  # fmt: skip

@@ -17,14 +17,14 @@ class Worker(Protocol):
         ...
 
 
-Program = Callable[[int, int], Worker]  # makes the worker of a collector and an epoch
+Program = Callable[[int, int], Worker]  # makes the worker of a collector and an incarnation
 
 
 class Message(NamedTuple):
     """An answer of a collector; if `body` is None, the collector was lost, and `reason` says why."""
 
     collector: int
-    epoch: int
+    incarnation: int
     body: bytes | None
     reason: str = ""
 
@@ -32,9 +32,9 @@ class Message(NamedTuple):
 class Transport(Protocol):
     """Starts collectors and carries requests and answers, as bytes.
 
-    A collector may be restarted at any time; each start is a new epoch, and ends the process of the previous
-    one. Answers may arrive in any order, late, twice, or not at all; the receiver handles all of these.
-    A collector that has ended should be reported once, by a `Message` without body.
+    A collector may be restarted at any time; each start is a new incarnation, and ends the process of the
+    previous one. Answers may arrive in any order, late, twice, or not at all; the receiver handles all of
+    these. A collector that has ended should be reported once, by a `Message` without body.
     """
 
     def open(self, program: bytes, collectors: int) -> None:
@@ -45,12 +45,12 @@ class Transport(Protocol):
         """
         ...
 
-    def start(self, collector: int, epoch: int) -> None:
+    def start(self, collector: int, incarnation: int) -> None:
         """Start a collector."""
         ...
 
     def send(self, collector: int, request: bytes, policy: bytes = b"") -> None:
-        """Send a request to the latest epoch of a collector, which answers requests in order."""
+        """Send a request to the latest incarnation of a collector, which answers requests in order."""
         ...
 
     def receive(self, timeout: float) -> list[Message]:

@@ -22,6 +22,7 @@ from spinup.pytorch.networks.modes import Modes
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.policy import ACT_STREAM, MakePolicy, Policy
 from spinup.pytorch.state_arrays import adam_state, arrays, load_adam_state, load_arrays
+from spinup.pytorch.temperature import Temperature
 from spinup.pytorch.variants.objective import Networks
 from spinup.replay.normalizer import Normalizer
 from spinup.replay.transition import Batches
@@ -79,23 +80,6 @@ class Optimizers(NamedTuple):
     alpha: Any
 
 
-class Temperature:
-    """The entropy coefficient alpha: fixed, or learned as exp(log_alpha) (equation 8)."""
-
-    def __init__(self, options: UpdateOptions, like: Tensor) -> None:
-        start = torch.tensor(options.alpha, dtype=torch.float64)
-        self.log_alpha: nn.Parameter | None = None
-        if options.target_entropy is not None:
-            self.log_alpha = nn.Parameter(start.log().to(like.device, like.dtype))
-        self._fixed = start.to(like.device, like.dtype)
-        logged_target = math.nan if options.target_entropy is None else options.target_entropy
-        self.target_entropy = torch.tensor(logged_target, dtype=like.dtype, device=like.device)
-
-    def value(self) -> Tensor:
-        """alpha, 0-dim, without gradient."""
-        return self._fixed if self.log_alpha is None else self.log_alpha.detach().exp()
-
-
 class Agent:
     """All learned state of a run; the same class for every engine.
 
@@ -149,8 +133,8 @@ class Agent:
         self.averaged_params = [p.data for p in averaged.parameters()] if target_networks else []
         self.critic_params = unique_parameters(ensemble, *([ac.v] if has_value else []))
         self.actor_params = unique_parameters(ac.pi, but_not=self.critic_params)
-        self.like = self.critic_params[0]  # has the dtype and device of all computations
-        self.temperature = Temperature(options, self.like)
+        self.reference_parameter = self.critic_params[0]  # has the dtype and device of all computations
+        self.temperature = Temperature(options.alpha, options.target_entropy, self.reference_parameter)
         log_alpha = self.temperature.log_alpha
         self.optimizers = Optimizers(
             _adam(self.critic_params, options.lr, options.betas, options.weight_decay),
@@ -161,19 +145,25 @@ class Agent:
         self.held_noise = hold_noise and HeldNoise(self.rng, *hold_noise)
         self.policy: Policy = make_policy(ac, self.held_noise or self.rng)
 
-    def act(self, obs: Float, deterministic: bool) -> Float:
-        """Actions (N, act_dim) for observations (N, obs_dim)."""
+    def act(self, obs: NDArray[Any], deterministic: bool) -> Float:
+        """Actions for a batch of observations.
+
+        Args:
+            obs: raw observations, (N, obs_dim) float32; with images (N, nbytes) uint8, see `ImageLayout`.
+            deterministic: whether to return the policy's mean, or its likeliest action, instead of a sample.
+
+        Returns:
+            Actions in the environment's units, (N, act_dim) float32; indices, (N, 1), if they are discrete.
+        """
         if self.normalizer is not None:
             obs = self.normalizer.observations(obs)
         return self.policy.act(obs, deterministic)
 
     def to_tensors(self, batches: Batches) -> dict[str, Tensor]:
         """The fields as tensors on the agent's device; floating-point fields are cast to its dtype."""
-        found = {}
-        for name, values in batches.items():
-            tensor = torch.as_tensor(values).to(self.like.device)
-            found[name] = tensor.to(self.like.dtype) if tensor.is_floating_point() else tensor
-        return found
+        device, dtype = self.reference_parameter.device, self.reference_parameter.dtype
+        tensors = {name: torch.as_tensor(values).to(device) for name, values in batches.items()}
+        return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
 
     def gradient_steps(self) -> int:
         """Gradient steps so far."""

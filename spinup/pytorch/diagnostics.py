@@ -58,7 +58,7 @@ class NetworkDiagnostics:
         space: Box | Discrete,
     ) -> None:
         self.agent, self.objective, self.replay, self.config = agent, objective, replay, config
-        self._center_and_half_range = _center_and_half_range(space, agent.like)
+        self._center_and_half_range = _center_and_half_range(space, agent.reference_parameter)
         self._relus = {name: relus for name, net in _parts(agent, config.critics) if (relus := _relus(net))}
         self.columns: tuple[str, ...] = (
             *(["SaturatedActions"] if self._center_and_half_range else []),
@@ -87,11 +87,11 @@ class NetworkDiagnostics:
         traces = [episode.trace for episode in episodes if episode.trace is not None]
         if not traces:
             return {}
-        rng, found = self._generator(OF_TEST_STREAM, round_number), QBias(self.config.gamma)
+        rng, bias = self._generator(OF_TEST_STREAM, round_number), QBias(self.config.gamma)
         with self._leaving_no_trace(rng):
             for trace, estimates in zip(traces, self._estimates(traces, rng), strict=True):
-                found.add(trace, self._reward_scale(), estimates)
-        return {"TestQVals": found.mean_q(), "TestQBias": found.bias()}
+                bias.add(trace, self._reward_scale(), estimates)
+        return {"TestQVals": bias.mean_q(), "TestQBias": bias.bias()}
 
     def _generator(self, stream: int, number: int) -> Generator:
         return np.random.default_rng(np.random.SeedSequence([self.config.seed, stream, number]))
@@ -110,7 +110,7 @@ class NetworkDiagnostics:
     @torch.no_grad()
     def _of_outputs(self, batch: Batch) -> dict[str, float]:
         """Columns computed from the networks' outputs, without dropout and batch statistics."""
-        networks, obs, found = self.agent.networks, batch["obs"], {}
+        networks, obs, columns = self.agent.networks, batch["obs"], {}
         with _outputs(self._relus) as outputs:
             noise = (batch["noise"][1],) if self.objective.draws_actions else ()
             action, _ = networks.actor(obs, *noise)
@@ -120,13 +120,13 @@ class NetworkDiagnostics:
         if self._center_and_half_range is not None:
             center, half_range = self._center_and_half_range
             squashed = (action - center) / half_range
-            found["SaturatedActions"] = (squashed.abs() > SATURATED).double().mean().item()
+            columns["SaturatedActions"] = (squashed.abs() > SATURATED).double().mean().item()
         for name, layers in outputs.items():
             if layers:  # a user's module may have a ReLU that it does not call
-                found[f"DeadUnits{name}"] = torch.cat([_dead(x) for x in layers]).double().mean().item()
+                columns[f"DeadUnits{name}"] = torch.cat([_dead(x) for x in layers]).double().mean().item()
         if len(q) > 1:
-            found["CriticSpread"] = q.std(0, correction=0).mean().item()
-        return found
+            columns["CriticSpread"] = q.std(0, correction=0).mean().item()
+        return columns
 
     @torch.enable_grad()
     def _of_losses(self, batch: Batch) -> dict[str, float]:
@@ -143,10 +143,10 @@ class NetworkDiagnostics:
         """The critics' values of the given actions, (N, B); of distributional critics, the means."""
         critics = self.agent.networks.critics
         if self.objective.draws_actions:
-            found: Tensor = critics(obs, action)
-            return found
+            q: Tensor = critics(obs, action)
+            return q
         q = critics(obs)
-        return q.gather(-1, action.long().expand(len(q), -1, -1)).squeeze(-1)  # type: ignore[no-any-return]
+        return q.gather(-1, action.long().expand(len(q), -1, -1)).squeeze(-1)
 
     def _estimates(self, traces: Sequence[Trace], rng: Generator) -> list[Estimates]:
         """The networks' estimates along test episodes; values are means over all critics."""
@@ -170,7 +170,7 @@ class NetworkDiagnostics:
             last_q = agent.networks.critics(last).mean(0)
             value = losses.expected_soft_value(last_q, probs[kept:], logp[kept:], alpha)
         by_episode = (np.split(_on_host(values), ends[:-1]) for values in (q, -alpha * log_prob[:kept]))
-        return [Estimates(*found) for found in zip(*by_episode, value.tolist(), strict=True)]
+        return [Estimates(*parts) for parts in zip(*by_episode, value.tolist(), strict=True)]
 
     def _reward_scale(self) -> float:
         """The factor by which the rewards that the critics learn from are scaled."""
@@ -308,5 +308,5 @@ def _preserved_buffers(agent: Agent) -> Iterator[None]:
 
 
 def _on_host(values: Tensor) -> Array:
-    found: Array = values.double().cpu().numpy()
-    return found
+    array: Array = values.double().cpu().numpy()
+    return array

@@ -35,8 +35,8 @@ def categorical_target(
     lower = at.floor().clamp(0, count - 2)
     upper_share = at - lower
     index = lower.long()
-    found = torch.zeros_like(probs).scatter_add(-1, index, probs * (1.0 - upper_share))
-    return found.scatter_add(-1, index + 1, probs * upper_share)
+    projected = torch.zeros_like(probs).scatter_add(-1, index, probs * (1.0 - upper_share))
+    return projected.scatter_add(-1, index + 1, probs * upper_share)
 
 
 def lowest_mean(logits: Tensor, atoms: Tensor, subset: Tensor | None = None) -> Tensor:

@@ -33,8 +33,8 @@ ACT_STREAM = 3
 class Policy(Protocol):
     """Maps observations to actions during a run."""
 
-    def act(self, obs: Float, deterministic: bool) -> Float:
-        """Actions (N, act_dim) for observations (N, obs_dim)."""
+    def act(self, obs: NDArray[Any], deterministic: bool) -> Float:
+        """Actions (N, act_dim) float32 for observations (N, obs_dim) float32; see `Agent.act`."""
         ...
 
 

@@ -33,9 +33,9 @@ def policy_source(
         spaces: observation space and action space of the networks.
         kwargs: keyword arguments of the constructor.
     """
-    acting = _acting_module(agent.ac, agent.policy)
+    policy_module = _policy_module(agent.ac, agent.policy)
     make = MakeSnapshotPolicy(make_policy, constructor, spaces, kwargs)
-    return PolicySource(make, lambda: arrays(acting))
+    return PolicySource(make, lambda: arrays(policy_module))
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class SnapshotPolicy:
     def __init__(self, ac: Any, make_policy: MakePolicy) -> None:
         self.rng = np.random.default_rng(0)
         self.policy = make_policy(ac, self.rng)
-        self.acting = _acting_module(ac, self.policy)
+        self.policy_module = _policy_module(ac, self.policy)
 
     def load(self, arrays: dict[str, Any]) -> None:
         """Load a snapshot, to be used from the next action on."""
-        load_arrays(self.acting, arrays)
+        load_arrays(self.policy_module, arrays)
 
     def seed(self, entropy: list[int]) -> None:
         """Seed the noise of the next actions, also that of modules that draw from torch's generator."""
@@ -80,7 +80,7 @@ class SnapshotPolicy:
         return self.policy.act(obs, False)
 
 
-def _acting_module(ac: Any, policy: Policy) -> nn.Module:
+def _policy_module(ac: Any, policy: Policy) -> nn.Module:
     """The part of an actor-critic that acts; all of it if the policy calls a user's `act`."""
     part: nn.Module = ac if calls_act(policy) else ac.pi
     return part

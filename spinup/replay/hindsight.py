@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.random import Generator
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spinup.errors import EnvError
 from spinup.replay.samplers import Sampler
 from spinup.replay.storage import Storage
-from spinup.replay.transition import Batches, Transitions
+from spinup.replay.transition import Batches, Transitions, to_host
 
 Goal = NDArray[np.float32]
 CHECKED_ROWS = 10_000
@@ -79,8 +79,10 @@ class HindsightSampler(Sampler):
         index = rng.integers(len(storage), size=(count, batch_size))
         relabeled = rng.random(index.shape) < self.k / (self.k + 1)
         later = self._later(index[relabeled], rng.random(index.shape)[relabeled])
-        goal = _host(storage.gather(later, ("next_obs",))["next_obs"])[:, self.goals.achieved]
-        rows = {name: _host(values) for name, values in storage.gather(index, Sampler.stored_fields).items()}
+        goal = to_host(storage.gather(later, ("next_obs",))["next_obs"])[:, self.goals.achieved]
+        rows = {
+            name: to_host(values) for name, values in storage.gather(index, Sampler.stored_fields).items()
+        }
         for name in ("obs", "next_obs"):
             rows[name][..., self.goals.desired][relabeled] = goal
         achieved = rows["next_obs"][..., self.goals.achieved][relabeled]
@@ -108,7 +110,7 @@ class HindsightSampler(Sampler):
             EnvError: if they differ.
         """
         index = np.arange(min(len(storage), CHECKED_ROWS))
-        rows = {name: _host(v) for name, v in storage.gather(index, ("obs", "next_obs", "reward")).items()}
+        rows = {name: to_host(v) for name, v in storage.gather(index, ("obs", "next_obs", "reward")).items()}
         # An action pursues the goal in the observation before it.
         desired = rows["obs"][:, self.goals.desired]
         computed = self.goals.reward(rows["next_obs"][:, self.goals.achieved], desired)
@@ -154,7 +156,3 @@ class _Steps:
         chosen = step + np.minimum((fractions * left).astype(np.int64), left - 1)
         rows: NDArray[np.int64] = self._rows[chosen - self._first]
         return rows
-
-
-def _host(values: Any) -> NDArray[Any]:
-    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)

@@ -21,43 +21,43 @@ class MixedSampler(Sampler):
     Both parts are drawn by samplers of the same kind. The rows of the prior data are not part of checkpoints.
 
     Args:
-        own: sampler of the run's transitions.
+        online: sampler of the run's transitions.
         prior: replay buffer with the prior data.
         fraction: share of prior data in a batch, rounded to whole transitions; 1 draws only prior data.
     """
 
-    def __init__(self, own: Sampler, prior: ReplayBuffer, fraction: float) -> None:
-        self.own, self.prior, self.fraction = own, prior, fraction
-        self.stored_fields, self.batch_fields = own.stored_fields, own.batch_fields
+    def __init__(self, online: Sampler, prior: ReplayBuffer, fraction: float) -> None:
+        self.online, self.prior, self.fraction = online, prior, fraction
+        self.stored_fields, self.batch_fields = online.stored_fields, online.batch_fields
 
     def prior_count(self, batch_size: int) -> int:
         """Transitions of a batch that are prior data."""
         return round(self.fraction * batch_size)
 
     def reset(self, capacity: int) -> None:
-        self.own.reset(capacity)
+        self.online.reset(capacity)
 
     def added(self, start: int, transitions: Transitions) -> None:
-        self.own.added(start, transitions)
+        self.online.added(start, transitions)
 
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
         from_prior = self.prior_count(batch_size)
         if from_prior == batch_size:
             return self.prior.sample(count, batch_size, rng)
-        own = self.own.sample(storage, count, batch_size - from_prior, rng)
+        online = self.online.sample(storage, count, batch_size - from_prior, rng)
         prior = self.prior.sample(count, from_prior, rng)
-        return {name: _joined(values, prior[name]) for name, values in own.items()}
+        return {name: _joined(values, prior[name]) for name, values in online.items()}
 
     def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
         from_prior = self.prior_count(batch_size) if len(storage) else batch_size
         if from_prior == batch_size:
             return self.prior.peek(batch_size, rng)
-        own = self.own.peek(storage, batch_size - from_prior, rng)
+        online = self.online.peek(storage, batch_size - from_prior, rng)
         prior = self.prior.peek(from_prior, rng) if from_prior else {}
-        return {name: _joined(values, prior[name]) for name, values in own.items()} if prior else own
+        return {name: _joined(values, prior[name]) for name, values in online.items()} if prior else online
 
     def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
-        return self.own.batches(storage, index)
+        return self.online.batches(storage, index)
 
 
 def _joined(first: Any, second: Any) -> Any:

@@ -55,6 +55,11 @@ def transition_fields(obs_dim: int, act_dim: int, obs_dtype: Any = np.float32) -
     return {name: Field(name, shape, np.dtype(dtype)) for name, (shape, dtype) in shapes.items()}
 
 
+def to_host(values: Any) -> NDArray[Any]:
+    """A field of transitions or batches as an array on the host."""
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)
+
+
 def bytes_per_row(fields: Iterable[Field]) -> int:
     """Bytes that one transition takes in storage."""
     return sum(field.nbytes for field in fields)

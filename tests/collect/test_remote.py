@@ -119,7 +119,9 @@ class Learner:
         assert max(self.ages, default=0) <= self.config.max_staleness
         for env in range(self.config.total_envs):
             mine = rows_of(rows, env)
-            begins = np.flatnonzero((mine["obs"] == 0).all(axis=1))  # of an epoch: Diaries count from there
+            begins = np.flatnonzero(
+                (mine["obs"] == 0).all(axis=1)
+            )  # of an incarnation: Diaries count from there
             assert begins[0] == 0
             for start, stop in zip(begins, [*begins[1:], len(mine["reward"])], strict=True):
                 check_diary({name: column[start:stop] for name, column in mine.items()})
@@ -247,7 +249,7 @@ def test_messages_of_the_dead_and_duplicates_are_refused_and_counted() -> None:
     late, wire.inbox = wire.inbox, []
     wire.kill(1)
     learner.turn()
-    wire.inbox += late  # of an epoch that is over
+    wire.inbox += late  # of an incarnation that is over
     learner.turn()
     assert learner.collector.refused == 3
     assert learner.notes == ["collector 1 was lost (killed): started again, its episodes are cut"]
@@ -380,7 +382,7 @@ def test_a_block_that_does_not_fit_is_not_stored(spoil: Any) -> None:
     learner.run().check()
 
 
-def test_state_continues_counts_and_never_an_epoch_or_a_seed() -> None:
+def test_state_continues_counts_and_never_an_incarnation_or_a_seed() -> None:
     learner = Learner()
     learner.collector.start()
     for _ in range(10):
@@ -398,7 +400,7 @@ def test_state_continues_counts_and_never_an_epoch_or_a_seed() -> None:
     before = again.ledger.updates
     assert before == learner.ledger.updates
     again.collector.start()
-    assert again.transport.epochs == {0: 1, 1: 1, 2: 2}
+    assert again.transport.incarnations == {0: 1, 1: 1, 2: 2}
     again.turn()
     assert again.ledger.updates == before  # no burst
     again.run().check()
@@ -471,14 +473,14 @@ def test_lockstep_equals_local_bit_for_bit(tmp_path: Path) -> None:
 
 
 class ReversedTransport(FakeTransport):
-    """Answers arrive in the opposite order, each twice, one at a time, after one of a previous epoch."""
+    """Answers arrive in the opposite order, each twice, one at a time, after one of an earlier start."""
 
     def receive(self, timeout: float) -> list[Message]:
         """The newest answer, twice."""
         if not self.inbox:
             return []
         message = self.inbox.pop()
-        return [message._replace(epoch=message.epoch - 1), message, message]
+        return [message._replace(incarnation=message.incarnation - 1), message, message]
 
 
 def test_lockstep_merges_in_the_order_of_collectors_whatever_the_order_of_arrival(tmp_path: Path) -> None:
@@ -525,7 +527,7 @@ def test_lockstep_restarts_a_lost_collector(tmp_path: Path) -> None:
     _, rows = train(tmp_path, transport=wire, steps_per_epoch=60, **apart)
     assert rows[0]["TotalEnvInteracts"] == "60"
     assert rows[0]["CollectorRestarts"] == "3"
-    assert wire.epochs == {0: 1, 1: 1, 2: 1}
+    assert wire.incarnations == {0: 1, 1: 1, 2: 1}
 
 
 @pytest.mark.parametrize(("changes", "line"), [
@@ -574,9 +576,9 @@ def test_an_env_fn_that_raises_in_a_collector_is_named(
     tmp_path: Path, collect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class ElsewhereTransport(FakeTransport):
-        def start(self, collector: int, epoch: int) -> None:
+        def start(self, collector: int, incarnation: int) -> None:
             monkeypatch.setenv("ELSEWHERE", "1")
-            super().start(collector, epoch)
+            super().start(collector, incarnation)
 
     def make() -> Any:
         if os.environ.get("ELSEWHERE"):

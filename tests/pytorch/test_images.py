@@ -97,7 +97,7 @@ def test_the_encoder_is_trained_by_the_critics_loss_alone() -> None:
     assert all(g is None for g in torch.autograd.grad(actor_loss, encoder, allow_unused=True))
 
 
-def test_the_policys_loss_is_that_without_held_features() -> None:
+def test_the_policys_loss_is_that_without_cached_features() -> None:
     """Features that are computed once give the same loss as those computed for each network."""
     ac, agent = small_agent()
     batch, objective, alpha = small_batch(), SACObjective(), torch.tensor(0.2, dtype=torch.float64)
@@ -105,7 +105,7 @@ def test_the_policys_loss_is_that_without_held_features() -> None:
     action, log_prob = ac.pi(batch["obs"], noise=batch["noise"][1])
     q = torch.stack([ac.q1(batch["obs"], action), ac.q2(batch["obs"], action)]).amin(0)  # type: ignore[operator]
     assert loss.item() == pytest.approx((0.2 * log_prob - q).mean().item(), rel=1e-12)
-    assert ac.encoder._held is None
+    assert ac.encoder._cache is None
 
 
 def test_the_target_critics_have_an_average_of_the_encoder() -> None:

@@ -38,7 +38,6 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "--target_critics",
     ),
     "few updates": ({"UpdatesPerStep": 0.02}, "UpdatesPerStep is 0.02", "--updates_per_step 1"),
-    "falls behind": ({"AskedUpdatesPerStep": 2.0}, "AskedUpdatesPerStep 2", "--collectors"),
     "saturated": (
         {"SaturatedActions": 0.95, "GradNormPi": 0.0},
         "SaturatedActions is 95% in epochs 7 to 9; GradNormPi is 0",
@@ -172,10 +171,20 @@ def test_independent_causes_are_both_listed(tmp_path: Path) -> None:
     assert "2. Units are dead" in page
 
 
-def test_one_critic_is_told_to_take_two(tmp_path: Path) -> None:
-    changes = {"TestQVals": 60.0, "TestQBias": 100.0}
-    page = diagnose(write(tmp_path, {**HEALTHY, **changes}, critics=1, target_critics=1))
-    assert "--critics 2 --target_critics 2" in page
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"critics": 1, "target_critics": 1}, "--critics 2 --target_critics 2"),
+        ({"critics": 2, "target_critics": 2}, "--critics 3 --target_critics 3"),
+        ({"critics": 10, "target_critics": 2}, "--critics 10 --target_critics 3"),
+        ({"critic": "quantile", "drop_quantiles": 2}, "--drop_quantiles 3"),
+    ],
+)
+def test_overestimating_critics_are_told_to_take_smaller_targets(
+    tmp_path: Path, settings: dict[str, Any], remedy: str
+) -> None:
+    page = diagnose(write(tmp_path, {**HEALTHY, "TestQVals": 60.0, "TestQBias": 100.0}, **settings))
+    assert f"({remedy}), normalize the critics" in page
 
 
 @pytest.mark.slow

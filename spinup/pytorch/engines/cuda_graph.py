@@ -145,5 +145,7 @@ class CudaGraphEngine(Engine):
     def _pack(self, agent: Agent, metrics: dict[str, Tensor]) -> Tensor:
         """All metrics of n steps in one array (values, n)."""
         self._shapes = {key: (value.dtype, value.shape[1:]) for key, value in metrics.items()}
-        flat = [value.to(agent.like.dtype).reshape(len(value), -1).T for value in metrics.values()]
+        flat = [
+            value.to(agent.reference_parameter.dtype).reshape(len(value), -1).T for value in metrics.values()
+        ]
         return torch.cat(flat)

@@ -96,8 +96,8 @@ def unsupported_by(
     """The first thing that `supported` does not list, in a few words; None if it lists all."""
     kind = type(agent.ac)
     declared = supported.traces_modules and name in vars(kind).get("engines", ())
-    if agent.like.device.type not in supported.devices:
-        return f"the device is {agent.like.device}, not {' or '.join(supported.devices)}"
+    if agent.reference_parameter.device.type not in supported.devices:
+        return f"the device is {agent.reference_parameter.device}, not {' or '.join(supported.devices)}"
     if type(objective) not in supported.objectives:
         return f"the objective is {type(objective).__name__}"
     if kind not in supported.networks and not declared:

@@ -116,7 +116,7 @@ class NativeEngine(Engine):
 
     def prepare(self, agent: Agent, batch_size: int) -> str:
         self._has_dropout = has_layer(Dropout, agent.networks.critics)
-        seconds = self._load(agent.like.dtype).seconds
+        seconds = self._load(agent.reference_parameter.dtype).seconds
         return f", compiled in {seconds:.1f} s, once for this machine" if seconds else ""
 
     def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
@@ -152,8 +152,9 @@ class NativeEngine(Engine):
         log_alpha = agent.temperature.log_alpha
         if log_alpha is not None:
             arguments.log_alpha = describe_parameter(log_alpha, agent.optimizers.alpha)
-        arguments.workspace = self._workspace(agent.like.dtype, arguments, description.shapes).data_ptr()
-        self._load(agent.like.dtype).code.update(ctypes.byref(arguments))
+        dtype = agent.reference_parameter.dtype
+        arguments.workspace = self._workspace(dtype, arguments, description.shapes).data_ptr()
+        self._load(dtype).code.update(ctypes.byref(arguments))
         steps, delay = int(arguments.critic_steps), agent.options.policy_delay
         if agent.options.lr_schedule != "constant":
             agent.set_learning_rate(steps + arguments.n - 1)
@@ -195,28 +196,29 @@ class NativeEngine(Engine):
 
 def _inputs(agent: Agent, batches: Batches, reward_scale: float) -> dict[str, Tensor]:
     """The batches, learning rates, the bounds of actions and a fixed alpha, by field of `Arguments`."""
-    found = {name: torch.as_tensor(values).to(agent.like.dtype) for name, values in batches.items()}
+    dtype = agent.reference_parameter.dtype
+    tensors = {name: torch.as_tensor(values).to(dtype) for name, values in batches.items()}
     if reward_scale != 1.0:
-        found["reward"] = reward_scale * found["reward"]
+        tensors["reward"] = reward_scale * tensors["reward"]
     for name in {"critic_subset", "dropout_seed"} & set(batches):
-        found[name] = torch.as_tensor(batches[name]).long()
-    found["fixed_alpha"] = agent.temperature.value()
+        tensors[name] = torch.as_tensor(batches[name]).long()
+    tensors["fixed_alpha"] = agent.temperature.value()
     first = int(_steps(agent.optimizers.critic))
-    rates = [agent.options.lr_at(first + k) for k in range(len(found["reward"]))]
-    found["lr"] = torch.tensor(rates, dtype=torch.float64)
+    rates = [agent.options.lr_at(first + k) for k in range(len(tensors["reward"]))]
+    tensors["lr"] = torch.tensor(rates, dtype=torch.float64)
     if isinstance(agent.ac.pi, SquashedGaussianActor):
-        found |= {name: getattr(agent.ac.pi, name) for name in _BOUNDS}
-    return {name: tensor.contiguous() for name, tensor in found.items()}
+        tensors |= {name: getattr(agent.ac.pi, name) for name in _BOUNDS}
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 def _outputs(agent: Agent, objective: Objective, n: int, batch_size: int) -> dict[str, Tensor]:
     """Tensors into which the kernel writes values for the log, by field of `Arguments`."""
-    new = agent.like.detach().new_empty
+    new = agent.reference_parameter.detach().new_empty
     critics = len(list(agent.networks.critics.children()))
-    found = {name: new(n, batch_size) for name in ("log_prob", "target_out", "q_pi")}
+    outputs = {name: new(n, batch_size) for name in ("log_prob", "target_out", "q_pi")}
     if isinstance(objective, QuantileSACObjective):
-        found["loss_out"] = new(critics, n, batch_size)
-    return {**found, "q_out": new(critics, n, batch_size), "alpha": new(n)}
+        outputs["loss_out"] = new(critics, n, batch_size)
+    return {**outputs, "q_out": new(critics, n, batch_size), "alpha": new(n)}
 
 
 def _numbers(agent: Agent) -> dict[str, float]:
@@ -239,8 +241,8 @@ def _metrics(
         loss_q = losses.summed_over_critics(logged["loss_out"], weight)
     else:
         loss_q = losses.q_loss(q, logged["target_out"], weight)
-    found = {} if weight is None else {"TDError": losses.td_error(q, logged["target_out"])}
-    found |= {
+    metrics = {} if weight is None else {"TDError": losses.td_error(q, logged["target_out"])}
+    metrics |= {
         "LossQ": loss_q,
         **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)},
     }
@@ -248,9 +250,9 @@ def _metrics(
         log_prob, q_pi, of_policy = logged["log_prob"], logged["q_pi"], alpha
         if len(improved) < len(alpha):
             log_prob, q_pi, of_policy = log_prob[improved], q_pi[improved], alpha[improved]
-        found["LossPi"] = losses.actor_loss(q_pi, log_prob, of_policy[:, None])
-        found |= {"LogPi": log_prob, "Entropy": -log_prob.mean(-1)}
-    return found | {"Alpha": alpha, "TargetEntropy": target_entropy.expand(len(alpha))}
+        metrics["LossPi"] = losses.actor_loss(q_pi, log_prob, of_policy[:, None])
+        metrics |= {"LogPi": log_prob, "Entropy": -log_prob.mean(-1)}
+    return metrics | {"Alpha": alpha, "TargetEntropy": target_entropy.expand(len(alpha))}
 
 
 def _steps(optimizer: torch.optim.Adam) -> float:

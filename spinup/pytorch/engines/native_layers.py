@@ -33,8 +33,8 @@ class Parameter(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("p", "m", "v", "target")]
 
 
-class Normalization(ctypes.Structure):
-    """The struct `BatchNormArguments` in csrc/batch_norm.h."""
+class BatchNormArguments(ctypes.Structure):
+    """The struct of that name in csrc/batch_norm.h."""
 
     _fields_ = [
         *((name, Parameter) for name in ("scale", "shift")),
@@ -44,18 +44,18 @@ class Normalization(ctypes.Structure):
     ]
 
 
-class Layer(ctypes.Structure):
-    """The struct `LayerArguments` in csrc/layers.h."""
+class LayerArguments(ctypes.Structure):
+    """The struct of that name in csrc/layers.h."""
 
     _fields_ = [
         *((name, Parameter) for name in ("weight", "bias", "slope", "scale", "shift")),
-        ("batch_norm", Normalization),
+        ("batch_norm", BatchNormArguments),
         *((name, ctypes.c_double) for name in ("constant", "eps", "dropout")),
         *((name, ctypes.c_long) for name in ("inputs", "outputs", "kind")),
     ]
 
 
-class Linear(NamedTuple):
+class FusedLayer(NamedTuple):
     """A linear layer, or a learned vector, and what follows it: dropout, normalizations, activation.
 
     Without a linear layer, it is the normalization of a network's inputs.
@@ -68,14 +68,14 @@ class Linear(NamedTuple):
     batch_norm: BatchNorm | None = None
 
 
-def _sequence(net: nn.Sequential) -> list[Linear]:
+def _sequence(net: nn.Sequential) -> list[FusedLayer]:
     """The linear layers of `net` with the layers after each; first a normalization of the inputs, if any."""
-    found: list[Linear] = []
+    found: list[FusedLayer] = []
     for layer in net:
         if isinstance(layer, nn.Linear):
-            found.append(Linear(layer))
+            found.append(FusedLayer(layer))
         elif isinstance(layer, BatchNorm):
-            before = found.pop() if found else Linear(None)
+            before = found.pop() if found else FusedLayer(None)
             found.append(before._replace(batch_norm=layer))
         elif isinstance(layer, nn.LayerNorm):
             found[-1] = found[-1]._replace(norm=layer)
@@ -86,10 +86,10 @@ def _sequence(net: nn.Sequential) -> list[Linear]:
     return found
 
 
-def _actor_layers(pi: Any) -> list[Linear]:
+def _actor_layers(pi: Any) -> list[FusedLayer]:
     if isinstance(pi, CategoricalActor):
         return _sequence(pi.logits)
-    return [*_sequence(pi.net), Linear(pi.mu_layer), Linear(pi.log_std_layer)]
+    return [*_sequence(pi.net), FusedLayer(pi.mu_layer), FusedLayer(pi.log_std_layer)]
 
 
 def critic_net(critic: Any) -> nn.Sequential:
@@ -98,12 +98,12 @@ def critic_net(critic: Any) -> nn.Sequential:
     return net
 
 
-def critic_layers(critic: Any) -> list[Linear]:
+def critic_layers(critic: Any) -> list[FusedLayer]:
     """The layers of a critic or a value network."""
     return _sequence(critic_net(critic))
 
 
-def layers_of(agent: Agent) -> dict[str, list[Linear]]:
+def layers_of(agent: Agent) -> dict[str, list[FusedLayer]]:
     """The layers of policy, critics and value network, by field of the struct `Arguments`."""
     value = agent.networks.value
     return {
@@ -117,7 +117,7 @@ class Description:
     """The structs of an agent's networks, for as long as the agent has the same modules and tensors.
 
     Attributes:
-        networks: arrays of `Layer`, by field of `Arguments`.
+        networks: arrays of `LayerArguments`, by field of `Arguments`.
         shapes: what the size of the workspace depends on.
     """
 
@@ -175,7 +175,7 @@ def _constants_of(module: nn.Module) -> tuple[str, ...]:
 
 
 def _describe_networks(agent: Agent) -> dict[str, Any]:
-    """Arrays of `Layer`, by field of `Arguments`."""
+    """Arrays of `LayerArguments`, by field of `Arguments`."""
     averaged = "critic" if agent.networks.value is None else "value"
     target = agent.target if agent.target_params else nn.ModuleList()
     copies_of = target.children() if averaged == "critic" else [target]
@@ -185,14 +185,14 @@ def _describe_networks(agent: Agent) -> dict[str, Any]:
         optimizer = agent.optimizers.actor if name == "actor" else agent.optimizers.critic
         copies = targets if name == averaged and targets else [None] * len(layers)
         described = [_describe(*pair, optimizer) for pair in zip(layers, copies, strict=True)]
-        found[name] = (Layer * len(described))(*described)
+        found[name] = (LayerArguments * len(described))(*described)
     return found
 
 
-def _describe(layer: Linear, target: Linear | None, optimizer: torch.optim.Adam) -> Layer:
+def _describe(layer: FusedLayer, target: FusedLayer | None, optimizer: torch.optim.Adam) -> LayerArguments:
     kind = nn.Identity if layer.activation is None else type(layer.activation)
     attribute = ACTIVATIONS[kind][0]
-    found = Layer(
+    found = LayerArguments(
         kind=_KINDS.index(kind),
         constant=getattr(layer.activation, attribute) if attribute else 0.0,
         eps=0.0 if layer.norm is None else layer.norm.eps,
@@ -215,7 +215,7 @@ def _describe(layer: Linear, target: Linear | None, optimizer: torch.optim.Adam)
     return found
 
 
-def _describe_statistics(to: Normalization, norm: BatchNorm) -> None:
+def _describe_statistics(to: BatchNormArguments, norm: BatchNorm) -> None:
     to.mean, to.var = norm.running_mean.data_ptr(), norm.running_var.data_ptr()
     to.eps, to.momentum = norm.eps, norm.momentum
     if isinstance(norm, BatchRenorm):
@@ -223,8 +223,8 @@ def _describe_statistics(to: Normalization, norm: BatchNorm) -> None:
         to.r_max, to.d_max = norm.R_MAX, norm.D_MAX
 
 
-def parameters_of(layer: Linear) -> dict[str, nn.Parameter]:
-    """The parameters of a layer, by field of the struct `Layer`, such as "weight" or "batch_norm.scale"."""
+def parameters_of(layer: FusedLayer) -> dict[str, nn.Parameter]:
+    """The parameters of a layer, by field of `LayerArguments`, such as "weight" or "batch_norm.scale"."""
     linear: Any = layer.linear
     found: dict[str, nn.Parameter] = {}
     if isinstance(linear, FreeVector):

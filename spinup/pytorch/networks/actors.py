@@ -32,8 +32,19 @@ class SquashedGaussianActor(nn.Module):
     """tanh of a Gaussian, mapped affinely to the action space's bounds (equation 5).
 
     The trunk's last hidden layer is activated too; two linear heads give mean and log std, the latter
-    clamped to [-20, 2]. Bounds may differ per dimension and need not be symmetric. Other options are those of
-    `HiddenLayers`.
+    clamped to [-20, 2]. Bounds may differ per dimension and need not be symmetric.
+
+    Args:
+        obs_dim: length of an observation.
+        action_space: bounded; an action has act_dim elements.
+        hidden_sizes: widths of the trunk's layers.
+        activation: class of the activation.
+        state_dependent_std: whether log stds depend on the observation; if not, they are act_dim learned
+            numbers that start at -0.5, as those of Spinning Up's PPO.
+        options: other options of `HiddenLayers`.
+
+    Attributes:
+        low, high, center, half_range: bounds of actions, their middle and half their distance, (act_dim,).
     """
 
     low: Tensor
@@ -94,7 +105,13 @@ class SquashedGaussianActor(nn.Module):
 
 
 class CategoricalActor(nn.Module):
-    """pi(.|s): a perceptron that ends in one logit per action; options of `HiddenLayers`."""
+    """pi(.|s): a perceptron that ends in one logit per action (Christodoulou 2019).
+
+    Args:
+        obs_dim: length of an observation.
+        n: number of actions.
+        hidden_sizes, activation, options: see `network`.
+    """
 
     def __init__(
         self, obs_dim: int, n: int, hidden_sizes: Sequence[int], activation: type[nn.Module], **options: Any

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from spinup.pytorch.distribution_losses import atom_values
 from spinup.pytorch.networks.mlp import network
 
-CRITICS = ("scalar", "categorical", "quantile")
-
 
 @final
 class CategoricalQFunction(nn.Module):

@@ -107,18 +107,18 @@ class Encoder(nn.Module):
         self.layout = layout
         self.images = nn.ModuleList(ImageEncoder(p, **options) for p in layout.parts if p.is_image)
         self.size = layout.features(options["features"])
-        self._held: list[tuple[Tensor, Tensor]] | None = None
+        self._cache: list[tuple[Tensor, Tensor]] | None = None
 
     def forward(self, rows: Tensor) -> Tensor:
         """Features (B, size) of rows (B, nbytes) uint8."""
-        if self._held is None:
+        if self._cache is None:
             return self.encode(self.unpack(rows))
-        for known, features in self._held:
+        for known, features in self._cache:
             if known is rows:
                 return features
         with torch.no_grad():
             features = self.encode(self.unpack(rows))
-        self._held.append((rows, features))
+        self._cache.append((rows, features))
         return features
 
     def encode(self, arrays: Sequence[Tensor]) -> Tensor:
@@ -142,13 +142,13 @@ class Encoder(nn.Module):
         return found
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def cached_features(self) -> Iterator[None]:
         """Context in which each tensor of observations is encoded only once, without gradient."""
-        self._held = []
+        self._cache = []
         try:
             yield
         finally:
-            self._held = None
+            self._cache = None
 
 
 class EncodedCritic(nn.Module):

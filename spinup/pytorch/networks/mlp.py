@@ -100,13 +100,25 @@ class HiddenLayers:
 def network(
     inputs: int, outputs: int, hidden_sizes: Sequence[int], activation: type[nn.Module], **options: Any
 ) -> nn.Sequential:
-    """From (B, inputs) to (B, outputs): hidden layers, see `HiddenLayers`, then a linear one."""
+    """Hidden layers and a linear output layer, from (B, inputs) to (B, outputs).
+
+    Args:
+        inputs, outputs: sizes of a row.
+        hidden_sizes: widths of the hidden layers.
+        activation: class of the activation.
+        options: other options of `HiddenLayers`: `norm`, `dropout`, `residual`.
+    """
     hidden = HiddenLayers(hidden_sizes, activation, **options)
     return nn.Sequential(*hidden.layers(inputs), nn.Linear(hidden.width(inputs), outputs))
 
 
 class MLPQFunction(nn.Module):
-    """Q(s, a): a perceptron on the concatenation of observation and action; options of `HiddenLayers`."""
+    """Q(s, a): a perceptron on the concatenation of observation and action.
+
+    Args:
+        obs_dim, act_dim: lengths of an observation and an action.
+        hidden_sizes, activation, options: see `network`.
+    """
 
     def __init__(
         self,
@@ -125,7 +137,13 @@ class MLPQFunction(nn.Module):
 
 
 class MLPDiscreteQFunction(nn.Module):
-    """Q(s, .): a perceptron with one output per action; options of `HiddenLayers`."""
+    """Q(s, .): a perceptron with one output per action (Christodoulou 2019).
+
+    Args:
+        obs_dim: length of an observation.
+        n: number of actions.
+        hidden_sizes, activation, options: see `network`.
+    """
 
     def __init__(
         self, obs_dim: int, n: int, hidden_sizes: Sequence[int], activation: type[nn.Module], **options: Any
@@ -139,7 +157,12 @@ class MLPDiscreteQFunction(nn.Module):
 
 
 class MLPValueFunction(nn.Module):
-    """V(s): a perceptron on the observation; options of `HiddenLayers`."""
+    """V(s): a perceptron on the observation (Haarnoja et al. 2018a).
+
+    Args:
+        obs_dim: length of an observation.
+        hidden_sizes, activation, options: see `network`.
+    """
 
     def __init__(
         self, obs_dim: int, hidden_sizes: Sequence[int], activation: type[nn.Module], **options: Any

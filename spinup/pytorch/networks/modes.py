@@ -17,6 +17,14 @@ class Modes:
     The layers of a network are active in the loss that trains it. In the policy's loss, dropout of the
     critics is active, and their batch statistics are not; an image encoder computes its features once,
     without gradient.
+
+    Args:
+        actor: the policy network.
+        critics: critics, target networks and value network.
+
+    Attributes:
+        batch_statistics: whether critics have batch statistics.
+        any: whether policy or critics have layers to switch.
     """
 
     def __init__(self, actor: nn.Module, *critics: nn.Module) -> None:
@@ -33,15 +41,15 @@ class Modes:
     def actor_loss(self) -> AbstractContextManager[None]:
         """Context for the passes of policy and critics in the policy's loss."""
         active = activated([*self._actor, *self._dropout])
-        return _with_held(self._encoders, active) if self._encoders else active
+        return _with_cached_features(self._encoders, active) if self._encoders else active
 
 
 @contextmanager
-def _with_held(encoders: list[Encoder], active: AbstractContextManager[None]) -> Iterator[None]:
+def _with_cached_features(encoders: list[Encoder], active: AbstractContextManager[None]) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(active)
         for encoder in encoders:
-            stack.enter_context(encoder.held())
+            stack.enter_context(encoder.cached_features())
         yield
 
 

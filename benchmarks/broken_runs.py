@@ -24,10 +24,10 @@ from gymnasium.wrappers import TransformObservation
 
 from spinup import sac_pytorch
 from spinup.collect import evaluation
+from spinup.errors import TrainingDiverged
 from spinup.pytorch.diagnostics import NetworkDiagnostics
 from spinup.reports.diagnosis import diagnose, findings
 from spinup.reports.run_summary import read_run
-from spinup.training import TrainingDiverged
 
 
 def large_observations() -> gym.Env[Any, Any]:

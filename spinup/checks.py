@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import operator
+import os
 from typing import Any
 
 from spinup.errors import ConfigError
@@ -84,6 +85,26 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         hint = nearest(str(value), choices)
         raise ConfigError(f"{name}={value!r}: give one of {', '.join(choices)}{hint}")
+
+
+def check_switch(name: str, value: Any) -> None:
+    """Check that `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={value!r}: give True or False")
+
+
+def check_path(name: str, value: Any) -> None:
+    """Check that `value` is the path of a file or folder."""
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise ConfigError(f"{name}={value!r}: give a path")
+
+
+def check_logger_kwargs(value: Any) -> None:
+    """Check that `value` is a dict, and its entry `output_dir`, if any, a path or None."""
+    if not isinstance(value, dict):
+        raise ConfigError(f"logger_kwargs={value!r}: give a dict, such as dict(output_dir='data/first')")
+    if value.get("output_dir") is not None:
+        check_path("output_dir", value["output_dir"])
 
 
 def check_callback(value: Any, *arguments: str) -> None:

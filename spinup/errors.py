@@ -34,6 +34,10 @@ class RunError(SpinupError, RuntimeError):
     """A run folder that cannot be used: it holds another run, is locked, or is damaged."""
 
 
+class TrainingDiverged(SpinupError, ArithmeticError):
+    """A loss, a parameter or an action became NaN or infinite."""
+
+
 class MissingExtraError(SpinupError, ImportError):
     """An optional dependency that is not installed."""
 

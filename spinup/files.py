@@ -267,13 +267,21 @@ def existing_dir(path: str | Path) -> Path:
     """The path of an existing folder.
 
     Raises:
-        RunError: if it is not an existing folder, naming the closest sibling folder.
+        RunError: if it is not an existing folder, naming the run that it is in, or else the closest sibling.
     """
     path = Path(path)
     if os.path.isdir(path):  # unlike Path.is_dir, False for a name that is too long
         return path
+    if (run := enclosing_run(path)) and os.path.exists(path):
+        raise RunError(f"{path} is not a folder, did you mean {str(run)!r}?")
     siblings = []
     with contextlib.suppress(OSError):  # a parent that does not exist or cannot be read
         siblings = [str(p) for p in path.parent.iterdir() if p.is_dir()]
     what = "is not a folder" if os.path.exists(path) else "does not exist"
     raise RunError(f"{path} {what}{nearest(str(path), siblings) or ': give the folder of a run'}")
+
+
+def enclosing_run(path: str | Path) -> Path | None:
+    """The folder of the run that contains `path`, at most two levels above it; None if there is none."""
+    parents = Path(path).parents[:2]
+    return next((folder for folder in parents if os.path.isfile(folder / "config.json")), None)

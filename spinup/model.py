@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spinup.checks import check_logger_kwargs
 from spinup.config import SACConfig, field_defaults
 from spinup.envs.make import env_function
 from spinup.envs.spaces import action_spec, flatten_observation, image_layout
@@ -70,7 +71,9 @@ class SAC:
         check_choices(self._config)
         self._env_fn = _env_fn(env)
         self._kwargs = dict(kwargs)
-        self._logger_kwargs: dict[str, Any] = dict(self._kwargs.pop("logger_kwargs", {}))
+        logger_kwargs = self._kwargs.pop("logger_kwargs", {})
+        check_logger_kwargs(logger_kwargs)
+        self._logger_kwargs: dict[str, Any] = dict(logger_kwargs)
         self._spaces: tuple[Any, Any] | None = None
         self._began = False
         self.ac: Any = None
@@ -87,7 +90,8 @@ class SAC:
     def learn(self, steps: int, callback: Callable[[dict[str, Any], Any], Any] | None = None) -> SAC:
         """Train for `steps` more env interactions, rounded up to whole epochs.
 
-        A later call continues the run exactly: two calls give the same result as one call with the sum.
+        A later call continues the run exactly: two calls give the same result as one call with the sum,
+        unless a learning-rate schedule is set, which spans the steps planned so far.
 
         Args:
             steps: env interactions, over all environments.
@@ -212,7 +216,8 @@ class SAC:
         """
         folder = existing_dir(path)
         given = env if env is None or isinstance(env, str) else _env_fn(env)
-        call = resume_call(folder, env=given, actor_critic=changes.get("actor_critic"))
+        remedy = "give SAC.load(folder, env), and actor_critic= if the networks are your own"
+        call = resume_call(folder, env=given, actor_critic=changes.get("actor_critic"), remedy=remedy)
         if call.function is not sac_pytorch:
             raise RunError(f"{folder} holds a run of sac_tf1: continue it with `spinup resume`")
         kwargs = {name: value for name, value in call.kwargs.items() if name not in _NOT_HERE}

@@ -32,6 +32,7 @@ def resume_call(
     env: Any = None,
     threads: int | None = None,
     actor_critic: Callable[..., Any] | None = None,
+    remedy: str = _REMEDY,
 ) -> Call:
     """The call that continues a run to its planned end, or to the end of epoch `epochs`.
 
@@ -44,6 +45,7 @@ def resume_call(
             ("module:Env-v0"), or a function that makes environments.
         threads: number of torch threads; None keeps the previous number.
         actor_critic: replaces the constructor named in the files.
+        remedy: the remedy in messages about an environment or an actor-critic that the files do not describe.
 
     Raises:
         RunError: if the folder holds no run, or its files are damaged or do not describe the call completely.
@@ -60,14 +62,14 @@ def resume_call(
     # Checked before anything is built: files that contradict each other may require any amount of memory.
     changes(saved_settings, {name: value for name, value in config.items() if name in saved_settings})
     if not own_env and (reason := needs_same_call({"env": saved_env})):
-        raise RunError(f"{folder} cannot be resumed from its files, since {reason}: {_REMEDY}")
+        raise RunError(f"{folder} cannot be resumed from its files, since {reason}: {remedy}")
     function: Callable[..., Any] = getattr(spinup, algorithm)
     parameters = inspect.signature(function).parameters
     settings = {name: config[name] for name in field_defaults() if name in config and name in parameters}
     changed = {"epochs": epochs, "threads": threads}
     settings |= {name: value for name, value in changed.items() if value is not None}
     kwargs = {
-        "env_fn": env if own_env else env_of_run(folder, saved_env, env, _REMEDY),
+        "env_fn": env if own_env else env_of_run(folder, saved_env, env, remedy),
         "ac_kwargs": _decode(config.get("ac_kwargs", {})),
         "logger_kwargs": {
             **saved_logger_kwargs(config),
@@ -75,7 +77,7 @@ def resume_call(
             "exp_name": config.get("exp_name"),
         },
         "resume": True,
-        **({} if actor_critic else _actor_critic(config.get("actor_critic", ""))),
+        **({} if actor_critic else _actor_critic(config.get("actor_critic", ""), remedy)),
         **settings,
     }
     return Call(str(folder), function, kwargs)
@@ -107,13 +109,13 @@ def _is_file_name(name: Any) -> bool:
     return bool(name.strip(".")) and len(name.encode()) <= 255
 
 
-def _actor_critic(name: Any) -> dict[str, Any]:
+def _actor_critic(name: Any, remedy: str) -> dict[str, Any]:
     """The `actor_critic` argument; empty for the default one."""
     if name in ("", DEFAULT_ACTOR_CRITIC):
         return {}
     if constructor := registered(str(name)):
         return {"actor_critic": constructor}
-    raise RunError(f"its actor-critic {name!r} is not registered here: {_REMEDY}")
+    raise RunError(f"its actor-critic {name!r} is not registered here: {remedy}")
 
 
 def _decode(value: Any) -> Any:

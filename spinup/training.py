@@ -27,7 +27,7 @@ from spinup.collect.collector import first_at_random
 from spinup.collect.ledger import CreditLedger
 from spinup.config import SACConfig
 from spinup.envs.spaces import ActionSpec
-from spinup.errors import EnvError, SpinupError
+from spinup.errors import EnvError, RunError, TrainingDiverged, first_line
 from spinup.files import atomic_write
 from spinup.interfaces import Agent, Collector, Diagnostics, Engine, Evaluator, RunMonitor
 from spinup.loggers.epoch_logger import EpochLogger
@@ -40,10 +40,6 @@ Float = NDArray[np.float32]
 Record = Callable[[Path, Callable[[Float], Float], int], None]
 LOOP_STREAM = 0
 DUMP = "nan_batch.npz"
-
-
-class TrainingDiverged(SpinupError, ArithmeticError):
-    """A loss became NaN or infinite."""
 
 
 class Trainer:
@@ -156,12 +152,19 @@ class Trainer:
 
         Raises:
             TrainingDiverged: if a loss becomes NaN or infinite.
+            RunError: if the batches do not fit in memory.
         """
         if count == 0:
             return
-        batches = self.replay.sample(count, self.config.batch_size, self.rng)
-        self.batches = batches = {**batches, **self.engine.draw_noise(batches, self.rng)}
-        metrics = self.engine.update(self.agent, batches)
+        try:
+            batches = self.replay.sample(count, self.config.batch_size, self.rng)
+            self.batches = batches = {**batches, **self.engine.draw_noise(batches, self.rng)}
+            metrics = self.engine.update(self.agent, batches)
+        except MemoryError as error:
+            raise RunError(
+                f"{count} batches of batch_size={self.config.batch_size} do not fit in memory "
+                f"({first_line(error)}): lower batch_size, or update_every={self.config.update_every}"
+            ) from error
         for name in ("LossQ", "LossPi"):
             finite = np.isfinite(metrics.get(name, ()))
             if finite.all():
@@ -289,10 +292,12 @@ class Trainer:
 
     def _call_back(self, row: dict[str, Any], saved: bool) -> None:
         """Call the callback; if it ends the run, write the model unless it is `saved`."""
-        if self.callback is not None and self.callback(row) is False:
+        answer = None if self.callback is None else self.callback(row)
+        if isinstance(answer, (bool, np.bool_)) and not answer:
             self.stopped = True
             if not saved:
                 self.save("model")
+                self._save_numbered(row["Epoch"])
 
     def _save_numbered(self, epoch: int) -> None:
         keep = self.config.keep_checkpoints

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from helpers import Point, parameters, read_rows, train, without_timing
@@ -47,6 +48,19 @@ def test_a_callback_ends_the_run_within_an_epoch(tmp_path):
     whole, wanted = train(tmp_path / "whole")
     assert (parameters(resumed) == parameters(whole)).all()
     assert without_timing(rows) == without_timing(wanted)
+
+
+def test_a_callback_ends_the_run_with_numpys_false_and_with_nothing_else_that_is_false(tmp_path):
+    _, rows = train(tmp_path / "numpy", callback=lambda row, ac: np.float64(row["Epoch"]) < 0)
+    assert len(rows) == 1
+    for answer in (None, 0, 0.0, ""):
+        _, rows = train(tmp_path / repr(answer), callback=lambda row, ac, answer=answer: answer)
+        assert len(rows) == 2
+
+
+def test_the_model_of_a_run_that_its_callback_ended_is_numbered(tmp_path):
+    train(tmp_path, epochs=5, save_freq=3, keep_checkpoints="all", callback=lambda row, ac: row["Epoch"] < 2)
+    assert {path.stem for path in (tmp_path / "pyt_save").iterdir()} == {"model", "model_best", "model2"}
 
 
 def test_a_callback_that_was_due_at_the_last_checkpoint_is_called_after_resuming(tmp_path):

@@ -47,7 +47,9 @@ def test_a_run_of_ones_own_environment_and_networks_is_loaded_with_them(tmp_path
     own = {"actor_critic": FourCalls, "ac_kwargs": {}}
     spinup.register_actor_critic(FourCalls)
     model = make(tmp_path / "a", **own).learn(100)
-    with pytest.raises(RunError, match="cannot be resumed from its files"):
+    with pytest.raises(
+        RunError, match=r"cannot be resumed from its files, .*: give SAC\.load\(folder, env\)"
+    ):
         spinup.SAC.load(tmp_path / "a")
     loaded = spinup.SAC.load(tmp_path / "a", env=Point, actor_critic=FourCalls)
     assert (parameters(model.ac) == parameters(loaded.ac)).all()

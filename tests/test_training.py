@@ -13,8 +13,9 @@ from helpers import Diary, check_diary, replay_buffer
 from spinup.collect.evaluation import EnvEvaluator
 from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
+from spinup.errors import TrainingDiverged
 from spinup.loggers.epoch_logger import EpochLogger
-from spinup.training import Trainer, TrainingDiverged
+from spinup.training import Trainer
 
 MARK = np.float32(0.125)  # the policy's action; uniform draws are never exactly this
 STATISTICS = [

@@ -15,7 +15,7 @@ from spinup.envs.spaces import ActionSpec, action_spec, flat_observation_space, 
 from spinup.envs.validation import checked_observations, checked_rewards
 from spinup.envs.vector import Bools, EnvVector, StepResult
 from spinup.envs.workers import EnvCrash
-from spinup.errors import EnvError
+from spinup.errors import EnvError, TrainingDiverged
 from spinup.interfaces import Act, Collected, Episode
 from spinup.replay.transition import Transitions, transition_fields
 
@@ -97,10 +97,22 @@ class EnvCollector:
         Returns:
             The transitions by field (see `transition_fields`): N rows, without those that a vector
             environment used for a reset; and the episodes that ended.
+
+        Raises:
+            EnvError, EnvCrash: if an environment fails.
+            TrainingDiverged: if one fails when it is given an action that is NaN.
         """
-        result = self.vector.step(self.actions.to_env(actions))
-        next_obs = self.observe(result.next_obs)
-        reward = checked_rewards(result.reward, self.num_envs, self._where)
+        try:
+            result = self.vector.step(self.actions.to_env(actions))
+            next_obs = self.observe(result.next_obs)
+            reward = checked_rewards(result.reward, self.num_envs, self._where)
+        except (EnvError, EnvCrash) as error:
+            if np.isfinite(actions).all():
+                raise
+            raise TrainingDiverged(
+                f"the policy's action became NaN in env step {self.env_steps + 1}: lower the learning rate, "
+                "or scale the rewards; if the actor-critic is your own, check its `act`"
+            ) from error
         starts = np.array([episode.length == 0 for episode in self.episodes])
         transitions: Transitions = {
             "obs": self.obs, "action": actions, "reward": reward, "terminated": result.terminated.copy(),
@@ -213,6 +225,8 @@ _CUT_SHORT = (
 
 
 def _check_own_limit(vector: EnvVector, max_ep_len: int) -> None:
-    own = getattr(vector.spec, "max_episode_steps", None)
+    own = None if vector.spec is None else vector.spec.max_episode_steps
+    if own is not None:  # the limit given to gymnasium.make_vec is among the keyword arguments
+        own = vector.spec.kwargs.get("max_episode_steps", own)
     if vector.resets_itself and own is not None and max_ep_len < own:
         raise EnvError(_CUT_SHORT.format(max_ep_len))

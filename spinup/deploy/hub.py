@@ -19,7 +19,7 @@ from spinup.envs.validation import reset_env, step_env
 from spinup.errors import ConfigError, EnvError, MissingExtraError, RunError
 from spinup.files import read_json
 from spinup.loggers.run_folder import VIDEO_FOLDER, holds_run
-from spinup.playback.episodes import folder_with_model, load_policy_and_env, run_policy
+from spinup.playback.episodes import folder_with_model, load_env, load_policy_and_env, run_policy
 from spinup.plotting.curves import column, find_runs
 from spinup.plotting.figures import make_plots
 
@@ -146,11 +146,9 @@ def evaluate(folder: Path, itr: int | str, episodes: int, env: Any, max_ep_len: 
     """The returns of new episodes of a run's deterministic policy.
 
     Raises:
-        RunError, EnvError: see `load_policy_and_env`.
+        RunError, EnvError: see `load_env` and `load_policy_and_env`.
     """
-    environment, get_action = load_policy_and_env(folder, itr, env=env)
-    if environment is None:
-        raise EnvError(f"the environment of {folder} cannot be made from its files: give it with --env")
+    environment, get_action = load_policy_and_env(folder, itr, env=load_env(folder, env))
     returns = []
     try:
         for episode in range(episodes):
@@ -192,7 +190,7 @@ def _add_video(folder: Path, path: Path, itr: int | str, env: Any) -> bool:
         shutil.copyfile(films[-1], path)
         return True
     try:
-        environment, get_action = load_policy_and_env(folder, itr, env=env)
+        environment, get_action = load_policy_and_env(folder, itr, env=load_env(folder, env))
         run_policy(environment, get_action, num_episodes=1, render=False, video=path, seed=10_000)
     except (EnvError, MissingExtraError) as error:
         print(f"without a video: {error}")

@@ -19,6 +19,7 @@ from spinup.replay.image_layout import ImageLayout, Part, channel_axis
 Float = NDArray[np.float32]
 
 
+LARGEST_BOUND = 1e9  # of actions; some environments declare the largest float for "no bound"
 MIN_PIXELS = 15  # height and width of an image that the convolutions need
 
 
@@ -265,7 +266,8 @@ class DiscreteActions(_IndexedActions):
 
     def to_env(self, actions: Float) -> NDArray[Any]:
         """Indices (N, 1) as integers (N,) of the environment's space, which may start at another number."""
-        return actions[:, 0].astype(np.int64) + int(self.env_space.start)
+        numbers = actions[:, 0].astype(np.int64) + int(self.env_space.start)
+        return numbers.astype(self.env_space.dtype)
 
     def from_env(self, actions: NDArray[Any]) -> Float:
         """Integers (N,) of the environment's space as indices (N, 1) float32."""
@@ -349,9 +351,10 @@ def action_spec(space: Space[Any]) -> ActionSpec:
         raise EnvError(f"action space {space} is empty: it needs at least one element")
     with np.errstate(over="ignore"):  # overflow gives inf, which is rejected below
         low, high = space.low.flatten().astype(np.float32), space.high.flatten().astype(np.float32)
-    if not np.all(np.isfinite([low, high])):
+    if not np.all(np.abs([low, high]) <= LARGEST_BOUND):
         raise EnvError(
-            f"action space {space} has bounds beyond float32: scale it with gymnasium.wrappers.RescaleAction"
+            f"action space {space} has bounds beyond {LARGEST_BOUND:g}, which float32 cannot scale: declare "
+            "the range that actions really have, or use gymnasium.wrappers.RescaleAction"
         )
     if not np.all(low < high):
         raise EnvError(f"action space {space} has low >= high in some dimension: drop that dimension")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.envs.episode_replay import EpisodeHistory, Statistics
-from spinup.errors import EnvError, SpinupError
+from spinup.errors import EnvError, SpinupError, first_line
 
 Bools = NDArray[np.bool_]
 T = TypeVar("T")
@@ -125,7 +125,4 @@ def call_checked(call: Callable[[], T], remedy: str = "fix the environment, then
     except SpinupError:
         raise
     except Exception as error:
-        text = str(error).strip().splitlines()
-        raise EnvError(
-            f"the environment raised {type(error).__name__}: {text[-1] if text else 'no message'}; {remedy}"
-        ) from error
+        raise EnvError(f"the environment raised {first_line(error)}; {remedy}") from error

@@ -8,7 +8,6 @@ import os
 import pickle
 import signal
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv
 
-from spinup.errors import EnvError
+from spinup.errors import EnvError, first_line
 
 MAX_TIMEOUT = 1e6  # seconds; the operating system's calls overflow at 2**31 milliseconds
 _IGNORED_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
@@ -54,7 +53,7 @@ def sendable_exceptions() -> Iterator[None]:
         try:
             type(error)(pickle.loads(pickle.dumps(error)))
         except Exception:
-            raise RemoteError(traceback.format_exception_only(error)[-1].strip()) from error
+            raise RemoteError(first_line(error)) from error
         raise
 
 
@@ -122,9 +121,8 @@ def call_with_timeout(
     except multiprocessing.TimeoutError as error:
         raise EnvCrash(f"gave no answer within {limit}", _unresponsive(envs)) from error
     except Exception as error:
-        text = str(error).strip().splitlines()
-        name = "" if isinstance(error, RemoteError) else f"{type(error).__name__}: "
-        raise EnvCrash(f"raised {name}{text[-1] if text else ''}", _exited(envs)) from error
+        text = str(error) if isinstance(error, RemoteError) else first_line(error)
+        raise EnvCrash(f"raised {text}", _exited(envs)) from error
 
 
 def kill_workers(envs: AsyncVectorEnv) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from spinup.checks import check_switch
 from spinup.errors import ConfigError
 from spinup.files import AppendedFile, atomic_write, jsonable_entries, write_json
 from spinup.loggers.display import make_display
@@ -61,6 +62,10 @@ class EpochLogger:
         quiet: bool = False,
     ) -> None:
         names = check_trackers(trackers)
+        for name, value in (
+            ("overwrite", overwrite), ("resume", resume), ("tensorboard", tensorboard), ("quiet", quiet),
+        ):  # fmt: skip
+            check_switch(name, value)
         self.output_dir = str(prepare_folder(output_dir, output_fname, overwrite, resume))
         self.exp_name = exp_name
         self._folder = Path(self.output_dir)

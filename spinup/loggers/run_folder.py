@@ -7,6 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
+from spinup.checks import check_path
 from spinup.errors import ConfigError, RunError, option
 
 LOG_FILE = "log.txt"  # output of a run in a separate process
@@ -32,10 +33,12 @@ def prepare_folder(output_dir: str | Path | None, output_fname: str, overwrite: 
     """The folder for a run, created if necessary; None creates a new one under data/.
 
     Raises:
-        ConfigError: if both `overwrite` and `resume` are set.
+        ConfigError: if both `overwrite` and `resume` are set, or `output_dir` is no path.
         RunError: if it holds a run and neither `overwrite` nor `resume` is set, or cannot be created.
     """
     refuse_both(overwrite, resume)
+    if output_dir is not None:
+        check_path("output_dir", output_dir)
     try:
         if output_dir is None:
             return _new_folder()

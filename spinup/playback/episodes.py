@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from spinup.envs.saved_spec import env_of_run, read_saved_env, wrappers_from_code
 from spinup.envs.spaces import action_spec, flat_observation_space, flatten_observation, image_layout
 from spinup.errors import EnvError, RunError, option
-from spinup.files import existing_dir
+from spinup.files import enclosing_run, existing_dir
 from spinup.loggers.statistics import RunningStats
 from spinup.loggers.text import plain_table
 from spinup.playback.policies import Act, has_model, load_policy
 from spinup.playback.viewer import GL_REMEDY, Viewer, open_viewer
 
 GetAction = Callable[[Any], Any]
-_OWN_ENV = "call load_policy_and_env(path, env=...) with your environment"
+_OWN_ENV = "give your environment as env=..."
 
 
 def load_policy_and_env(
@@ -101,16 +101,25 @@ def run_policy(
         ConfigError: for a video file of another type, or in a folder that does not exist.
         EnvError: if `env` is None, or cannot be rendered.
         MissingExtraError: if `video` is given and imageio is not installed.
+        RunError: if the video cannot be written.
     """
     if env is None:
-        raise EnvError(f"there is no environment to run the policy in: {_OWN_ENV}")
+        raise EnvError(
+            "there is no environment to run the policy in: call load_policy_and_env(path, env=...) with your "
+            "environment"
+        )
     returns, lengths = [], []
-    with open_viewer(env, render, video) as viewer:
-        for episode in range(num_episodes):
-            ep_ret, ep_len = _run_episode(viewer, get_action, max_ep_len, seed if episode == 0 else None)
-            returns.append(ep_ret)
-            lengths.append(ep_len)
-            print(f"Episode {episode}  EpRet {ep_ret:.3f}  EpLen {ep_len}", flush=True)
+    try:
+        with open_viewer(env, render, video) as viewer:
+            for episode in range(num_episodes):
+                ep_ret, ep_len = _run_episode(viewer, get_action, max_ep_len, seed if episode == 0 else None)
+                returns.append(ep_ret)
+                lengths.append(ep_len)
+                print(f"Episode {episode}  EpRet {ep_ret:.3f}  EpLen {ep_len}", flush=True)
+    except OSError as error:
+        if video is None:
+            raise
+        raise RunError(f"cannot write {video} ({error.strerror or error}): give another file") from error
     _print_summary(returns, lengths)
     return np.array(returns, dtype=np.float64), np.array(lengths, dtype=np.int64)
 
@@ -137,8 +146,9 @@ def load_env(fpath: str | Path, given: Any = None) -> Any:
     if given is None and saved and (wrappers := wrappers_from_code(saved)):
         names = ", ".join(wrappers)
         raise EnvError(
-            f"this run's environment was wrapped in {names}, which a file cannot rebuild: {_OWN_ENV}, or "
-            f"{option('env=ID', '--env ID')} runs without the wrappers"
+            f"this run's environment was wrapped in {names}, which a file cannot rebuild: "
+            f"{option(_OWN_ENV, 'in Python, give it as env=...')}, or {option('env=ID', '--env ID')} runs "
+            "without the wrappers"
         )
     make = env_of_run(folder, saved, given, _OWN_ENV)
     try:
@@ -192,8 +202,8 @@ def check_fit(act: Act, env: Any, act_dim: int) -> None:
     if not fits:
         name = env.spec.id if env.spec else env
         raise EnvError(
-            f"the policy does not fit {name}, with {obs_dim} observations and {act_dim} actions: "
-            "give the environment it was trained in"
+            f"the policy does not fit {name}, with observations of {obs_dim} numbers and the action space "
+            f"{env.action_space}: give the environment it was trained in"
         )
 
 
@@ -207,5 +217,6 @@ def folder_with_model(fpath: str | Path) -> Path:
     if has_model(folder):
         return folder
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and has_model(path)]
-    hint = f": did you mean {inside[0]}?" if inside else ": has the run saved one yet?"
+    meant = inside[0] if inside else enclosing_run(folder)
+    hint = f": did you mean {meant}?" if meant else ": has the run saved one yet?"
     raise RunError(f"{folder} holds no saved model{hint}")

@@ -62,6 +62,7 @@ def open_viewer(env: Any, render: bool, video: str | Path | None) -> Iterator[Vi
         ConfigError: for a video file that is neither .mp4 nor .gif, or whose folder does not exist.
         EnvError: if the environment cannot be rendered.
         MissingExtraError: if `video` is given and imageio is not installed.
+        OSError: if the video cannot be written; there is no file then.
     """
     if video is not None:
         with _recording(env, Path(video)) as viewer:
@@ -116,12 +117,15 @@ def _recording(env: Any, video: Path) -> Iterator[Viewer]:
         raise ConfigError(f"{_video()} {video}: give a file that ends in .mp4 or .gif")
     if not video.parent.is_dir():
         raise ConfigError(f"{_video()} {video}: the folder {video.parent} does not exist")
+    temporary = video.with_name(f".{video.stem}.tmp{video.suffix}")
     copy = _make_rgb_array(env)
     try:
-        with _open_writer(video, float(env.metadata.get("render_fps") or 30)) as writer:
+        with _open_writer(temporary, float(env.metadata.get("render_fps") or 30)) as writer:
             yield Viewer(copy, writer)
+        temporary.replace(video)
     finally:
         copy.close()
+        temporary.unlink(missing_ok=True)
 
 
 def _make_rgb_array(env: Any) -> Any:

@@ -16,7 +16,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from spinup.errors import RunError
+from spinup.errors import ConfigError, RunError
 from spinup.pytorch.activations import ACTIVATIONS
 
 _REGISTRY: dict[str, Any] = {}
@@ -46,7 +46,12 @@ def register_actor_critic(constructor: Callable[..., Any], name: str | None = No
 
     Returns:
         `constructor`, unchanged.
+
+    Raises:
+        ConfigError: if it cannot be called.
     """
+    if not callable(constructor):
+        raise ConfigError(f"actor-critic {constructor!r}: give the class or function that makes it")
     _REGISTRY[name or qualified_name(constructor)] = constructor
     return constructor
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from spinup.checks import check_choice
+from spinup.checks import check_choice, check_logger_kwargs
 from spinup.collect.collector import EnvCollector
 from spinup.collect.transport import Transport
 from spinup.config import SACConfig, field_defaults
@@ -269,6 +269,7 @@ def sac_pytorch(
             first.
     """
     given = dict(locals())
+    check_logger_kwargs(logger_kwargs)
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
     previous = previous_choices(logger_kwargs) if resume else {}
     config = keep_choices(config, previous)
@@ -300,7 +301,10 @@ def sac_pytorch(
             constructor = AsymmetricActorCritic
             ac = constructor(*spaces, **kwargs)
         with preserved_generators():
-            check_actor_critic(ac, *spaces, critics=config.critics, has_value=variant.has_value)
+            outputs = {"categorical": config.atoms, "quantile": config.quantiles}.get(config.critic)
+            check_actor_critic(
+                ac, *spaces, critics=config.critics, has_value=variant.has_value, critic_outputs=outputs
+            )
         normalizer = make_normalizer(config, test_collector)
         saved_as, saved_kwargs = constructor, kwargs
         if config.normalize_observations:

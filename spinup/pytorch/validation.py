@@ -20,6 +20,7 @@ def check_actor_critic(
     *,
     critics: int = 2,
     has_value: bool = False,
+    critic_outputs: int | None = None,
 ) -> None:
     """Call everything that SAC calls, at batch sizes 1 and 3; see `sac_pytorch` for the protocol.
 
@@ -28,6 +29,8 @@ def check_actor_critic(
         observation_space, action_space: the spaces it was constructed with.
         critics: number of critics, q1 to q<critics>.
         has_value: whether the variant also learns a value network `v`.
+        critic_outputs: number of outputs of distributional critics, for their method `distribution`; None if
+            critics are scalar.
 
     Raises:
         ConfigError: naming the part, what it returned and what it must return.
@@ -49,19 +52,36 @@ def check_actor_critic(
         if isinstance(action_space, Discrete):
             _check_discrete(ac, name, obs, int(action_space.n), critic_names)
         else:
-            _check_continuous(ac, name, obs, action_space.shape[0], critic_names)
+            action = _check_continuous(ac, name, obs, action_space.shape[0], critic_names)
+            if critic_outputs is not None:
+                _check_distributions(ac, name, critic_names, (obs, action), critic_outputs)
         if has_value:
             value: Any = ac.v
             _check_shape(f"{name}.v(obs)", _call(name, "v", value, obs), (batch,), _FLATTEN)
 
 
-def _check_continuous(ac: Any, name: str, obs: Tensor, act_dim: int, critics: list[str]) -> None:
+def _check_continuous(ac: Any, name: str, obs: Tensor, act_dim: int, critics: list[str]) -> Tensor:
     batch = len(obs)
     _check_act(ac, name, obs, (batch, act_dim))
     a = _check_pi(ac, name, obs, batch, act_dim)
     for part in critics:
         value = _call(name, part, getattr(ac, part), obs, a)
         _check_shape(f"{name}.{part}(obs, a)", value, (batch,), _FLATTEN)
+    return a
+
+
+def _check_distributions(
+    ac: Any, name: str, critics: list[str], inputs: tuple[Tensor, Tensor], outputs: int
+) -> None:
+    for part in critics:
+        distribution = getattr(getattr(ac, part), "distribution", None)
+        if not callable(distribution):
+            raise ConfigError(
+                f"{name}.{part} has no method distribution(obs, a), which critics with {outputs} outputs "
+                "need: give critic='scalar', or define the method"
+            )
+        values = _call(name, f"{part}.distribution", distribution, *inputs)
+        _check_shape(f"{name}.{part}.distribution(obs, a)", values, (len(inputs[0]), outputs), "")
 
 
 def _check_discrete(ac: Any, name: str, obs: Tensor, n: int, critics: list[str]) -> None:

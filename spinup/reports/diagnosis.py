@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.errors import RunError
-from spinup.files import existing_dir
+from spinup.files import enclosing_run, existing_dir
 from spinup.reports.run_summary import RunSummary, read_run
 
 # Several rows are averaged, since a single one is noisy; the last ones show the current state of the run.
@@ -60,7 +60,10 @@ def diagnose(folder: str | Path) -> str:
     path = existing_dir(folder)
     run = read_run(path)
     if run is None:
-        raise RunError(f"{folder} holds no run: give the folder with its progress.txt")
+        inside = [child for child in sorted(path.iterdir()) if child.is_dir() and read_run(child)]
+        meant = inside[0] if inside else enclosing_run(path)
+        hint = f"did you mean {meant}?" if meant else "give the folder with its progress.txt"
+        raise RunError(f"{folder} holds no run: {hint}")
     if not run.columns:
         why = run.problems[0] if run.problems else "wait for the end of its first epoch"
         raise RunError(f"{folder} has no row yet: {why}")

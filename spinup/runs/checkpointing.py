@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from spinup.config import SACConfig
-from spinup.errors import ConfigError
+from spinup.errors import ConfigError, TrainingDiverged
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.runs.checkpoint_files import CheckpointFolder
 from spinup.runs.signals import SignalHandler
-from spinup.training import Trainer, TrainingDiverged
+from spinup.training import Trainer
 
 FOLDER = "checkpoint"
 RETRY_SECONDS = 60.0

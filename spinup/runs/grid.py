@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spinup import user_config
+from spinup.checks import check_switch
 from spinup.config import SACConfig, field_defaults
 from spinup.envs.saved_spec import MakeEnv
 from spinup.errors import ConfigError, option
@@ -55,6 +56,7 @@ def setup_logger_kwargs(
     """
     if not isinstance(exp_name, str) or not exp_name.strip(". ") or set(exp_name) & set("/\\\0"):
         raise ConfigError(f"exp_name={exp_name!r} is not a valid folder name: use a name without slashes")
+    check_switch("datestamp", datestamp)
     datestamp = datestamp or user_config.FORCE_DATESTAMP
     date = time.strftime("%Y-%m-%d_") if datestamp else ""
     moment = time.strftime("%Y-%m-%d_%H-%M-%S_") if datestamp else ""
@@ -100,6 +102,8 @@ class ExperimentGrid:
             ConfigError: if the key was added before, or there is no value.
         """
         values = list(vals) if isinstance(vals, list) else [vals]
+        if not isinstance(key, str):
+            raise ConfigError(f"{key!r} is not the name of a parameter: give a string, then its values")
         if key in self._keys:
             raise ConfigError(f"{key} is given twice: give all its values at once")
         if not key or not values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from spinup.checks import check_callback
+from spinup.checks import check_callback, is_word
 from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
 from spinup.collect.ledger import CreditLedger
@@ -141,10 +142,16 @@ def launch(
         isolate_tests: returns the context manager in which tests run; it preserves global random generators.
 
     Raises:
-        ConfigError: for a callback that does not take `row, ac`; other SpinupErrors see `sac_pytorch`.
+        ConfigError: for a callback that does not take `row, ac`, an invalid `resume`, or prior data in the
+            run's own folder; other SpinupErrors see `sac_pytorch`.
         KeyboardInterrupt, SystemExit: after a signal; a checkpoint is written first.
     """
     check_callback(request.callback, "row", "ac")
+    folder, prior = request.logger_kwargs.get("output_dir"), config.prior_data
+    if folder is not None and prior is not None and os.path.realpath(prior) == os.path.realpath(folder):
+        raise ConfigError(f"prior_data={prior!r} is the folder of this run: give the run another folder")
+    if not is_word(request.resume, "again") and not isinstance(request.resume, bool):
+        raise ConfigError(f"resume={request.resume!r}: give True, False or 'again'")
     with _crash_as_error(), ExitStack() as stack:
         ledger = CreditLedger(config)
         collector, test_collector = make_collectors(request.env_fn, config, request.transport, ledger)
@@ -237,7 +244,7 @@ def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
         ConfigError: for an entry of `logger_kwargs` that EpochLogger does not take.
         RunError: if the folder is in use, or holds a run.
     """
-    given = dict(request.logger_kwargs)
+    given = request.logger_kwargs
     known = list(inspect.signature(EpochLogger).parameters)
     for key in given:
         if key not in known:
@@ -245,7 +252,7 @@ def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
             raise ConfigError(
                 f"logger_kwargs: EpochLogger takes no {key!r}{hint}; it takes {', '.join(known)}"
             )
-    given["resume"] = bool(request.resume)
+    given = {**given, "resume": bool(request.resume)}
     folder = given.get("output_dir")
     if folder is not None:
         stack.enter_context(folder_lock(Path(folder)))

@@ -147,8 +147,8 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
         text = str(error).strip().splitlines()
         raise RunError(
             f"checkpoint {checkpoint.number} of {folder} does not fit this run "
-            f"({type(error).__name__}: {text[0] if text else ''}): was its actor-critic or "
-            "environment changed?"
+            f"({type(error).__name__}: {text[0] if text else ''}): were its actor-critic, its "
+            "environment or the version of spinup changed?"
         ) from error
     if trainer.stopped and (again or checkpointer.config.epochs > checkpoint.settings["epochs"]):
         trainer.stopped = False

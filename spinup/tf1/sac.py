@@ -10,6 +10,7 @@ from typing import Any
 
 from gymnasium.spaces import Box
 
+from spinup.checks import check_logger_kwargs
 from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, check_ac_kwargs, field_defaults
 from spinup.envs.make import EnvFn
@@ -99,6 +100,7 @@ def sac_tf1(
             first.
     """
     given = dict(locals())
+    check_logger_kwargs(logger_kwargs)
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
     if resume:
         config = keep_choices(config, previous_choices(logger_kwargs))

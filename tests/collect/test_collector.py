@@ -15,7 +15,7 @@ from spinup.collect.evaluation import MAX_KEPT, EnvEvaluator
 from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
 from spinup.envs.make import make_vector
-from spinup.errors import EnvError
+from spinup.errors import EnvError, TrainingDiverged
 
 
 def diaries(
@@ -304,3 +304,32 @@ def test_a_crash_brings_no_transitions_and_no_steps(monkeypatch: pytest.MonkeyPa
         assert collector.env_steps == 3
     finally:
         collector.close()
+
+
+class Faulty(Point):
+    """A Point that raises on an action that is NaN, and in step 5."""
+
+    def step(self, action: Any) -> Any:
+        if not np.isfinite(action).all() or self.t == 4:
+            raise ValueError("motor\nburnt out")
+        return super().step(action)
+
+
+def test_an_action_that_is_nan_is_not_blamed_on_the_environment() -> None:
+    for kind in (Point, Faulty):
+        collector = EnvCollector(make_vector(kind, 1, "sync", 10.0), seed=0, stream=1, max_ep_len=9)
+        collector.start()
+        collector.step(np.zeros((1, 1), np.float32))
+        with pytest.raises(TrainingDiverged, match=r"^the policy's action became NaN in env step 2: lower"):
+            collector.step(np.full((1, 1), np.nan, np.float32))
+        collector.close()
+
+
+def test_the_first_line_of_an_exception_is_shown() -> None:
+    collector = EnvCollector(make_vector(Faulty, 1, "sync", 10.0), seed=0, stream=1, max_ep_len=9)
+    collector.start()
+    for _ in range(4):
+        collector.step(np.zeros((1, 1), np.float32))
+    with pytest.raises(EnvError, match=r"^the environment raised ValueError: motor; fix the environment"):
+        collector.step(np.zeros((1, 1), np.float32))
+    collector.close()

@@ -54,7 +54,11 @@ def test_unsupported_observation_spaces_raise(space: Any, words: str) -> None:
         (Box(-np.inf, np.inf, (2,)), "not bounded"),
         (Box(0, np.inf, (2,)), "not bounded"),
         (Box(np.array([-1.0, -np.inf]), np.array([1.0, 1.0]), dtype=np.float64), "not bounded"),
-        (Box(-1e300, 1e300, (1,), np.float64), "beyond float32"),
+        (Box(-1e300, 1e300, (1,), np.float64), "beyond 1e"),
+        (
+            Box(np.finfo(np.float32).min, np.finfo(np.float32).max, (1,)),
+            "beyond 1e\\+09, which float32 cannot",
+        ),
         (Box(0, 5, (1,), np.int64), "dtype int64: SAC needs a Box of floats; give it dtype=np.float32"),
         (Box(np.array([0.0, 1.0]), np.array([1.0, 1.0]), dtype=np.float64), "low >= high"),
         (Box(-1, 1, (0,)), "is empty"),
@@ -165,3 +169,11 @@ def test_every_combination_of_several_discrete_actions_has_one_index() -> None:
     combinations = spec.to_env(np.arange(6, dtype=np.float32)[:, None]).tolist()
     assert combinations == [[0, 5], [0, 6], [0, 7], [1, 5], [1, 6], [1, 7]]
     assert action_spec(MultiBinary(2)).to_env(np.array([[2.0]], np.float32)).tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_discrete_actions_have_the_dtype_of_their_space(dtype: Any) -> None:
+    space = Discrete(3, start=5, dtype=dtype)
+    actions = action_spec(space).to_env(np.array([[0.0], [2.0]], np.float32))
+    assert actions.tolist() == [5, 7]
+    assert all(space.contains(action) for action in actions)

@@ -111,6 +111,8 @@ def test_max_ep_len_shorter_than_episodes_of_a_self_resetting_vector_raises(mode
     with pytest.raises(EnvError, match=r"^max_ep_len=100 is shorter than the vector environment's own"):
         EnvCollector(timed, seed=0, stream=1, max_ep_len=100)
     timed.close()
+    short = make_vector(lambda: gym.make_vec("Pendulum-v1", 2, max_episode_steps=30), 1, "sync", 10.0)
+    EnvCollector(short, seed=0, stream=1, max_ep_len=30).close()
 
 
 def test_a_same_step_vector_without_final_observations_raises() -> None:

@@ -1,5 +1,6 @@
 """Saved policies: loading, running, rendering, and damaged files."""
 
+import errno
 import json
 import sys
 
@@ -167,7 +168,7 @@ def test_unregistered_id_names_the_remedy(run_dir):
 @pytest.mark.parametrize("content", ["{}", '{"env": null}', '{"env": {"id": 3}}', '{"env": "Room-v0"}'])
 def test_run_without_a_saved_environment(run_dir, content):
     (run_dir / "vars.json").write_text(content)
-    unavailable(run_dir, r"load_policy_and_env\(path, env=\.\.\.\)")
+    unavailable(run_dir, r"give your environment as env=|give it with --env|give the environment with --env")
     for given in ("Room-v0", Room, Room()):
         env, get_action = load_policy_and_env(run_dir, env=given)
         assert env.action_space.contains(get_action(env.reset(seed=0)[0]))
@@ -182,7 +183,7 @@ def test_wrapped_environment_is_refused(run_dir):
 
 
 def test_environment_of_other_sizes_is_refused(run_dir):
-    with pytest.raises(EnvError, match="Pendulum-v1, with 3 observations and 1 actions"):
+    with pytest.raises(EnvError, match=r"Pendulum-v1, with observations of 3 numbers and .* Box\(-2"):
         load_policy_and_env(run_dir, env="Pendulum-v1")
     with pytest.raises(EnvError, match="did you mean 'Pendulum-v1'"):
         load_policy_and_env(run_dir, env="Pendulun-v1")
@@ -202,8 +203,9 @@ def test_itr_selects_a_save(run_dir):
 def test_wrong_path_names_the_closest(run_dir, tmp_path):
     with pytest.raises(RunError, match=r"did you mean '.*room_s0'"):
         load_policy_and_env(tmp_path / "room_s1")
-    with pytest.raises(RunError, match=r"did you mean .*room_s0"):
-        load_policy_and_env(tmp_path)
+    for path in (tmp_path, run_dir / "pyt_save", run_dir / "config.json", run_dir / "pyt_save" / "model.pt"):
+        with pytest.raises(RunError, match=r"did you mean [^ ]*room_s0'?\?"):
+            load_policy_and_env(path)
 
 
 class Bomb:
@@ -237,6 +239,17 @@ def test_video(run_dir, tmp_path, suffix):
     assert frames.shape[:3] == (8, 32, 32)  # two episodes of max_ep_len = 3 steps, from config.json
     means = frames.reshape(8, -1).mean(axis=1)
     np.testing.assert_allclose(means, [0, 40, 80, 120] * 2, atol=6)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_a_video_on_a_full_disk_is_refused_and_leaves_no_file(run_dir, tmp_path, monkeypatch, suffix):
+    def fail(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(viewer.Viewer, "_write_frame", fail)
+    with pytest.raises(RunError, match=r"^cannot write .* \(No space left on device\): give another file$"):
+        main([str(run_dir), "--video", str(tmp_path / f"video{suffix}")])
+    assert not [path for path in tmp_path.iterdir() if "video" in path.name]
 
 
 def test_invalid_video_path(run_dir, tmp_path):

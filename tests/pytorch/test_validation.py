@@ -93,6 +93,17 @@ def test_valid_actor_critics_pass(kind: Any) -> None:
     check_actor_critic(small_ac().double(), *SPACES)
 
 
+def test_distributional_critics_need_the_method_distribution() -> None:
+    with pytest.raises(ConfigError, match=r"^FourCalls\.q1 has no method distribution\(obs, a\)"):
+        check_actor_critic(FourCalls(*SPACES), *SPACES, critic_outputs=25)
+    ac = small_ac(critic="quantile", quantiles=5)
+    check_actor_critic(ac, *SPACES, critic_outputs=5)
+    with pytest.raises(
+        ConfigError, match=r"q1\.distribution\(obs, a\) has shape \(1, 5\) .* must have \(1, 6\)"
+    ):
+        check_actor_critic(ac, *SPACES, critic_outputs=6)
+
+
 def test_every_critic_is_checked() -> None:
     ac: Any = small_ac(critics=3)
     check_actor_critic(ac, *SPACES, critics=3)

@@ -212,8 +212,14 @@ def test_a_dumped_batch_tells_of_divergence(tmp_path: Path) -> None:
 
 
 def test_folders_without_rows_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RunError, match="holds no run"):
+    with pytest.raises(RunError, match="holds no run: give the folder with its progress"):
         diagnose(tmp_path)
+    (tmp_path / "group" / "run").mkdir(parents=True)
+    write(tmp_path / "group" / "run", HEALTHY)
+    with pytest.raises(RunError, match=r"holds no run: did you mean .*run\?"):
+        diagnose(tmp_path / "group")
+    with pytest.raises(RunError, match=r"progress\.txt is not a folder, did you mean '.*run'\?"):
+        diagnose(tmp_path / "group" / "run" / "progress.txt")
     (tmp_path / "config.json").write_text('{"algorithm": "sac_pytorch"}')
     with pytest.raises(RunError, match="no row yet"):
         diagnose(tmp_path)

@@ -26,10 +26,9 @@ from spinup.collect.episodes import TRAIN_STREAM
 from spinup.envs.make import make_vector
 from spinup.envs.saved_spec import MakeEnv
 from spinup.envs.workers import EnvCrash
-from spinup.errors import ConfigError, EnvError, RunError
+from spinup.errors import ConfigError, EnvError, RunError, TrainingDiverged
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.runs.checkpoint_files import CheckpointFolder
-from spinup.training import TrainingDiverged
 
 # Gymnasium repeats the traceback of a broken worker as warnings.
 quiet_workers = pytest.mark.filterwarnings("ignore:.*(Worker|ERROR|Traceback|main process)")

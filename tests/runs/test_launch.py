@@ -59,6 +59,48 @@ def test_a_vector_environment_determines_num_envs(tmp_path: Path) -> None:
         train(tmp_path / "three", vector_of(3))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"resume": "False"}, "resume='False': give True, False or 'again'"),
+        ({"resume": None}, "resume=None"),
+        ({"logger_kwargs": None}, "logger_kwargs=None: give a dict"),
+        ({"logger_kwargs": "x"}, "logger_kwargs='x': give a dict"),
+        ({"logger_kwargs": {"output_dir": 3}}, "output_dir=3: give a path"),
+        ({"logger_kwargs": {"output_dir": ""}}, "output_dir='': give a path"),
+        ({"actor_critic": nn.Linear(1, 1)}, "actor_critic=a Linear: give a class or function"),
+    ],
+)
+def test_arguments_of_a_wrong_type(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{said}[^\n]*$"):
+        train(tmp_path, epochs=1, **changes)
+
+
+@pytest.mark.parametrize("name", ["overwrite", "tensorboard", "quiet"])
+def test_switches_of_the_logger_are_true_or_false(tmp_path: Path, name: str) -> None:
+    train(tmp_path, epochs=1)
+    with pytest.raises(ConfigError, match=f"^{name}='no': give True or False$"):
+        train(tmp_path, epochs=1, logger_kwargs={"output_dir": str(tmp_path), name: "no"})
+    assert len((tmp_path / "progress.txt").read_text().splitlines()) == 2
+
+
+def test_a_run_is_not_its_own_prior_data(tmp_path: Path) -> None:
+    train(tmp_path, epochs=1)
+    logger_kwargs = {"output_dir": str(tmp_path), "overwrite": True}
+    with pytest.raises(
+        ConfigError, match=r"^prior_data='[^\n]*' is the folder of this run: give the run another"
+    ):
+        train(tmp_path, prior_data=f"{tmp_path}/", logger_kwargs=logger_kwargs)
+    assert (tmp_path / "checkpoint").is_dir()
+
+
+def test_batches_that_do_not_fit_in_memory(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"^50 batches of batch_size=\d+ do not fit in memory .*: lower batch_size"
+    ):
+        train(tmp_path, epochs=1, batch_size=10**13, update_every=50)
+
+
 def test_a_sensible_run_warns_of_nothing(warned: Any) -> None:
     assert warned() == []
 

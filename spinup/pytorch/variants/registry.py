@@ -187,9 +187,10 @@ def build_actor_critic(
         ConfigError: for an entry of `ac_kwargs` that the constructor does not take, or that the default
             networks cannot be built from, and if the constructor raises.
     """
-    if not callable(constructor):
+    if not callable(constructor) or isinstance(constructor, nn.Module):
+        what = f"a {type(constructor).__name__}" if isinstance(constructor, nn.Module) else repr(constructor)
         raise ConfigError(
-            f"actor_critic={constructor!r}: give a class or function, to be called as "
+            f"actor_critic={what}: give a class or function, to be called as "
             "actor_critic(observation_space, action_space, **ac_kwargs)"
         )
     if not isinstance(ac_kwargs, dict):

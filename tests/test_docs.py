@@ -12,6 +12,7 @@ import pytest
 from helpers import train
 
 import spinup
+from spinup.runs.resuming import MAY_CHANGE
 from spinup.training import DUMP
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +40,12 @@ def test_functions_named_beside_a_file_exist_in_it() -> None:
 def test_python_examples_are_valid_python(page: Path) -> None:
     for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         ast.parse(code)
+
+
+def test_the_settings_that_may_change_on_resume_are_listed() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    (names,) = re.findall(r"These may change, and are logged: ([^.]+)\.", text)
+    assert sorted(re.findall(r"`(\w+)`", names)) == sorted(MAY_CHANGE)
 
 
 def test_every_file_of_a_run_has_its_line(tmp_path: Path) -> None:

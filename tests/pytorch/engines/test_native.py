@@ -596,8 +596,8 @@ def test_the_argument_struct_is_the_same_in_python_and_in_c() -> None:
     library = build("update.cpp", FLOAT).code
     for struct, layout in (
         (Arguments, library.arguments_layout),
-        (native_layers.Layer, library.layer_layout),
-        (native_layers.Normalization, library.batch_norm_layout),
+        (native_layers.LayerArguments, library.layer_layout),
+        (native_layers.BatchNormArguments, library.batch_norm_layout),
         (native_layers.Parameter, library.parameter_layout),
     ):
         layout.restype = ctypes.c_char_p

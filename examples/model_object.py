@@ -10,7 +10,7 @@ STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
 
 
 def stop_at_return(row, ac):
-    """End the run once a test reaches -200; rows within an epoch have the columns of progress.txt too."""
+    """End the run once a test reaches -200."""
     print(f"step {row['TotalEnvInteracts']}: test return {row['AverageTestEpRet']:.1f}")
     return not row["AverageTestEpRet"] > -200
 
@@ -18,13 +18,11 @@ def stop_at_return(row, ac):
 model = spinup.SAC(
     "Pendulum-v1",
     alpha="auto",
-    steps_per_epoch=1000,
+    steps_per_epoch=500,
     start_steps=500,
     update_after=500,
-    test_every=500,
     num_test_episodes=2,
     callback=stop_at_return,
-    callback_every=500,
     logger_kwargs={"output_dir": "data/model_object", "quiet": True},
 )
 model.learn(STEPS)

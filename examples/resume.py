@@ -1,4 +1,4 @@
-"""Stop a run and continue it bit for bit; the same command again continues: python resume.py [EPOCHS]"""
+"""Interrupt a run, continue it, and compare it bit for bit with a whole run: python resume.py [EPOCHS]"""
 
 import sys
 
@@ -30,7 +30,7 @@ class Preempted(Exception):
 
 
 def preempt(row, ac):
-    """Stands for a crash in the middle of the run: raised after the epoch's checkpoint."""
+    """Simulates a crash. It comes before this epoch's checkpoint, so the resumed run repeats the epoch."""
     if row["Epoch"] == EPOCHS // 2:
         raise Preempted
 

@@ -116,6 +116,8 @@ class SAC:
                 f"{self.folder} holds no checkpoint to continue from: leave checkpoint_every and "
                 "checkpoint_minutes at their defaults"
             )
+        per_epoch = self._config.steps_per_epoch
+        within = before.steps - before.epoch * per_epoch  # of an epoch in which a callback ended the run
         given = {**self._kwargs, **({} if callback is None else {"callback": callback})}
         logger_kwargs = {**self._logger_kwargs, "output_dir": str(self.folder)}
         if self._began:
@@ -125,7 +127,7 @@ class SAC:
             self.ac = sac_pytorch(
                 self._env_fn,
                 **given,
-                epochs=before.epoch + math.ceil(steps / self._config.steps_per_epoch),
+                epochs=before.epoch + math.ceil((max(within, 0) + steps) / per_epoch),
                 logger_kwargs=logger_kwargs,
                 resume="again" if self._began else False,
             )

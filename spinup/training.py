@@ -94,7 +94,7 @@ class Trainer:
         self.stopped = False
         self.unsaved: set[str] = set()
         self.batches: dict[str, Any] = {}
-        self.details = Details(max(config.start_steps, config.update_after), config.epochs, self._row_so_far)
+        self.details = Details(config.first_block, config.epochs, self._row_so_far)
         self.started = time.perf_counter()
 
     @property
@@ -243,7 +243,8 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state` was taken. The replay buffer's rows must be restored first."""
         self.epoch, self.best_return = state["epoch"], state["best_return"]
-        self.test_intervals, self.details.epoch = state.get("tests", 0), self.epoch
+        self.test_intervals = state.get("tests", 0)
+        self.details.epoch = self.details.resumed_at = self.epoch
         passed = state["collector"]["env_steps"] // max(self.config.callback_every, 1)
         self.callback_intervals = passed - int(state["callback_due"])
         self.stopped = state["stopped"]
@@ -281,6 +282,11 @@ class Trainer:
         self.logger.progress(self.n, self.config.total_steps, self.details)
         return self.agent.act(obs, True)
 
+    def _action_in_video(self, obs: Float) -> Float:
+        """The deterministic action; a signal waits, since the epoch's row has its tests already."""
+        self.logger.progress(self.n, self.config.total_steps, self.details)
+        return self.agent.act(obs, True)
+
     def _test_is_due(self) -> bool:
         every = self.config.test_every
         return not isinstance(every, str) and self.n // every > self.test_intervals
@@ -310,7 +316,7 @@ class Trainer:
         assert record is not None
         try:
             with self.isolate_tests(), self.details.during("recording"):
-                record(path, self._best_action, epoch)
+                record(path, self._action_in_video, epoch)
         except (EnvError, OSError) as error:
             self.logger.log(f"could not write {path.name} ({error}): training continues", color="red")
         else:

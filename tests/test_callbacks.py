@@ -1,6 +1,8 @@
 """Callbacks within an epoch, tests at their own interval, numbered models: counted, and resumed exactly."""
 
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from helpers import Point, parameters, read_rows, train, without_timing
 import spinup
 from spinup.cli.main import main
 from spinup.errors import ConfigError, EnvError
+from spinup.playback import viewer
 from spinup.playback.episodes import load_policy_and_env
+from spinup.runs.resuming import is_complete
 
 
 def columns(row):
@@ -74,6 +78,12 @@ def test_a_callback_that_was_due_at_the_last_checkpoint_is_called_after_resuming
         train(tmp_path, callback=crash, **settings)
     train(tmp_path, callback=lambda row, ac: seen.append(row["TotalEnvInteracts"]), resume=True, **settings)
     assert seen == [60, 90, 100, 120, 150, 180, 200]
+
+
+def test_a_stop_where_a_checkpoint_was_written_already_is_kept(tmp_path):
+    settings = {"callback_every": 50, "checkpoint_every": 50}
+    train(tmp_path, callback=lambda row, ac: row["TotalEnvInteracts"] < 150, **settings)
+    assert is_complete(tmp_path, 2)
 
 
 def test_early_stop_at_a_return_of_tests_within_the_epoch(tmp_path):
@@ -190,6 +200,23 @@ def test_videos_are_written_every_k_epochs(tmp_path, monkeypatch):
     assert main(plain.split()) == 0
     with_videos, without = (read_rows(tmp_path / f"data/{n}/{n}_s0") for n in "vp")
     assert without_timing(with_videos) == without_timing(without)
+
+
+def test_a_signal_during_a_video_waits_until_the_epoch_is_logged(tmp_path, monkeypatch):
+    settings = {"epochs": 2, "video_every": 1, "num_test_episodes": 1, "max_ep_len": 30}
+    train(tmp_path / "whole", "Pendulum-v1", **settings)
+    write_frame = viewer.Viewer._write_frame
+
+    def interrupt(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return write_frame(self)
+
+    monkeypatch.setattr(viewer.Viewer, "_write_frame", interrupt)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "parts", "Pendulum-v1", **settings)
+    monkeypatch.undo()
+    _, rows = train(tmp_path / "parts", "Pendulum-v1", resume=True, **settings)
+    assert without_timing(rows) == without_timing(read_rows(tmp_path / "whole"))
 
 
 def test_videos_of_an_environment_that_cannot_be_made_again_are_refused(capsys):

@@ -32,7 +32,7 @@ SCRIPTS = {
         r"^1 epochs: -\d+ alone, -\d+ with .*\nwithout environment steps: -\d+",
         "data/offline",
     ),
-    "early_stop.py": (1, r"^step 1000: test return -\d+, best -\d+$", "data/early_stop"),
+    "early_stop.py": (1, r"^step 500: test return -\d+, best -\d+$", "data/early_stop"),
 }
 NOTEBOOK = "first_run.ipynb"
 

@@ -112,6 +112,13 @@ def test_a_run_that_its_callback_ended_goes_on(tmp_path):
     assert model.steps == 300
 
 
+def test_learning_goes_on_within_an_epoch_that_a_callback_ended(tmp_path):
+    model = make(tmp_path / "a", callback_every=50)
+    model.learn(200, callback=lambda row, ac: row["TotalEnvInteracts"] < 150)
+    assert model.steps == 150
+    assert model.learn(100, callback=lambda row, ac: None).steps == 300
+
+
 def test_a_new_folder_is_made_where_none_is_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = spinup.SAC(Point, **KWARGS, logger_kwargs={"quiet": True, "tensorboard": False})

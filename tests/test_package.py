@@ -97,6 +97,7 @@ def test_the_version_is_stated_once() -> None:
     from spinup import __version__
 
     assert PROJECT["version"] == __version__
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_pip_commands_name_this_distribution_and_its_extras() -> None:

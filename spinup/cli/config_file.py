@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from spinup.config import field_defaults
 from spinup.errors import ConfigError, MissingExtraError, RunError
 from spinup.files import read_regular
 from spinup.hints import nearest
@@ -34,15 +35,27 @@ def with_config(words: Sequence[str], names: dict[str, str]) -> list[str]:
     if path is None:
         return rest
     flags = [word[2:].split("=")[0].split("[")[0] for word in rest if word.startswith("--")]
-    given = {names.get(flag, flag) for flag in flags}
+    given = {_parameter(flag, names) for flag in flags}
     settings = _for_env(_load(path), _env(rest), path)
     added: list[str] = []
     for name, value in _flat(settings, ""):
-        parameter = names.get(name, name)
+        parameter = _parameter(name, names)
         if not any(_overlap(parameter, other) for other in given):
-            values = value if isinstance(value, list) and ":" not in parameter else [value]
+            values = value if isinstance(value, list) and not _takes_list(parameter, value) else [value]
             added += [f"--{name}", *(v if isinstance(v, str) else repr(v) for v in values)]
     return [*rest, *added]
+
+
+def _parameter(flag: str, names: dict[str, str]) -> str:
+    """The parameter that a flag sets; `env:<name>` is an entry of env_kwargs."""
+    return f"env_kwargs:{flag[4:]}" if flag.startswith("env:") else names.get(flag, flag)
+
+
+def _takes_list(parameter: str, value: list[Any]) -> bool:
+    """Whether a list is one value of the parameter; a list of lists is a grid of them."""
+    if ":" in parameter:
+        return True
+    return isinstance(field_defaults().get(parameter), tuple) and not any(isinstance(v, list) for v in value)
 
 
 def _take_path(words: Sequence[str]) -> tuple[list[str], Path | None]:

@@ -29,12 +29,20 @@ _OUTPUT_FLAGS = {
     "datestamp": "add the date and time to the folder's name",
     "overwrite": "replace the run in the folder",
     "track": "trackers that receive the rows: tensorboard (always on), wandb, trackio, mlflow",
-    "config": "YAML or JSON file with flags, or with flags by environment id; flags given here come first",
+    "config": "YAML or JSON file with flags, or flags by environment id; flags given here take precedence",
     "jobs": "runs at a time, each in its own process; auto: one per usable core (default 1: in this one)",
-    "ray": "execute the runs, or with --collectors their collectors, on Ray: here, or on the cluster at this "
-    "address (auto: found here)",
+    "ray": "execute the runs, or with --collectors their collectors, on Ray: on this machine, or on the "
+    "cluster at this address (auto finds it)",
     "cpus_per_run": "CPUs that Ray reserves for a run (default: its threads)",
     "gpus_per_run": "GPUs that Ray reserves for a run (default: 1 with --device cuda, else 0)",
+}
+# Descriptions of flags of sac_tf1 that have another meaning there than in sac_pytorch.
+_OF_TENSORFLOW = {
+    "ray": "execute the runs on Ray: on this machine, or on the cluster at this address (auto finds it)",
+    "gpus_per_run": "GPUs that Ray reserves for a run (default 0)",
+    "threads": "TensorFlow threads; auto: two if the process may use two cores, else one",
+    "num_envs": "environments stepped together",
+    "target_entropy": "target of a learned alpha, in nats; auto: -act_dim, auto_0.5: half of it",
 }
 _ENV_KWARGS = "env_kwargs"
 _ENV_FLAGS = {
@@ -233,7 +241,10 @@ def flag_groups(function: Callable[..., Any]) -> dict[str, dict[str, str]]:
     known = {*own, *flag_defaults(function)}
     groups: dict[str, dict[str, str]] = {}
     title = ""
-    for name, text in (own | parameters).items():
+    texts = own | parameters
+    if "engine" not in known:
+        texts |= {name: text for name, text in _OF_TENSORFLOW.items() if name in texts}
+    for name, text in texts.items():
         title = _GROUPS.get(name, title)
         if name in known:
             groups.setdefault(title, {})[name] = text

@@ -22,7 +22,14 @@ def push(words: list[str]) -> int:
     add = parser.add_argument
     add("run_dir", metavar="RUN", help="folder of the run, such as data/hc/hc_s0")
     add("--id", metavar="ID", help="user/name of the model (default: the folder's name)")
-    add("-n", "--episodes", type=int, default=20, metavar="EPISODES", help="to evaluate (default 20)")
+    add(
+        "-n",
+        "--episodes",
+        type=int,
+        default=20,
+        metavar="EPISODES",
+        help="number of episodes of the evaluation (default 20)",
+    )
     add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
     add("--env", metavar="ID", help="module:Env-v0, where the environment's module must be imported")
     add("--private", action="store_true", help="make a new repository private")

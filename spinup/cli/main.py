@@ -39,12 +39,12 @@ commands:
   record       record episodes of a trained policy as a Minari dataset
   plot         plot learning curves
   recipes      list named settings that learn more per step, for --recipe
-  diagnose     say what looks wrong in a run, and the remedy
+  diagnose     report likely problems of a run, with evidence and remedies
   export       write a trained policy as an ONNX or TorchScript file
   push         upload a run to the Hugging Face Hub
-  pull         download one
+  pull         download a run from the Hugging Face Hub
   report       write an HTML file about runs: curves, table, diagnostics
-  watch        show running runs live in the terminal
+  watch        show the progress of runs in the terminal
   resume       continue a run, or all unfinished runs in a folder
   tune         search for the best settings
   help         show this message; `spinup COMMAND --help` shows a command's flags

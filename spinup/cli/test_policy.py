@@ -26,7 +26,13 @@ def main(words: list[str]) -> int:
     add = parser.add_argument
     add("path", metavar="PATH", help="folder of the run, such as data/hc/hc_s0")
     add("-l", "--len", type=int, default=0, metavar="LEN", help="longest episode (default: as in training)")
-    add("-n", "--episodes", type=int, metavar="EPISODES", help="how many (default 100; 1 with --video)")
+    add(
+        "-n",
+        "--episodes",
+        type=int,
+        metavar="EPISODES",
+        help="number of episodes (default 100; 1 with --video)",
+    )
     add("-nr", "--norender", action="store_true", help="do not open a window")
     add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
     add("-d", "--deterministic", action="store_true", help="the mean action (default)")

@@ -18,7 +18,7 @@ from spinup.errors import ConfigError
 from spinup.pytorch.sac import check_choices
 from spinup.pytorch.variants.registry import check_networks
 from spinup.recipes import with_recipe
-from spinup.runs.grid import ExperimentGrid, call_kwargs
+from spinup.runs.grid import ExperimentGrid, Variant, call_kwargs
 from spinup.user_config import DEFAULT_BACKEND
 
 _MAX_NAMED = 100  # maximum number of folders in the printed plot command
@@ -71,7 +71,7 @@ def main(command: str, words: list[str]) -> int:
         grid.print()
     jobs = output.pop("jobs", 1)
     again = _resume_command(command, words, output)
-    after = _next_commands(grid) if jobs == 1 and "ray" not in output else None
+    after = _print_next_commands if jobs == 1 and "ray" not in output else None
     folders = grid.run(function, jobs, **output, after=after, how_to_continue=again)
     if 1 < len(folders) <= _MAX_NAMED:
         print(f"  plot all:   spinup plot {' '.join(map(shlex.quote, folders))}")
@@ -119,20 +119,14 @@ def _resume_command(command: str, words: list[str], output: dict[str, Any]) -> s
     return shlex.join(["spinup", command, *kept, "--resume"])
 
 
-def _next_commands(grid: ExperimentGrid) -> Callable[[str], None]:
-    """The callback of `grid.run` that prints follow-up commands for the folder of the finished run."""
-    variants = iter(map(with_recipe, grid.variants()))
-    default = field_defaults()["epochs"]
-
-    def after(folder: str) -> None:
-        variant = next(variants)
-        quoted, env = shlex.quote(folder), env_flag(variant["env_fn"])
-        print(f"\n  test it:    spinup test_policy {quoted}{env}")
-        # Without steps in the environment, all points would have the same default coordinate.
-        axis = " -x Epoch" if variant.get("offline") else ""
-        print(f"  plot it:    spinup plot {quoted}{axis}", flush=True)
-        if Path(folder, "checkpoint").exists():
-            epochs = 2 * variant.get("epochs", default)
-            print(f"  continue:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)
-
-    return after
+def _print_next_commands(folder: str, variant: Variant) -> None:
+    """Print follow-up commands for the folder of a finished run."""
+    settings = with_recipe(variant)
+    quoted, env = shlex.quote(folder), env_flag(settings["env_fn"])
+    print(f"\n  test it:    spinup test_policy {quoted}{env}")
+    # Without steps in the environment, all points would have the same default coordinate.
+    axis = " -x Epoch" if settings.get("offline") else ""
+    print(f"  plot it:    spinup plot {quoted}{axis}", flush=True)
+    if Path(folder, "checkpoint").exists():
+        epochs = 2 * settings.get("epochs", field_defaults()["epochs"])
+        print(f"  continue:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import spinup
-from spinup.cli.flags import TrainFlags, flag_defaults, parse_flags, split_flags
+from spinup.cli.config_file import with_config
+from spinup.cli.flags import SHORTCUTS, TrainFlags, flag_defaults, parse_flags, split_flags
 from spinup.cli.train import ALGORITHMS, validate
 from spinup.cli.values import read_value
 from spinup.errors import ConfigError
@@ -43,6 +44,7 @@ _ALGORITHM = ALGORITHMS["sac"]
 _REFUSED = {
     "resume": "the same command continues a search",
     "overwrite": "to start over, remove the folder of the search",
+    "track": "the study compares the trials; their folders have the rows",
     "datestamp": "the folder of a search keeps its name, so that the same command can continue it",
 }
 _OF_THIS_COMMAND = ("exp_name", "jobs", "num_cpu", "ray", "cpus_per_run", "gpus_per_run")
@@ -63,6 +65,7 @@ def main(words: list[str]) -> int:
         missing = "--space" if "space" not in own else "--trials"
         raise ConfigError(f"tune needs {missing}: `spinup tune --help` has examples")
     function = getattr(spinup, _ALGORITHM)
+    rest = with_config(rest, SHORTCUTS)
     flags = parse_flags(rest, function)
     _check(flags)
     typed = dict(_entries(own["space"]))

@@ -19,7 +19,14 @@ def main(words: list[str]) -> int:
     )
     add = parser.add_argument
     add("folder", nargs="+", metavar="FOLDER", help="folders with runs in them, or prefixes of their names")
-    add("-n", "--interval", type=float, default=2.0, metavar="SECONDS", help="between two looks (default 2)")
+    add(
+        "-n",
+        "--interval",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="seconds between refreshes (default 2)",
+    )
     add("--once", action="store_true", help="print the table once, as without a terminal")
     add("--select", nargs="+", default=[], metavar="S", help="only runs whose path contains all of these")
     add("--exclude", nargs="+", default=[], metavar="S", help="no runs whose path contains any of these")

@@ -21,7 +21,12 @@ from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 
 from spinup.checks import check_choice
-from spinup.deploy.policy_module import DeployedPolicy, largest_difference, random_observations
+from spinup.deploy.policy_module import (
+    ActionSpace,
+    DeployedPolicy,
+    largest_difference,
+    random_observations,
+)
 from spinup.envs.spaces import action_spec, flat_observation_space
 from spinup.errors import ConfigError, MissingExtraError, RunError, option
 from spinup.files import MAX_JSON_BYTES, atomic_write, read_regular, to_json
@@ -102,7 +107,7 @@ def export_policy(
 
 
 def export(
-    ac: Any, observation_space: Box, action_space: Box | Discrete, to: str, metadata: dict[str, Any]
+    ac: Any, observation_space: Box, action_space: ActionSpace, to: str, metadata: dict[str, Any]
 ) -> tuple[bytes, float]:
     """The content of the file and the largest difference; see `export_policy`.
 

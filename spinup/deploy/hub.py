@@ -73,11 +73,12 @@ def push(
         raise ConfigError(f"episodes={episodes}: give at least 1")
     repo_id = _checked_id(repo_id or folder.resolve().name)
     config, saved_env = read_json(folder / "config.json"), read_saved_env(folder)
-    evaluation = evaluate(folder, itr, episodes, env, int(config.get("max_ep_len") or 1000))
+    max_ep_len = int(config.get("max_ep_len") or 1000)
+    evaluation = evaluate(folder, itr, episodes, env, max_ep_len)
     with tempfile.TemporaryDirectory() as name:
         staging = Path(name)
         _copy(folder, staging)
-        film = video and _add_video(folder, staging / "replay.mp4", itr, env)
+        film = video and _add_video(folder, staging / "replay.mp4", itr, env, max_ep_len)
         (staging / "README.md").write_text(
             model_card(
                 config,
@@ -183,7 +184,7 @@ def _copy(folder: Path, staging: Path) -> None:
                 shutil.copyfile(path, copy)
 
 
-def _add_video(folder: Path, path: Path, itr: int | str, env: Any) -> bool:
+def _add_video(folder: Path, path: Path, itr: int | str, env: Any, max_ep_len: int) -> bool:
     """Copy the newest video of the run, or record one; prints a message and returns False if impossible."""
     films = sorted((folder / VIDEO_FOLDER).glob("epoch*.mp4"), key=lambda film: film.stat().st_mtime)
     if films:
@@ -191,7 +192,10 @@ def _add_video(folder: Path, path: Path, itr: int | str, env: Any) -> bool:
         return True
     try:
         environment, get_action = load_policy_and_env(folder, itr, env=load_env(folder, env))
-        run_policy(environment, get_action, num_episodes=1, render=False, video=path, seed=10_000)
+        try:
+            run_policy(environment, get_action, max_ep_len, 1, render=False, video=path, seed=10_000)
+        finally:
+            environment.close()
     except (EnvError, MissingExtraError) as error:
         print(f"without a video: {error}")
         return False

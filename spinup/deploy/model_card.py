@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from spinup.config import field_defaults
 from spinup.envs.saved_spec import wrappers_from_code
+from spinup.files import to_json
+from spinup.recipes import RECIPES
 from spinup.version import __version__
 
 # Settings that depend on the machine, or only affect logging and checkpoints.
@@ -61,9 +63,12 @@ def training_command(config: dict[str, Any], env: dict[str, Any] | None) -> str:
         words += ["--env_kwargs", repr(env["kwargs"])]
     if config.get("exp_name"):
         words += ["--exp_name", str(config["exp_name"])]
-    for name, default in field_defaults().items():
-        value = config.get(name, default)
-        if value != default and name not in _NOT_IN_COMMAND:
+    recipe = RECIPES.get(str(config.get("recipe")))
+    base = to_json({**field_defaults(), **({} if recipe is None else recipe.settings)})
+    base["recipe"] = None
+    for name in field_defaults():
+        value = config.get(name, base[name])
+        if value != base[name] and name not in _NOT_IN_COMMAND:
             words += [f"--{name}", str(value)]
     for name, value in (config.get("ac_kwargs") or {}).items():
         text = str(value).replace("torch.nn.modules.activation.", "torch.nn.")
@@ -130,8 +135,9 @@ def model_card(
         *([f"![test return by env interactions]({curve})", ""] if curve else []),
         "## Use",
         "",
+        "With spinup for Soft Actor-Critic (another project than `spinup` on PyPI) and its extra `hub`:",
+        "",
         "```sh",
-        "pip install 'spinup[hub]'",
         f"spinup pull {repo_id}",
         f"spinup test_policy data/{folder}",
         "```",

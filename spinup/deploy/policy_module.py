@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spinup.envs.spaces import action_spec
 from spinup.errors import ConfigError
 from spinup.replay.image_layout import ImageLayout
+
+ActionSpace = Box | Discrete | MultiDiscrete | MultiBinary
 
 
 class DeployedPolicy(nn.Module):
@@ -20,16 +24,19 @@ class DeployedPolicy(nn.Module):
     Args:
         ac: an actor-critic; for continuous actions, it must have `pi.mean_action(obs)`, see
             `SquashedGaussianActor`.
-        action_space: the environment's action space; a Discrete one may start at any number.
+        action_space: the environment's action space; discrete ones may start at any number.
         normalizer: applied to observations first; by default that of the actor-critic, if it has one.
 
     Raises:
         ConfigError: if the policy of a continuous actor-critic has no `mean_action`.
     """
 
-    def __init__(self, ac: Any, action_space: Box | Discrete, normalizer: nn.Module | None = None) -> None:
+    start: Tensor
+    shape: tuple[int, ...]
+
+    def __init__(self, ac: Any, action_space: ActionSpace, normalizer: nn.Module | None = None) -> None:
         super().__init__()
-        self.discrete = isinstance(action_space, Discrete)
+        self.discrete = not isinstance(action_space, Box)
         if not self.discrete and not callable(getattr(ac.pi, "mean_action", None)):
             raise ConfigError(
                 f"{type(ac.pi).__name__} has no mean_action, so its deterministic action cannot be exported: "
@@ -43,20 +50,32 @@ class DeployedPolicy(nn.Module):
         encoder: Any = getattr(ac, "encoder", None)
         self.encoder = encoder if isinstance(getattr(encoder, "layout", None), ImageLayout) else None
         self.pi = ac.pi if self.encoder is None else ac.ac.pi
-        self.start = int(action_space.start) if isinstance(action_space, Discrete) else 0
+        # Of a product of discrete actions: the sizes of its parts, and how many combinations each step of a
+        # part is apart. Of a single one, there are none.
+        spec = action_spec(action_space)
+        self.sizes: tuple[int, ...] = getattr(spec, "sizes", ())
+        self.strides = tuple(math.prod(self.sizes[i + 1 :]) for i in range(len(self.sizes)))
+        start = getattr(action_space, "start", 0)
+        self.register_buffer(
+            "start", torch.as_tensor(np.asarray(start, np.int64)).flatten(), persistent=False
+        )
+        self.shape = tuple(action_space.shape or ())
         self.dtype = next((p.dtype for p in ac.pi.parameters()), torch.float32)
         self.eval()
 
     def forward(self, *obs: Tensor) -> Tensor:
-        """Actions for observations: float32 (B, act_dim), or int64 (B,) if discrete.
+        """Actions for observations: float32 (B, act_dim), int64 (B,) if discrete, (B, *shape) for several.
 
         Args:
             obs: (B, obs_dim) float32; or the parts of observations with images, uint8 and float32.
         """
         x = self.normalizer(obs[0].to(self.dtype)) if self.encoder is None else self.encoder.encode(obs)
         if self.discrete:
-            best: Tensor = self.pi(x)[0].argmax(-1) + self.start
-            return best
+            index: Tensor = self.pi(x)[0].argmax(-1)
+            if not self.sizes:
+                return index + self.start
+            parts = [index // stride % size for stride, size in zip(self.strides, self.sizes, strict=True)]
+            return (torch.stack(parts, -1) + self.start).reshape(-1, *self.shape)
         action: Tensor = self.pi.mean_action(x).to(torch.float32)
         return action
 
@@ -86,7 +105,7 @@ def random_observations(
 
 
 def largest_difference(
-    ac: Any, action_space: Box | Discrete, observations: NDArray[Any], actions: NDArray[Any]
+    ac: Any, action_space: ActionSpace, observations: NDArray[Any], actions: NDArray[Any]
 ) -> float:
     """The largest difference between exported actions and `ac.act(observations, deterministic=True)`.
 
@@ -107,9 +126,11 @@ def largest_difference(
         if actions.shape != wanted.shape:
             return float("inf")
         return float(np.max(np.abs(actions.astype(np.float64) - wanted) / half))
-    index = actions - int(action_space.start)
-    if index.shape != wanted.shape or index.min() < 0 or index.max() >= action_space.n:
+    if actions.shape != (len(wanted), *(action_space.shape or ())):
         return float("inf")
+    if not all(action_space.contains(action) for action in actions.astype(action_space.dtype)):
+        return float("inf")
+    index = action_spec(action_space).from_env(actions)[:, 0].astype(np.int64)
     with torch.no_grad():
         like = next(ac.pi.parameters())
         dtype = None if observations.dtype == np.uint8 else like.dtype

@@ -28,6 +28,7 @@ class Details:
     epochs: int = 0
     row: Callable[[], Row] = dict
     epoch: int = 0  # number of finished epochs
+    resumed_at: int = 0  # number of epochs that were finished when this process continued the run
     phase: str = ""  # current activity between two steps: testing or recording; else empty
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("env", "act", "update", "test"), 0.0)
@@ -88,7 +89,8 @@ class Progress:
         speed, details = self.speed(at), self.details
         if not self._learning or speed <= 0:
             return None
-        per_epoch = details.seconds["test"] / details.epoch if details.epoch else 0.0
+        finished = details.epoch - details.resumed_at
+        per_epoch = details.seconds["test"] / finished if finished else 0.0
         return (self.total - self.n) / speed + max(details.epochs - details.epoch, 0) * per_epoch
 
     def _measure_from(self, n: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import re
 import warnings
@@ -105,14 +106,14 @@ def _run_episode(
     names = ("observations", "actions", "rewards", "terminations", "truncations")
     found: dict[str, list[Any]] = {name: [] for name in names}
     observation, over = viewer.reset(seed), False
-    found["observations"].append(observation)
+    found["observations"].append(copy.deepcopy(observation))  # an environment may reuse its arrays
     while not over:
         action = get_action(observation)
         observation, reward, terminated, truncated = viewer.transition(action)
         cut = bool(max_ep_len) and len(found["rewards"]) + 1 >= (max_ep_len or 0)
         step = (observation, action, reward, terminated, truncated or (cut and not terminated))
         for name, value in zip(names, step, strict=True):
-            found[name].append(value)
+            found[name].append(copy.deepcopy(value))
         over = terminated or truncated or cut
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
@@ -82,6 +83,8 @@ def find_runs(
 ) -> list[Run]:
     """The runs under some folders that have at least one row; the arguments are those of `make_plots`.
 
+    Without a legend, a run that lies under several of the folders is found once.
+
     Raises:
         RunError: if a folder does not exist, there is no such run, or a file of one is damaged.
         ConfigError: if there is neither one legend per path nor one per folder.
@@ -91,12 +94,15 @@ def find_runs(
         return all(s in str(path) for s in select) and not any(s in str(path) for s in exclude)
 
     runs = []
+    known: set[str] = set()
     for root, label in labeled_roots(logdirs, legend, csv_files=True):
         if os.path.isfile(root):
             runs += [run for run in read_csv(root, label) if is_selected(run.path)]
             continue
-        for table in sorted(root.rglob("progress.txt")):
-            if is_selected(table.parent):
+        for table in _tables(root):
+            real = os.path.realpath(table)
+            if is_selected(table.parent) and (label or real not in known):
+                known.add(real)
                 folder, columns = table.parent, read_table(table)
                 path_of_config = folder / "config.json"
                 config = read_json(path_of_config) if os.path.lexists(path_of_config) else {}
@@ -109,6 +115,22 @@ def find_runs(
             f"no run with a row under {', '.join(map(str, logdirs))}: give a folder with runs that have one"
         )
     return runs
+
+
+def _tables(root: Path) -> list[Path]:
+    """The tables of all runs below a folder, which need not be called progress.txt."""
+    tables = set(root.rglob("progress.txt"))
+    for path in root.rglob("config.json"):
+        with contextlib.suppress(RunError):  # reported where the run is read, if it has rows
+            tables.add(path.with_name(table_name(read_json(path))))
+    return sorted(table for table in tables if os.path.lexists(table))
+
+
+def table_name(config: dict[str, Any]) -> str:
+    """The name of a run's table in its folder, from its config.json."""
+    logging = config.get("logger_kwargs")
+    name = logging.get("output_fname") if isinstance(logging, dict) else None
+    return name if isinstance(name, str) and name == os.path.basename(name) != "" else "progress.txt"
 
 
 def read_table(path: Path) -> dict[str, Array]:

@@ -130,12 +130,14 @@ def _figure(
 
 
 def _write_csv(runs: list[Run], values: Sequence[str], path: Path) -> Path:
-    """Write the values of all runs, one row each."""
+    """Write the values of all runs, one row each; `env_step` of an offline run is its epoch."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for run in runs:
         steps = column(run, "TotalEnvInteracts")
+        if not steps.any():  # an offline run
+            steps = column(run, "Epoch")
         for value in dict.fromkeys(values):
             metric = performance_column(run) if value == "Performance" else value
             for step, number in zip(steps, column(run, metric), strict=True):

@@ -194,6 +194,7 @@ class Agent:
             "target": arrays(self.target),
             "rng": self.rng.bit_generator.state,
             "torch_rng": torch.get_rng_state().numpy(),
+            "cuda_rng": self._cuda_rng(),
         }
         for name, optimizer in self.optimizers._asdict().items():
             if optimizer is not None:
@@ -221,6 +222,17 @@ class Agent:
             self.normalizer.load_state_dict(state["normalizer"])
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(torch.from_numpy(np.array(state["torch_rng"])))
+        device = self.reference_parameter.device
+        if device.type == "cuda" and len(state["cuda_rng"]):
+            torch.cuda.set_rng_state(torch.from_numpy(np.array(state["cuda_rng"])), device)
+
+    def _cuda_rng(self) -> NDArray[np.uint8]:
+        """The state of torch's generator on a GPU, from which dropout draws there; empty on the CPU."""
+        device = self.reference_parameter.device
+        if device.type != "cuda":
+            return np.zeros(0, np.uint8)
+        state: NDArray[np.uint8] = torch.cuda.get_rng_state(device).numpy()
+        return state
 
 
 def unique_parameters(*modules: nn.Module, but_not: list[nn.Parameter] | None = None) -> list[nn.Parameter]:

@@ -283,7 +283,7 @@ def _no_improvement(run: RunSummary) -> Finding | None:
         return None
     third = finite.size // 3
     first, last = returns[finite[:third]], returns[finite[-third:]]
-    error = math.sqrt((first.var() + last.var()) / third)
+    error = math.sqrt((first.var(ddof=1) + last.var(ddof=1)) / third)
     if last.mean() > first.mean() + NOISE * error:
         return None
     column = "AverageTestEpRet" if np.isfinite(run.column("AverageTestEpRet")).any() else "AverageEpRet"

@@ -17,7 +17,14 @@ from spinup.config import field_defaults
 from spinup.errors import RunError
 from spinup.files import read_json
 from spinup.loggers.text import error_line, printable
-from spinup.plotting.curves import env_name, experiment_name, labeled_roots, read_table, seed_of
+from spinup.plotting.curves import (
+    env_name,
+    experiment_name,
+    labeled_roots,
+    read_table,
+    seed_of,
+    table_name,
+)
 from spinup.runs.status import run_status
 
 Array = NDArray[np.float64]
@@ -42,6 +49,7 @@ class RunSummary:
         total: planned environment steps; 0 if they are not recorded.
         settings, machine: entries of config.json, with nested names joined by dots, and values as text.
         columns: the run's table, see `read_table`.
+        table: the name of its file.
     """
 
     path: Path
@@ -54,6 +62,7 @@ class RunSummary:
     settings: dict[str, str] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
     columns: dict[str, Array] = field(default_factory=dict)
+    table: str = "progress.txt"
 
     def column(self, name: str) -> Array:
         """A column, (rows,); empty if there is none. Performance is the test return, or else the return."""
@@ -112,7 +121,7 @@ def read_run(folder: Path, label: str | None = None) -> RunSummary | None:
             config = read_json(folder / "config.json")
         except RunError as error:
             problems.append(error_line(error))
-    table = _table_name(config)
+    table = table_name(config)
     columns: dict[str, Array] = {}
     if os.path.lexists(folder / table):
         try:
@@ -125,6 +134,7 @@ def read_run(folder: Path, label: str | None = None) -> RunSummary | None:
     planned = [n for n in (config.get("epochs"), config.get("steps_per_epoch")) if type(n) is int and n > 0]
     return RunSummary(
         path=folder,
+        table=table,
         name=text_of(label) if label else experiment_name(folder, config),
         env=env_name(config),
         seed=seed_of(folder, config),
@@ -143,13 +153,6 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
     env = config.get("env")
     shown = {k: v for k, v in env.items() if k != "id"} if isinstance(env, dict) else {}
     return {**defaults, **config, "env": shown}
-
-
-def _table_name(config: dict[str, Any]) -> str:
-    """The name of the run's table in its folder."""
-    logging = config.get("logger_kwargs")
-    name = logging.get("output_fname") if isinstance(logging, dict) else None
-    return name if isinstance(name, str) and name == os.path.basename(name) != "" else "progress.txt"
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:

@@ -179,7 +179,7 @@ def watched_run(run: RunSummary) -> WatchedRun:
         speed = run.last("StepsPerSecond")
     returns = run.column("Performance")
     try:
-        written_at = os.stat(run.path / "progress.txt").st_mtime
+        written_at = os.stat(run.path / run.table).st_mtime
     except OSError:
         written_at = 0.0
     return WatchedRun(
@@ -250,11 +250,9 @@ def _table(watched: WatchedRuns, width: int, height: int) -> Any:
 
 def _signature(folder: Path) -> Any:
     """A value that changes when a run writes to its folder, begins or ends."""
-    found: list[Any] = [is_locked(folder)]
-    for name in ("progress.txt", "config.json", "log.txt", "checkpoint", "nan_batch.npz"):
-        try:
-            status = os.stat(folder / name)
-            found.append((status.st_mtime_ns, status.st_size))
-        except (OSError, ValueError):
-            found.append(None)
-    return found
+    try:
+        with os.scandir(folder) as entries:
+            files = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+    except OSError:
+        return None
+    return is_locked(folder), {name: (file.st_mtime_ns, file.st_size) for name, file in files.items()}

@@ -39,7 +39,7 @@ class Checkpointer:
         self.folder = CheckpointFolder(Path(logger.output_dir) / FOLDER)
         self.enabled = config.checkpoint_every != 0 or config.checkpoint_minutes > 0
         self._mark: int | None = None
-        self._saved: tuple[int, int] | None = None  # n and epoch of the last checkpoint
+        self._saved: tuple[int, int, bool] | None = None  # n, epoch, stopped of the last checkpoint
         self._due_at = 0.0
         self._failed = False
         self._finite: dict[str, bool] = {}
@@ -69,7 +69,7 @@ class Checkpointer:
 
     def finish(self, trainer: Trainer) -> None:
         """Write a checkpoint at the end of the run, from which it can be continued."""
-        if (trainer.n, trainer.epoch) != self._saved:
+        if (trainer.n, trainer.epoch, trainer.stopped) != self._saved:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> bool:
@@ -114,7 +114,7 @@ class Checkpointer:
     def _set_marks(self, trainer: Trainer) -> None:
         minutes = self.config.checkpoint_minutes
         self._mark = self._progress(trainer)
-        self._saved = None if self._failed else (trainer.n, trainer.epoch)
+        self._saved = None if self._failed else (trainer.n, trainer.epoch, trainer.stopped)
         self._due_at = time.monotonic() + 60.0 * minutes if minutes else float("inf")
 
     def _progress(self, trainer: Trainer) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -154,7 +155,7 @@ class ExperimentGrid:
         datestamp: bool = False,
         *,
         overwrite: bool = False,
-        after: Callable[[str], None] | None = None,
+        after: Callable[[str, Variant], None] | None = None,
         how_to_continue: str = "run the grid again with the parameter resume=True",
         ray: bool | str = False,
         cpus_per_run: float | None = None,
@@ -175,7 +176,7 @@ class ExperimentGrid:
             data_dir: see `setup_logger_kwargs`.
             datestamp: see `setup_logger_kwargs`.
             overwrite: replace existing runs.
-            after: called with the folder of each run once it is complete.
+            after: called with the folder and the variant of each run once it is complete.
             how_to_continue: what to do to continue interrupted runs, for the message if `num_cpu` is not 1.
             ray: execute the runs on Ray (docs/scale.md): True starts Ray on this machine, "auto" or an
                 address connects to a cluster, whose nodes must share the folders of the runs. As with
@@ -219,7 +220,13 @@ class ExperimentGrid:
             given = kwargs.get("logger_kwargs", {})
             kwargs["logger_kwargs"] = given | logger_kwargs | ({"overwrite": True} if overwrite else {})
             calls.append(Call(folder, function, kwargs))
-        run_calls(calls, count, how_to_continue, after, cluster)
+        variants = dict(zip(map(os.path.abspath, folders), (variant for variant, _ in runs), strict=True))
+
+        def finished(folder: str) -> None:
+            if after is not None:
+                after(folder, variants[os.path.abspath(folder)])
+
+        run_calls(calls, count, how_to_continue, finished, cluster)
         return folders
 
     def _check_functions(self, key: str) -> None:

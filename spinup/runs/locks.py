@@ -26,14 +26,16 @@ def folder_lock(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = (folder / LOCK_FILE).resolve()
+        if path in _held:  # checked first, since closing the file would release the lock of this process
+            raise _in_use(folder)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise RunError(
             f"cannot write into the folder {folder} ({error.strerror}): give another folder"
         ) from None
     try:
-        if path in _held or not _lock(handle):
-            raise RunError(f"{folder} is in use by a run: wait for it, stop it, or give another folder")
+        if not _lock(handle):
+            raise _in_use(folder)
         _held.add(path)
         try:
             yield
@@ -41,6 +43,10 @@ def folder_lock(folder: Path) -> Iterator[None]:
             _held.discard(path)
     finally:
         os.close(handle)
+
+
+def _in_use(folder: Path) -> RunError:
+    return RunError(f"{folder} is in use by a run: wait for it, stop it, or give another folder")
 
 
 def is_locked(folder: Path) -> bool | None:

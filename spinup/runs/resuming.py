@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spinup.config import SACConfig, field_defaults
-from spinup.envs.saved_spec import wrappers_from_code
+from spinup.envs.saved_spec import MakeEnv, wrappers_from_code
 from spinup.errors import ConfigError, RunError, option
 from spinup.files import to_json
 from spinup.runs.checkpointing import FOLDER, Checkpointer
@@ -95,7 +95,7 @@ def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any)
         folder: the run's folder; need not exist.
         config: the hyperparameters.
         ac_kwargs: the arguments of the networks.
-        env_fn: compared if it is an environment id.
+        env_fn: compared if it is an environment id, with its keyword arguments, if any.
 
     Raises:
         ConfigError: for the first setting that differs and must not.
@@ -104,10 +104,16 @@ def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any)
     settings = newest_settings(folder / FOLDER)
     if not settings:
         return
-    changes(settings, to_json({**vars(config), "ac_kwargs": ac_kwargs}))
+    given = {**vars(config), "ac_kwargs": ac_kwargs}
+    if config.num_envs == 1:  # a VectorEnv that env_fn returns has another number
+        del given["num_envs"]
+    changes(settings, to_json(given))
     env = settings.get("env")
-    if isinstance(env, dict) and isinstance(env_fn, str):
-        changes({"env": env.get("id")}, {"env": env_fn.rpartition(":")[2]})
+    if isinstance(env, dict) and isinstance(env_fn, (str, MakeEnv)):
+        made = env_fn if isinstance(env_fn, MakeEnv) else MakeEnv(env_fn)
+        before = {"env": env.get("id"), "env_kwargs": env.get("kwargs", {})}
+        now = {"env": made.env_id.rpartition(":")[2], "env_kwargs": made.kwargs}
+        changes(before, to_json(now))
 
 
 def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -> None:

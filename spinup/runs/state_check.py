@@ -15,7 +15,7 @@ Tree = dict[str, Any]
 
 # Dicts with any entries: the statistics of environments and wrappers, and of an epoch.
 _OPEN = re.compile(r"collector/(statistics/\d+|episodes/\d+/statistics)|evaluator/\d+|log/stats")
-_ANY_LENGTH = re.compile(r"collector/episodes/\d+/actions|sampler/priorities")
+_ANY_LENGTH = re.compile(r"collector/episodes/\d+/actions|sampler/priorities|agent/cuda_rng")
 
 
 def check_state(checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity: int) -> None:

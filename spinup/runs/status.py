@@ -40,7 +40,9 @@ def run_status(folder: Path, config: dict[str, Any], output_fname: str = "progre
             return COMPLETE, ""
     except (RunError, OSError) as error:
         return UNFINISHED, error_line(error)
-    if message := _last_error(folder / LOG_FILE):
+    # A log that is older than the last row is that of an earlier process, which the run survived.
+    log_is_newer = _age(folder / LOG_FILE) <= _age(folder / output_fname)
+    if log_is_newer and (message := _last_error(folder / LOG_FILE)):
         return FAILED, message
     if _age(folder / DUMP) < _age(folder / output_fname):
         return FAILED, f"a loss became NaN or infinite; the batch is in {DUMP}"

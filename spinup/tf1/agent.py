@@ -30,7 +30,9 @@ class Temperature:
     """The entropy coefficient alpha: fixed, or learned as exp(log_alpha) (equation 8)."""
 
     def __init__(self, config: SACConfig, act_dim: int, dtype: Any) -> None:
-        target = -act_dim if isinstance(config.target_entropy, str) else config.target_entropy
+        target: Any = config.target_entropy
+        if isinstance(target, str):
+            target = -act_dim * config.target_entropy_factor
         self.target_entropy = tf.constant(target if config.learns_alpha else math.nan, dtype)
         self._fixed = tf.constant(config.initial_alpha, dtype)
         self.log_alpha: Any = None

@@ -278,7 +278,7 @@ class _Search:
             elif stopped == "pruned" and code in EXIT_CODES:
                 self._study.tell(trial, state=state.PRUNED)
                 return [0, f"pruned after epoch {max(returns)}"]
-            elif not (stopped and code in EXIT_CODES):
+            elif stopped != "interrupted" and not (stopped and code in EXIT_CODES):
                 self._study.tell(trial, state=state.FAIL)
         return end
 

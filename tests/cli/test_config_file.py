@@ -61,6 +61,18 @@ def test_flags_of_the_command_come_first(words, tmp_path):
     assert list(found.values()) in ([[[8]]], [[{"hidden_sizes": [8]}]])
 
 
+def test_lists_of_parameters_that_take_lists_and_arguments_of_the_environment(tmp_path):
+    text = "betas: [0.5, 0.999]\ncritic_keys: [state, goal]\nlr: [1e-3, 1e-4]\nenv: {g: 9.8, m: 1.0}\n"
+    found = params(["--env", "Pendulum-v1", "--env:m", "2.0", "--config", write(tmp_path, text)])
+    assert found["betas"] == [[0.5, 0.999]]
+    assert found["critic_keys"] == [["state", "goal"]]
+    assert found["lr"] == [1e-3, 1e-4]
+    assert found["env_kwargs:g"] == [9.8]
+    assert found["env_kwargs:m"] == [2.0]
+    grid = write(tmp_path, "betas: [[0.5, 0.999], [0.9, 0.999]]\n")
+    assert len(params(["--env", "Pendulum-v1", "--config", grid])["betas"]) == 2
+
+
 def test_settings_by_environment(tmp_path):
     path = write(tmp_path, "Pendulum-v1: {lr: 0.1}\nmine:Env-v0: {lr: 0.2}\n")
     assert params(["--env", "mine:Env-v0", "--config", path])["lr"] == [0.2]

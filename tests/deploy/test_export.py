@@ -12,13 +12,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from helpers import FourCalls, small_ac, train
 
 import spinup
 from spinup.cli.main import main
 from spinup.deploy.export import ExportMismatch, export, export_policy
 from spinup.deploy.policy_module import largest_difference, random_observations
+from spinup.envs.spaces import action_spec
 from spinup.errors import ConfigError, RunError
 from spinup.pytorch.networks.actor_critic import DiscreteMLPActorCritic, MLPValueActorCritic
 
@@ -79,6 +80,19 @@ def test_the_file_acts_like_act_in_units_and_numbering_of_the_environment(kind, 
             assert action.dtype == np.float32
             np.testing.assert_allclose(action, wanted, atol=1e-4)
             assert ((action >= BOUNDS.low) & (action <= BOUNDS.high)).all()
+
+
+@pytest.mark.parametrize(
+    "space", [MultiDiscrete([3, 4], start=[1, -2]), MultiDiscrete([[2, 3], [2, 2]]), MultiBinary(3)]
+)
+def test_several_discrete_actions_at_once(space):
+    spec = action_spec(space)
+    ac = scaled_up(DiscreteMLPActorCritic(OBSERVATIONS, spec.space, (8,)))
+    data, difference = export(ac, OBSERVATIONS, space, "torchscript", {})
+    assert difference == 0.0
+    obs = 2 * np.random.default_rng(1).standard_normal((37, 3)).astype(np.float32)
+    wanted = spec.to_env(ac.act(obs, deterministic=True).astype(np.float32)[:, None])
+    np.testing.assert_array_equal(runner("torchscript", data)(obs), wanted)
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -111,6 +111,11 @@ def test_the_command_has_what_differs_from_the_defaults():
         "spinup sac --env Pendulum-v1 --env_kwargs '{'\"'\"'g'\"'\"': 9.0}' --exp_name 'a b' --seed 3 "
         "--alpha auto --ac_kwargs:hidden_sizes '[64, 64]' --ac_kwargs:activation torch.nn.ELU"
     )
+    recipe = {**config, "recipe": "droq", "lr": 1e-3, "updates_per_step": 1.0, "betas": [0.9, 0.999]}
+    words = training_command(recipe, ENV).split()
+    for flag, value in (("--recipe", "droq"), ("--lr", "0.001"), ("--updates_per_step", "1.0")):
+        assert words[words.index(flag) + 1] == value
+    assert "--betas" not in words
     assert training_command({**config, "actor_critic": "mine.Net"}, ENV) == ""
     assert training_command(config, {**ENV, "wrappers": ["Mine"]}) == ""
 

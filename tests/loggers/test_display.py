@@ -157,6 +157,13 @@ def test_a_resumed_run_measures_from_its_first_step(clock):
     progress.update(251, 400, details)
     assert progress.speed(clock.now) == pytest.approx(51)
     assert progress.seconds_left(clock.now) == pytest.approx(149 / 51)
+    details = Details(epochs=100, epoch=50, resumed_at=50)
+    progress = Progress()
+    progress.update(501, 1000, details)
+    details.seconds["test"], details.epoch = 10.0, 51
+    clock.now += 20.0
+    progress.update(510, 1000, details)
+    assert progress.seconds_left(clock.now) == pytest.approx(490 + 49 * 10)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,16 @@ def test_find_runs_selects_and_names(tmp_path):
         find_runs([tmp_path], legend=["A", "B", "C"])
 
 
+def test_a_run_below_two_folders_is_found_once_and_other_names_of_tables_are_found(tmp_path):
+    write_run(tmp_path / "a" / "a_s0", [1.0, 2.0])
+    folder = tmp_path / "a" / "a_s1"
+    write_run(folder, [1.0, 2.0])
+    (folder / "progress.txt").rename(folder / "rows.txt")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "logger_kwargs": {"output_fname": "rows.txt"}}))
+    assert len(find_runs([tmp_path, tmp_path / "a", tmp_path / "a" / "a_s0"])) == 2
+
+
 def test_performance(tmp_path):
     write_run(tmp_path / "test", [1.0])
     write_run(tmp_path / "train", [2.0], col="AverageEpRet")

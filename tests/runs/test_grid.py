@@ -82,8 +82,9 @@ def test_run_calls_each_variant_with_its_logger_kwargs(tmp_path):
     grid.add("seed", [0, 7])
     grid.add("ac_kwargs:hidden_sizes", [hid])
     ended = []
-    calls, folders = run(grid, tmp_path, after=ended.append)
-    assert folders == ended == [str(tmp_path / "x" / f"x_s{seed}") for seed in (0, 7)]
+    calls, folders = run(grid, tmp_path, after=lambda folder, variant: ended.append((folder, variant)))
+    assert folders == [str(tmp_path / "x" / f"x_s{seed}") for seed in (0, 7)]
+    assert ended == list(zip(folders, grid.variants(), strict=True))
     for call, seed, folder in zip(calls, (0, 7), folders, strict=True):
         logger_kwargs = {"output_dir": folder, "exp_name": "x"}
         kwargs = {"ac_kwargs": {"hidden_sizes": [64, 64]}, "seed": seed, "logger_kwargs": logger_kwargs}

@@ -69,6 +69,20 @@ def test_a_recorded_diary_is_read_as_its_transitions() -> None:
         assert data.transitions[name].dtype == field.dtype
 
 
+class Reusing(Diary):
+    """A Diary that returns the same array each time."""
+
+    def observe(self) -> Any:
+        self.array = getattr(self, "array", np.zeros(2, np.float32))
+        self.array[:] = self.episode, self.t
+        return self.array
+
+
+def test_an_environment_that_reuses_its_array_is_recorded() -> None:
+    record_episodes(Reusing(), nothing, "reusing-v0", 6)
+    check_diary(read_prior_data("reusing-v0", collector_of(Diary)).transitions)
+
+
 def test_a_spec_that_json_cannot_represent_is_left_out(datasets: Path) -> None:
     gym.register("Diary-v0", Diary)
     try:

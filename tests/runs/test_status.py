@@ -9,6 +9,7 @@ import sys
 import pytest
 from report_runs import write_run
 
+from spinup.errors import RunError
 from spinup.runs import status
 from spinup.runs.locks import LOCK_FILE, folder_lock, is_locked
 from spinup.runs.status import run_status
@@ -51,6 +52,16 @@ def test_a_lock_of_this_process_is_seen_and_kept(tmp_path):
         assert out.stdout == "True\n"
 
 
+def test_a_second_lock_in_this_process_is_refused_and_keeps_the_first(tmp_path):
+    with folder_lock(tmp_path):
+        with pytest.raises(RunError, match="is in use by a run"), folder_lock(tmp_path):
+            pass
+        code = "import sys; from pathlib import Path; from spinup.runs.locks import is_locked; "
+        code += "print(is_locked(Path(sys.argv[1])))"
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
 def test_a_lock_file_that_is_none(tmp_path):
     os.mkfifo(tmp_path / LOCK_FILE)
     assert is_locked(tmp_path) in (False, None)
@@ -80,6 +91,8 @@ def test_the_end_of_the_log_tells_a_failure(tmp_path, log, expected):
     (folder / "log.txt").write_text(log)
     assert run_status(folder, {"epochs": 3}) == expected
     assert run_status(folder, {"epochs": 1}) == ("complete", "")
+    os.utime(folder / "log.txt", (1, 1))  # of an earlier process; the run went on without a log
+    assert run_status(folder, {"epochs": 3}) == ("unfinished", "")
 
 
 def test_a_log_that_is_no_file(tmp_path):

@@ -318,6 +318,8 @@ def test_the_command_prints_the_best_settings_as_a_command(tmp_path: Path, capfd
         ("--trials 2 --space lr=1e-4:1e-3 --gamma 0.9 0.99", "--gamma has 2 values"),
         ("--trials 2 --space lr=1e-4:1e-3 --resume", "tune takes no --resume"),
         ("--trials 2 --space lr=1e-4:1e-3 --overwrite", "tune takes no --overwrite"),
+        ("--trials 2 --space lr=1e-4:1e-3 --track wandb", "tune takes no --track"),
+        ("--trials 2 --space lr=1e-4:1e-3 --config none.yaml", "none.yaml"),
         ("--trials two --space lr=1e-4:1e-3", "trials='two': give a whole number"),
         ("--trials 2 3 --space lr=1e-4:1e-3", r"trials=\['2', '3'\]"),
         ("--trials 2 --space lr=1e-4:1e-3 --prune maybe", "--prune maybe: give True or False"),

@@ -112,9 +112,11 @@ class MLPActorCritic(_GaussianActorCritic):
             are one free vector, which Spinning Up reports not to work.
         critics: number of critics, named q1, q2, ...
         critic_hidden_sizes: widths of the hidden layers of each critic, where they differ from the policy's.
-        actor_norm, critic_norm: normalization of the policy's and of the critics' hidden layers: None,
-            "layer", "batch" or "batch_renorm"; see docs/recipes.md.
-        actor_dropout, critic_dropout: probability with which dropout zeroes a value during updates.
+        actor_norm: normalization of the policy's hidden layers: None, "layer", "batch" or "batch_renorm"; see
+            docs/recipes.md.
+        critic_norm: the same for each critic.
+        actor_dropout: probability with which dropout zeroes a value in the policy during updates.
+        critic_dropout: the same for the critics.
         residual: residual blocks in place of hidden layers, one for each entry of the sizes.
         critic: what a critic gives: "scalar", a value; "categorical", logits of `atoms` values in equal steps
             on [-value_bound, value_bound]; "quantile", `quantiles` quantiles of the return. Of the latter

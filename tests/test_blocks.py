@@ -68,7 +68,8 @@ STAND_INS = [
     ('"epochs": 5}', '"epochs": 2, "steps_per_epoch": 60}'),
     ("learn(20_000)", "learn(100)"),
     ("learn(100_000)", "learn(100)"),
-    ("_every=2000", "_every=30"),
+    ("steps_per_epoch=2000", "steps_per_epoch=60"),
+    ("epochs=200", "epochs=2"),
     ("episodes 50", "episodes 2"),
     ("spinup test_policy data", "spinup test_policy -nr -n 1 data"),
 ]

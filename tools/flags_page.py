@@ -151,7 +151,7 @@ def kind(parameter: inspect.Parameter) -> tuple[str, str]:
 
 def _other_commands() -> Iterator[str]:
     yield "## spinup tune\n"
-    refused = "`--resume`, `--overwrite` and `--datestamp`"
+    refused = "`--resume`, `--overwrite`, `--datestamp` and `--track`"
     yield f"[Tune](tuning.md). Each flag of `spinup sac` but {refused}, with one value, and\n"
     yield table(("flag", "type", "default", "meaning"), TUNE)
     for command in COMMANDS:

@@ -46,7 +46,7 @@ def test_runs_in_parallel_are_those_one_after_another(tmp_path: Path, capfd: Any
     capfd.readouterr()
     complete: list[str] = []
     parallel = small_grid("x", [3, 0]).run(
-        sac_pytorch, num_cpu=2, data_dir=tmp_path / "b", after=complete.append
+        sac_pytorch, num_cpu=2, data_dir=tmp_path / "b", after=lambda folder, variant: complete.append(folder)
     )
     assert [Path(folder).name for folder in parallel] == ["x_s3", "x_s0"]
     assert sorted(complete) == sorted(parallel)

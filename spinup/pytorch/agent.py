@@ -72,6 +72,18 @@ class UpdateOptions:
         return self.lr_end + (self.lr - self.lr_end) * left
 
 
+class StepSettings(NamedTuple):
+    """What differs between gradient steps of a run besides the batch.
+
+    Args:
+        updates_policy: whether the step updates the policy and alpha, see `policy_delay`.
+        lr: the learning rate, a number or 0-dim; None if it is constant.
+    """
+
+    updates_policy: bool
+    lr: float | Tensor | None
+
+
 class Optimizers(NamedTuple):
     """One optimizer per loss; `alpha` is None if alpha is fixed."""
 
@@ -170,10 +182,20 @@ class Agent:
         steps = [state["step"] for state in self.optimizers.critic.state.values()]
         return int(torch.stack(steps).max()) if steps else 0
 
-    def set_learning_rate(self, step: int) -> None:
-        """Give the optimizers the learning rate of gradient step number `step`, from 0."""
+    def step_settings(self, count: int) -> list[StepSettings]:
+        """Settings of the next `count` gradient steps."""
+        options = self.options
+        scheduled = options.lr_schedule != "constant"
+        first = self.gradient_steps() if scheduled or options.policy_delay > 1 else 0
+        return [
+            StepSettings((step + 1) % options.policy_delay == 0, options.lr_at(step) if scheduled else None)
+            for step in range(first, first + count)
+        ]
+
+    def set_learning_rate(self, lr: float | Tensor) -> None:
+        """Set the learning rate of all optimizers."""
         for optimizer in filter(None, self.optimizers):
-            optimizer.param_groups[0]["lr"] = self.options.lr_at(step)
+            optimizer.param_groups[0]["lr"] = lr
 
     def state_tensors(self) -> list[Tensor]:
         """Every tensor that an update changes, in place."""

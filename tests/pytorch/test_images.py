@@ -112,7 +112,7 @@ def test_the_target_critics_have_an_average_of_the_encoder() -> None:
     ac, agent = small_agent()
     target: Any = agent.target
     before = target.encoder.images[0].convolutions[0].weight.clone()
-    gradient_step(agent, SACObjective(), small_batch(), agent.optimizers)
+    gradient_step(agent, SACObjective(), agent.optimizers, small_batch())
     after: torch.Tensor = ac.encoder.images[0].convolutions[0].weight  # type: ignore[union-attr, index]
     moved = target.encoder.images[0].convolutions[0].weight
     assert not torch.equal(before, after)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from spinup.errors import ConfigError
 from spinup.interfaces import Metrics
 from spinup.pytorch.agent import Agent, Optimizers
-from spinup.pytorch.engines.eager import gradient_step, unstacked
+from spinup.pytorch.engines.eager import OneStep, gradient_step, gradient_steps
 from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.networks.actor_critic import (
     DiscreteMLPActorCritic,
@@ -25,6 +25,7 @@ from spinup.pytorch.networks.actor_critic import (
     MLPValueActorCritic,
 )
 from spinup.pytorch.variants.discrete import DiscreteSACObjective
+from spinup.pytorch.variants.distributional import CategoricalSACObjective, QuantileSACObjective
 from spinup.pytorch.variants.objective import Batch, Objective
 from spinup.pytorch.variants.sac import SACObjective
 from spinup.pytorch.variants.sac_v1 import SACv1Objective
@@ -33,23 +34,19 @@ from spinup.replay.transition import Batches
 _TRACE_AUTOGRAD = "trace_autograd_ops"  # lets torch.autograd.grad be part of a graph
 # What an engine supports that traces `gradient_step` into a graph.
 TRACED_NETWORKS = (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic)
-TRACED_OBJECTIVES = (SACObjective, DiscreteSACObjective, SACv1Objective)
+TRACED_OBJECTIVES = (
+    SACObjective, DiscreteSACObjective, SACv1Objective, CategoricalSACObjective, QuantileSACObjective,
+)  # fmt: skip
 TRACED_FIELDS = frozenset(
     {"obs", "action", "reward", "discount", "next_obs", "weight", "noise", "critic_subset"}
 )
 TRACED_OPTIONS = frozenset(
     {
-        "critics", "target_critics", "target_networks", "reward_scale", "actor_first", "lr", "polyak",
-        "alpha", "target_entropy",
+        "critics", "target_critics", "target_networks", "reward_scale", "drop_quantiles", "actor_first",
+        "policy_delay", "normalize_weights", "lr", "lr_schedule", "lr_end", "total_updates", "betas",
+        "weight_decay", "polyak", "alpha", "target_entropy",
     }
 )  # fmt: skip
-
-
-def untraceable_layers(agent: Agent) -> str | None:
-    """Why a graph cannot represent updates of these networks, in a few words; None if it can."""
-    if agent.networks.modes.any:
-        return "the networks have dropout or batch statistics"
-    return None
 
 
 @final
@@ -70,11 +67,11 @@ class CompileEngine(Engine):
     def __init__(self, objective: Objective, threads: int = 1) -> None:
         super().__init__(objective, threads)
         self._agent: Agent | None = None
-        self._step: Callable[[Batch], dict[str, Tensor]]
+        self._step: OneStep
 
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
-        if reason := super().unsupported_reason(agent, objective, fields) or untraceable_layers(agent):
+        if reason := super().unsupported_reason(agent, objective, fields):
             return reason
         if _TRACE_AUTOGRAD not in torch._dynamo.config.get_config_copy():
             return f"torch {torch.__version__} cannot compile a gradient into a graph"
@@ -86,32 +83,34 @@ class CompileEngine(Engine):
     def update(self, agent: Agent, batches: Batches) -> Metrics:
         if self._agent is not agent:
             self._agent, self._step = agent, self._compile(agent)
-        steps: list[dict[str, Tensor]] = []
+        settings = agent.step_settings(len(batches["reward"]))
         try:
             with torch._dynamo.config.patch({_TRACE_AUTOGRAD: True}):
-                for batch in unstacked(agent.to_tensors(batches)):
-                    steps.append(self._step(batch))
+                metrics = gradient_steps(agent, agent.to_tensors(batches), settings, self._step)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = " ".join(str(error).split("\n")[:2]).strip()
             raise ConfigError(
                 f"engine='compile' cannot compile this actor-critic ({reason}): give engine='eager'"
             ) from error
-        return {key: torch.stack([m[key] for m in steps]).cpu().numpy() for key in steps[0]}
+        return {key: value.cpu().numpy() for key, value in metrics.items()}
 
-    def _compile(self, agent: Agent) -> Callable[[Batch], dict[str, Tensor]]:
-        objective = self.objective
+    def _compile(self, agent: Agent) -> OneStep:
         optimizers = Optimizers(*(o and TraceableAdam(o) for o in agent.optimizers))
-
-        def step(batch: Batch) -> dict[str, Tensor]:
-            return gradient_step(agent, objective, batch, optimizers)
-
+        step = partial(gradient_step, agent, self.objective, optimizers)
         # A user's policy that draws from torch's generator must draw the same numbers as without compilation.
         options: dict[str, Any] = {"fallback_random": True}
-        return torch.compile(step, fullgraph=True, dynamic=False, options=options)
+        compiled = torch.compile(step, fullgraph=True, dynamic=False, options=options)
+
+        def one_step(batch: Batch, updates_policy: bool) -> dict[str, Tensor]:
+            for optimizer in filter(None, optimizers):
+                optimizer.read_learning_rate()
+            return compiled(batch, updates_policy)
+
+        return one_step
 
 
 class TraceableAdam:
-    """Adam's step on the state of a given torch.optim.Adam, in operations that the compiler fuses.
+    """The step of a given torch.optim.Adam or AdamW on its state, in operations that the compiler fuses.
 
     torch's `step` causes graph breaks. The bias corrections 1 - beta^t are computed in float64, since in
     float32 they lose half of their digits in the first steps. All state is passed as vectors: torch 2.13
@@ -120,16 +119,25 @@ class TraceableAdam:
 
     def __init__(self, optimizer: torch.optim.Adam) -> None:
         (group,) = optimizer.param_groups
-        self._params, self._lr, (self._beta1, self._beta2) = group["params"], group["lr"], group["betas"]
-        self._eps = group["eps"]
+        self._group, self._params, (self._beta1, self._beta2) = group, group["params"], group["betas"]
+        self._eps, self._decay = group["eps"], group["weight_decay"]
+        self._lr = torch.empty(1, dtype=torch.float64, device=self._params[0].device)
+        self.read_learning_rate()
         states = [optimizer.state[p] for p in self._params]
         self._first = [state["exp_avg"].view(-1) for state in states]
         self._second = [state["exp_avg_sq"].view(-1) for state in states]
         self._steps = [state["step"].view(1) for state in states]
 
+    def read_learning_rate(self) -> None:
+        """Use the optimizer's current learning rate from now on."""
+        self._lr.fill_(self._group["lr"])
+
     @torch.no_grad()
     def step(self) -> None:
-        """One step (Kingma & Ba 2015, algorithm 1); a parameter without a gradient is left unchanged."""
+        """One step (Kingma & Ba 2015, algorithm 1; weight decay as Loshchilov & Hutter 2019, algorithm 2).
+
+        A parameter without a gradient is left unchanged.
+        """
         for p, m, v, t in zip(self._params, self._first, self._second, self._steps, strict=True):
             if p.grad is None:
                 continue
@@ -140,4 +148,6 @@ class TraceableAdam:
             steps = t.double()
             spread = v.sqrt() / (1.0 - self._beta2**steps).sqrt().to(v.dtype) + self._eps
             rate = (self._lr / (1.0 - self._beta1**steps)).to(m.dtype)
+            if self._decay:
+                p.mul_((1.0 - self._lr * self._decay).to(p.dtype))
             p.sub_((rate * m / spread).view(p.shape))

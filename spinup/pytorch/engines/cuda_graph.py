@@ -7,6 +7,7 @@ kernels of a block at once, with fixed input and output buffers. The captured co
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, NamedTuple, Protocol, final
 
 import torch
@@ -14,20 +15,20 @@ from torch import Tensor
 
 from spinup.errors import ConfigError
 from spinup.interfaces import Metrics
-from spinup.pytorch.agent import Agent
+from spinup.pytorch.agent import Agent, StepSettings
 from spinup.pytorch.engines.compile import (
     TRACED_FIELDS,
     TRACED_NETWORKS,
     TRACED_OBJECTIVES,
     TRACED_OPTIONS,
-    untraceable_layers,
 )
-from spinup.pytorch.engines.eager import gradient_steps
+from spinup.pytorch.engines.eager import gradient_step, gradient_steps
 from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.torch_settings import preserved_generators
 from spinup.pytorch.variants.objective import Objective
 from spinup.replay.transition import Batches
 
+Layout = list[tuple[str, torch.dtype, torch.Size]]  # name, dtype and shape of each metric
 MAX_STEPS = 50  # gradient steps in one graph; a longer block replays it several times
 
 
@@ -64,11 +65,15 @@ class CudaCapturer:
 
 
 class Captured(NamedTuple):
-    """A captured graph: the input buffers by field, the function that replays it, and the packed metrics."""
+    """A captured graph: its input buffers by field, the function that replays it, and the metrics it writes.
+
+    The metrics are one vector, which `layout` divides: names, dtypes and shapes in order.
+    """
 
     inputs: dict[str, Tensor]
     replay: Callable[[], object]
     packed: Tensor
+    layout: Layout
 
 
 @final
@@ -91,43 +96,68 @@ class CudaGraphEngine(Engine):
         super().__init__(objective, threads)
         self._capturer = capturer or CudaCapturer()
         self._agent: Agent | None = None
-        self._graphs: dict[torch.Size, Captured] = {}
-        self._shapes: dict[str, tuple[torch.dtype, torch.Size]] = {}
+        self._graphs: dict[tuple[torch.Size, tuple[bool, ...]], Captured] = {}
 
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
-        return super().unsupported_reason(agent, objective, fields) or untraceable_layers(agent)
+        if reason := super().unsupported_reason(agent, objective, fields):
+            return reason
+        return "the networks have dropout" if agent.networks.modes.dropout else None
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
         if self._agent is not agent:
             self._agent, self._graphs = agent, {}
-        tensors = agent.to_tensors(batches)
-        chunks = zip(*(torch.split(values, MAX_STEPS) for values in tensors.values()), strict=True)
-        packed = [self._replay(agent, dict(zip(tensors, chunk, strict=True))) for chunk in chunks]
-        host = torch.cat(packed, 1).cpu()
-        columns = torch.split(host, [shape.numel() for _, shape in self._shapes.values()])
-        return {
-            key: part.T.reshape(-1, *shape).to(dtype).numpy()
-            for part, (key, (dtype, shape)) in zip(columns, self._shapes.items(), strict=True)
-        }
+        inputs = agent.to_tensors(batches)
+        settings = agent.step_settings(len(batches["reward"]))
+        rates = [step.lr for step in settings if step.lr is not None]
+        if rates:  # the fused optimizer reads a rate in float32 from the device
+            inputs["lr"] = torch.tensor(rates, dtype=torch.float32, device=agent.reference_parameter.device)
+        replayed = [
+            self._replay(
+                agent,
+                {name: values[first : first + MAX_STEPS] for name, values in inputs.items()},
+                tuple(step.updates_policy for step in settings[first : first + MAX_STEPS]),
+            )
+            for first in range(0, len(settings), MAX_STEPS)
+        ]
+        if rates:
+            agent.set_learning_rate(rates[-1])
+        host = torch.cat([packed for packed, _ in replayed]).cpu()
+        parts = iter(torch.split(host, [shape.numel() for _, layout in replayed for *_, shape in layout]))
+        found: dict[str, list[Tensor]] = {}
+        for _, layout in replayed:
+            for key, dtype, shape in layout:
+                found.setdefault(key, []).append(next(parts).to(dtype).reshape(shape))
+        return {key: torch.cat(values).numpy() for key, values in found.items()}
 
-    def _replay(self, agent: Agent, batches: dict[str, Tensor]) -> Tensor:
-        """The metrics of some batches, packed: one column per gradient step."""
-        shape = batches["action"].shape
-        if shape not in self._graphs:
-            self._graphs[shape] = self._capture(agent, batches)
-        graph = self._graphs[shape]
+    def _replay(
+        self, agent: Agent, inputs: dict[str, Tensor], updates_policy: tuple[bool, ...]
+    ) -> tuple[Tensor, Layout]:
+        """Some gradient steps; their metrics in one vector, and its layout."""
+        key = inputs["action"].shape, updates_policy
+        if key not in self._graphs:
+            self._graphs[key] = self._capture(agent, inputs, updates_policy)
+        graph = self._graphs[key]
         for name, buffer in graph.inputs.items():
-            buffer.copy_(batches[name])
+            buffer.copy_(inputs[name])
         graph.replay()
-        return graph.packed.clone()
+        return graph.packed.clone(), graph.layout
 
-    def _capture(self, agent: Agent, batches: dict[str, Tensor]) -> Captured:
-        inputs = {name: values.clone() for name, values in batches.items()}
+    def _capture(self, agent: Agent, inputs: dict[str, Tensor], updates_policy: tuple[bool, ...]) -> Captured:
+        buffers = {name: values.clone() for name, values in inputs.items()}
+        batches = {name: buffer for name, buffer in buffers.items() if name != "lr"}
+        rates = buffers["lr"].unbind() if "lr" in buffers else [None] * len(updates_policy)
+        settings = [StepSettings(*step) for step in zip(updates_policy, rates, strict=True)]
         before = [(tensor, tensor.clone()) for tensor in agent.state_tensors()]
+        one_step = partial(gradient_step, agent, self.objective, agent.optimizers)
+        layout: Layout = []
 
         def work() -> Tensor:
-            return self._pack(agent, gradient_steps(agent, self.objective, inputs))
+            metrics = gradient_steps(agent, batches, settings, one_step)
+            layout[:] = [(key, value.dtype, value.shape) for key, value in metrics.items()]
+            return torch.cat(
+                [value.to(agent.reference_parameter.dtype).flatten() for value in metrics.values()]
+            )
 
         try:
             with preserved_generators():
@@ -140,12 +170,4 @@ class CudaGraphEngine(Engine):
             raise ConfigError(
                 f"engine='cuda_graph' cannot capture this actor-critic ({reason}): give engine='eager'"
             ) from error
-        return Captured(inputs, replay, packed)
-
-    def _pack(self, agent: Agent, metrics: dict[str, Tensor]) -> Tensor:
-        """All metrics of n steps in one array (values, n)."""
-        self._shapes = {key: (value.dtype, value.shape[1:]) for key, value in metrics.items()}
-        flat = [
-            value.to(agent.reference_parameter.dtype).reshape(len(value), -1).T for value in metrics.values()
-        ]
-        return torch.cat(flat)
+        return Captured(buffers, replay, packed, layout)

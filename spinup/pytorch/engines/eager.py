@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, final
 
 import torch
@@ -9,29 +11,34 @@ from torch import Tensor, nn
 
 from spinup.interfaces import Metrics
 from spinup.pytorch import losses
-from spinup.pytorch.agent import Agent, Optimizers
+from spinup.pytorch.agent import Agent, Optimizers, StepSettings
 from spinup.pytorch.engines.engine import Engine
 from spinup.pytorch.networks.layers import normalize_weights
 from spinup.pytorch.variants.objective import Batch, Objective
 from spinup.replay.transition import Batches
 
+OneStep = Callable[[Batch, bool], dict[str, Tensor]]  # a batch, whether to update the policy: metrics
+
 
 def gradient_step(
-    agent: Agent, objective: Objective, batch: Batch, optimizers: Optimizers, step: int = 0
+    agent: Agent,
+    objective: Objective,
+    optimizers: Optimizers,
+    batch: Batch,
+    updates_policy: bool = True,
 ) -> dict[str, Tensor]:
     """One gradient step: critics, policy, alpha, targets. Returns what to log.
 
     Args:
         agent: the agent to update, in place.
         objective: the losses.
-        batch: tensors by field, (B, *shape), on the agent's device.
         optimizers: the agent's optimizers, or objects that update the same parameters and state.
-        step: number of the gradient step in the run, from 0; used for `policy_delay`.
+        batch: tensors by field, (B, *shape), on the agent's device.
+        updates_policy: whether to update the policy and alpha too, see `policy_delay`.
     """
     options, metrics = agent.options, {}
-    improves_policy = (step + 1) % options.policy_delay == 0
-    if improves_policy and options.actor_first:
-        metrics = policy_step(agent, objective, batch, optimizers)
+    if updates_policy and options.actor_first:
+        metrics = policy_step(agent, objective, optimizers, batch)
 
     alpha = agent.temperature.value()
     critic_loss, logged = objective.critic_loss(agent.networks, batch, alpha)
@@ -40,8 +47,8 @@ def gradient_step(
         for module in filter(None, (agent.networks.critics, agent.networks.value)):
             normalize_weights(module)
 
-    if improves_policy and not options.actor_first:
-        metrics = policy_step(agent, objective, batch, optimizers)
+    if updates_policy and not options.actor_first:
+        metrics = policy_step(agent, objective, optimizers, batch)
 
     losses.polyak_update(agent.target_params, agent.averaged_params, options.polyak)
 
@@ -50,7 +57,7 @@ def gradient_step(
 
 
 def policy_step(
-    agent: Agent, objective: Objective, batch: Batch, optimizers: Optimizers
+    agent: Agent, objective: Objective, optimizers: Optimizers, batch: Batch
 ) -> dict[str, Tensor]:
     """Update the policy, then alpha if it is learned. Returns what to log."""
     alpha = agent.temperature.value()
@@ -72,19 +79,24 @@ def minimize(loss: Tensor, params: list[nn.Parameter], optimizer: torch.optim.Op
     optimizer.step()
 
 
-def gradient_steps(agent: Agent, objective: Objective, batches: dict[str, Tensor]) -> dict[str, Tensor]:
+def gradient_steps(
+    agent: Agent, batches: dict[str, Tensor], settings: list[StepSettings], one_step: OneStep
+) -> dict[str, Tensor]:
     """A gradient step per batch, fields (n, B, *shape) on the agent's device; metrics with leading axis n.
 
     Metrics of the policy have an entry for each step that updates it, and are missing where none does.
+
+    Args:
+        agent: the agent that `one_step` updates.
+        batches: n batches.
+        settings: the settings of the n steps.
+        one_step: updates the agent with a batch, with or without its policy, and returns metrics.
     """
-    options, first = agent.options, 0
-    if options.policy_delay > 1 or options.lr_schedule != "constant":
-        first = agent.gradient_steps()
     steps = []
-    for step, batch in enumerate(unstacked(batches), first):
-        if options.lr_schedule != "constant":
-            agent.set_learning_rate(step)
-        steps.append(gradient_step(agent, objective, batch, agent.optimizers, step))
+    for batch, (updates_policy, lr) in zip(unstacked(batches), settings, strict=True):
+        if lr is not None:
+            agent.set_learning_rate(lr)
+        steps.append(one_step(batch, updates_policy))
     names = dict.fromkeys(key for metrics in steps for key in metrics)
     return {key: torch.stack([metrics[key] for metrics in steps if key in metrics]) for key in names}
 
@@ -108,5 +120,7 @@ class EagerEngine(Engine):
         return None
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        metrics = gradient_steps(agent, self.objective, agent.to_tensors(batches))
+        one_step = partial(gradient_step, agent, self.objective, agent.optimizers)
+        settings = agent.step_settings(len(batches["reward"]))
+        metrics = gradient_steps(agent, agent.to_tensors(batches), settings, one_step)
         return {key: value.cpu().numpy() for key, value in metrics.items()}

@@ -157,7 +157,7 @@ class NativeEngine(Engine):
         self._load(dtype).code.update(ctypes.byref(arguments))
         steps, delay = int(arguments.critic_steps), agent.options.policy_delay
         if agent.options.lr_schedule != "constant":
-            agent.set_learning_rate(steps + arguments.n - 1)
+            agent.set_learning_rate(agent.options.lr_at(steps + arguments.n - 1))
         improved = [k for k in range(arguments.n) if (steps + k + 1) % delay == 0]
         for name, optimizer in agent.optimizers._asdict().items():
             if optimizer is not None and (done := arguments.n if name == "critic" else len(improved)):

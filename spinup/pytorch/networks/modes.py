@@ -24,7 +24,7 @@ class Modes:
 
     Attributes:
         batch_statistics: whether critics have batch statistics.
-        any: whether policy or critics have layers to switch.
+        dropout: whether policy or critics have dropout.
     """
 
     def __init__(self, actor: nn.Module, *critics: nn.Module) -> None:
@@ -32,7 +32,7 @@ class Modes:
         self._dropout = [layer for layer in self._critics if isinstance(layer, Dropout)]
         self.batch_statistics = any(isinstance(layer, BatchNorm) for layer in self._critics)
         self._encoders = [m for net in critics for m in net.modules() if isinstance(m, Encoder)]
-        self.any = bool(self._actor or self._critics)
+        self.dropout = any(isinstance(layer, Dropout) for layer in [*self._actor, *self._critics])
 
     def critic_loss(self) -> AbstractContextManager[None]:
         """Context for the passes of critics, targets and value network in the critics' loss."""

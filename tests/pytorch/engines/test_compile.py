@@ -105,6 +105,21 @@ def test_a_parameter_without_a_gradient_stays_as_it_is() -> None:
     assert optimizer.state[used]["step"] == 1
 
 
+def test_weight_decay_and_a_changing_rate_are_those_of_adamw() -> None:
+    torch.manual_seed(0)
+    mine, theirs = (nn.Parameter(torch.arange(1.0, 4.0, dtype=torch.float64)) for _ in range(2))
+    settings: dict[str, Any] = {"betas": (0.5, 0.9), "weight_decay": 0.1}
+    optimizer, reference = _adam([mine], 0.1, **settings), torch.optim.AdamW([theirs], 0.1, **settings)
+    traceable = TraceableAdam(optimizer)
+    for lr in (0.1, 0.02, 0.3):
+        mine.grad = theirs.grad = torch.randn(3, dtype=torch.float64)
+        optimizer.param_groups[0]["lr"] = reference.param_groups[0]["lr"] = lr
+        traceable.read_learning_rate()
+        traceable.step()
+        reference.step()
+        assert torch.allclose(mine, theirs, rtol=1e-12)
+
+
 @pytest.mark.parametrize("critics", [5])
 def test_a_random_subset_of_many_critics(critics: int) -> None:
     changes: dict[str, Any] = {"critics": critics, "alpha": "auto", "act_dim": 2}
@@ -116,11 +131,40 @@ def test_a_random_subset_of_many_critics(critics: int) -> None:
     compare(eager.state_dict(), compiled.state_dict(), 1e-6, "state")
 
 
+INGREDIENTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {"actor_norm": "layer", "critic_norm": "layer", "residual": True},
+        {"target_networks": False, "reward_scale": 0.5, "actor_first": True},
+    ),
+    (
+        {"critic": "categorical", "atoms": 11},
+        {"critic": "categorical", "atoms": 11, "normalize_weights": True, "policy_delay": 3},
+    ),
+    (
+        {"critic": "quantile", "quantiles": 5},
+        {"critic": "quantile", "lr_schedule": "cosine", "weight_decay": 0.1, "betas": (0.5, 0.99)},
+    ),
+]
+
+
 @pytest.mark.slow
-def test_it_computes_the_eager_update_with_ingredients(compiled_once: None) -> None:
-    networks = {"actor_norm": "layer", "critic_norm": "layer", "residual": True}
+@pytest.mark.parametrize(("networks", "settings"), INGREDIENTS)
+def test_it_computes_the_eager_update_with_ingredients(
+    networks: dict[str, Any], settings: dict[str, Any], compiled_once: None
+) -> None:
     ac = small_ac(**BOUNDS, **networks, hidden_sizes=(6, 6)).double()
-    twin = copy.deepcopy(ac)
-    settings = {"target_networks": False, "reward_scale": 0.5, "actor_first": True, "alpha": "auto"}
-    settings |= {"act_dim": 3, "batch_size": 20}
-    admit(make(ac, **settings), make(twin, "compile", **settings), torch.float64)
+    admit(*pair(ac, "compile", "auto", **settings), torch.float64)
+
+
+@pytest.mark.slow
+def test_dropout_and_batch_statistics_are_those_of_eager(compiled_once: None) -> None:
+    networks = {"critic_norm": "batch_renorm", "critic_dropout": 0.1, "actor_norm": "batch"}
+    learners = pair(small_ac(**BOUNDS, **networks, hidden_sizes=(6, 6)).double(), "compile", "auto")
+    for seed in (1, 2):
+        block = random_batches(obs_dim=5, act_dim=3, count=10, batch=20, seed=seed, dtype=np.float64)
+        metrics = []
+        for learner in learners:
+            torch.manual_seed(seed)
+            metrics.append(learner.update(block))
+        compare(*metrics, 1e-9, "metrics")
+    compare(*(learner.state_dict() for learner in learners), 1e-9, "state")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from spinup.config import SACConfig
 from spinup.errors import ConfigError
 from spinup.pytorch.engines.cuda_graph import MAX_STEPS, CudaGraphEngine
-from spinup.pytorch.engines.eager import gradient_steps
+from spinup.pytorch.engines.eager import gradient_step, gradient_steps
 
 SPACES = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
 
@@ -46,10 +47,11 @@ class Rerun:
         return replay
 
 
-def graph_learner(ac: nn.Module, alpha: Any, act_dim: int = 2) -> tuple[Learner, Rerun]:
+def graph_learner(ac: nn.Module, alpha: Any, act_dim: int = 2, **settings: Any) -> tuple[Learner, Rerun]:
     """The engine with a stand-in for its capturer."""
     capturer = Rerun()
-    agent, objective, _ = make_agent(ac, SACConfig(alpha=alpha), Box(-1.0, 1.0, (act_dim,), np.float32))
+    config = SACConfig(alpha=alpha, **settings)
+    agent, objective, _ = make_agent(ac, config, Box(-1.0, 1.0, (act_dim,), np.float32))
     return Learner(agent, CudaGraphEngine(objective, capturer=capturer)), capturer
 
 
@@ -72,6 +74,41 @@ def test_a_users_module_draws_and_learns_as_in_eager(constructor: Any, alpha: An
     torch.manual_seed(1)
     compare(wanted, learner.update(block), 1e-9, "metrics")
     compare(eager.state_dict(), learner.state_dict(), 1e-9, "state")
+
+
+INGREDIENTS: list[tuple[dict[str, Any], dict[str, Any], float]] = [
+    ({}, {"policy_delay": 3, "betas": (0.5, 0.99), "weight_decay": 0.1}, 1e-9),
+    ({}, {"lr_schedule": "cosine", "epochs": 1, "steps_per_epoch": 1200}, 1e-5),  # a rate is in float32
+    ({"critic": "categorical", "atoms": 11}, {"critic": "categorical", "atoms": 11}, 1e-9),
+    ({"critic": "quantile", "quantiles": 5}, {"critic": "quantile", "quantiles": 5}, 1e-9),
+    ({"critic_norm": "batch_renorm", "actor_norm": "batch"}, {"target_networks": False}, 1e-9),
+    ({"residual": True, "critic_norm": "layer"}, {"normalize_weights": True, "actor_first": True}, 1e-9),
+]
+
+
+@pytest.mark.parametrize(("networks", "settings", "tolerance"), INGREDIENTS)
+def test_ingredients_compute_the_eager_update(
+    networks: dict[str, Any], settings: dict[str, Any], tolerance: float
+) -> None:
+    ac = small_ac(**networks).double()
+    learner, _ = graph_learner(copy.deepcopy(ac), "auto", **settings)
+    eager = make(ac, alpha="auto", **settings)
+    for seed, count in enumerate((70, 2, 70)):  # blocks that begin at different places of a policy delay
+        block = random_batches(count=count, seed=seed, dtype=np.float64)
+        compare(eager.update(block), learner.update(block), tolerance, "metrics")
+    compare(eager.state_dict(), learner.state_dict(), tolerance, "state")
+
+
+def test_one_graph_serves_blocks_that_update_the_policy_in_the_same_steps() -> None:
+    learner, counts = graph_learner(small_ac(), 0.2, policy_delay=2)
+    for _ in range(3):
+        learner.update(random_batches(count=4))
+    assert (counts.captured, counts.replayed) == (1, 3)
+    metrics = learner.update(random_batches(count=3))  # steps 12 to 14, of which one updates the policy
+    assert (len(metrics["LossQ"]), len(metrics["LossPi"])) == (3, 1)
+    learner.update(random_batches(count=3))  # steps 15 to 17, of which two do
+    assert counts.captured == 3
+    assert "LossPi" not in graph_learner(small_ac(), 0.2, policy_delay=9)[0].update(random_batches(count=3))
 
 
 def test_a_long_block_replays_one_graph_and_its_remainder_another() -> None:
@@ -121,6 +158,7 @@ def test_a_step_has_no_tensor_on_another_device_than_the_networks() -> None:
     batches = {
         name: torch.empty(values.shape, device="meta") for name, values in random_batches(count=2).items()
     }
-    metrics = gradient_steps(agent, objective, batches)
+    one_step = partial(gradient_step, agent, objective, agent.optimizers)
+    metrics = gradient_steps(agent, batches, agent.step_settings(2), one_step)
     assert {value.device.type for value in metrics.values()} == {"meta"}
     assert metrics["Q1Vals"].shape == (2, 5)

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from spinup import sac_pytorch
 from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.builders import OneStepBuilder
 from spinup.replay.samplers import UniformSampler
 from spinup.replay.storage import HostStorage
 from spinup.replay.transition import Transitions, transition_fields
@@ -52,7 +53,7 @@ def run_state() -> dict[str, Any]:
 
 def empty(capacity: int) -> ReplayBuffer:
     """A replay buffer with the fields of one-step SAC."""
-    sampler, fields = UniformSampler(gamma=0.99), transition_fields(OBS_DIM, ACT_DIM)
+    sampler, fields = UniformSampler(OneStepBuilder(gamma=0.99)), transition_fields(OBS_DIM, ACT_DIM)
     return ReplayBuffer(HostStorage([fields[name] for name in sampler.stored_fields], capacity), sampler)
 
 

@@ -52,7 +52,7 @@ def spinup_sac(clock: Clock, args: argparse.Namespace) -> float | None:
     """This library, on its default engine."""
     import spinup
     from spinup.config import SACConfig
-    from spinup.replay.samplers import make_sampler
+    from spinup.replay.registry import make_sampler
     from spinup.replay.storage import HostStorage
     from spinup.replay.transition import transition_fields
 

@@ -26,7 +26,8 @@ from spinup.pytorch.torch_settings import torch_settings
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.hindsight import Goals, HindsightSampler
 from spinup.replay.normalizer import Normalizer
-from spinup.replay.samplers import Sampler, make_sampler
+from spinup.replay.registry import make_sampler
+from spinup.replay.samplers import Sampler
 from spinup.replay.storage import HostStorage
 from spinup.replay.transition import Transitions, transition_fields
 

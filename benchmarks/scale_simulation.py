@@ -236,6 +236,7 @@ def halfcheetah() -> tuple[Any, Any]:
     from spinup.pytorch.policy import gaussian_policy
     from spinup.pytorch.remote_policy import policy_source
     from spinup.replay.buffer import ReplayBuffer
+    from spinup.replay.builders import OneStepBuilder
     from spinup.replay.samplers import UniformSampler
     from spinup.replay.storage import HostStorage
     from spinup.replay.transition import transition_fields
@@ -245,7 +246,7 @@ def halfcheetah() -> tuple[Any, Any]:
         MLPActorCritic(*spaces), UpdateOptions(), critics=2, has_value=False, make_policy=gaussian_policy,
         seed=0, save=lambda ac, path: None,
     )  # fmt: skip
-    sampler, fields = UniformSampler(0.99), transition_fields(17, 6)
+    sampler, fields = UniformSampler(OneStepBuilder(0.99)), transition_fields(17, 6)
     replay = ReplayBuffer(HostStorage([fields[name] for name in sampler.stored_fields], 200_000), sampler)
     return policy_source(agent, gaussian_policy, MLPActorCritic, spaces, {}), replay
 

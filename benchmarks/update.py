@@ -39,7 +39,7 @@ from spinup.pytorch.engines.registry import choose_engine
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.torch_settings import torch_settings
 from spinup.pytorch.variants.registry import choose_variant, make_objective, update_options
-from spinup.replay.samplers import make_sampler
+from spinup.replay.registry import make_sampler
 from spinup.runs.cores import thread_count
 
 RESULTS = Path(__file__).parent / "results"

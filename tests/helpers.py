@@ -24,7 +24,7 @@ from spinup.pytorch.variants.registry import (
     update_options,
 )
 from spinup.replay.buffer import ReplayBuffer
-from spinup.replay.samplers import make_sampler
+from spinup.replay.registry import make_sampler
 from spinup.replay.storage import HostStorage
 from spinup.replay.transition import transition_fields
 

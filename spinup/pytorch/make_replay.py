@@ -20,7 +20,8 @@ from spinup.replay.hindsight import Goals
 from spinup.replay.normalizer import Normalizer
 from spinup.replay.prior import MixedSampler
 from spinup.replay.random_shift import RandomShift
-from spinup.replay.samplers import Sampler, make_sampler
+from spinup.replay.registry import make_sampler
+from spinup.replay.samplers import Sampler
 from spinup.runs.prior_data import read_prior_data
 
 

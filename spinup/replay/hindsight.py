@@ -11,7 +11,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spinup.errors import EnvError
-from spinup.replay.samplers import Sampler
+from spinup.replay.builders import OneStepBuilder
+from spinup.replay.samplers import RowSampler
 from spinup.replay.storage import Storage
 from spinup.replay.transition import Batches, Transitions, to_host
 
@@ -38,7 +39,7 @@ class Goals:
 
 
 @final
-class HindsightSampler(Sampler):
+class HindsightSampler(RowSampler):
     """Hindsight experience replay (Andrychowicz et al. 2017) with the strategy `future`.
 
     In each batch, an expected share k / (k + 1) of the transitions is relabeled: the goal is replaced by one
@@ -51,10 +52,12 @@ class HindsightSampler(Sampler):
         goals: the environment's goals.
     """
 
-    stored_fields = (*Sampler.stored_fields, "env", "episode_start")
+    builder: OneStepBuilder
 
     def __init__(self, gamma: float, k: int, goals: Goals) -> None:
-        self.gamma, self.k, self.goals = gamma, k, goals
+        super().__init__(OneStepBuilder(gamma))
+        self.stored_fields = (*self.builder.stored_fields, "env", "episode_start")
+        self.k, self.goals = k, goals
         self.reset(0)
 
     def reset(self, capacity: int) -> None:
@@ -73,15 +76,22 @@ class HindsightSampler(Sampler):
             self._env[row % self._capacity] = env
             self._step[row % self._capacity] = steps.append(row, first, row - self._capacity)
 
+    def rows(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> NDArray[np.int64]:
+        return rng.integers(len(storage), size=(count, batch_size))
+
+    def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
+        return self.sample(storage, 1, batch_size, rng) if len(storage) else {}
+
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
         if not self._checked:
             self._check_rewards(storage)
-        index = rng.integers(len(storage), size=(count, batch_size))
+        index = self.rows(storage, count, batch_size, rng)
         relabeled = rng.random(index.shape) < self.k / (self.k + 1)
         later = self._later(index[relabeled], rng.random(index.shape)[relabeled])
         goal = to_host(storage.gather(later, ("next_obs",))["next_obs"])[:, self.goals.achieved]
         rows = {
-            name: to_host(values) for name, values in storage.gather(index, Sampler.stored_fields).items()
+            name: to_host(values)
+            for name, values in storage.gather(index, self.builder.stored_fields).items()
         }
         for name in ("obs", "next_obs"):
             rows[name][..., self.goals.desired][relabeled] = goal
@@ -89,11 +99,7 @@ class HindsightSampler(Sampler):
         rows["reward"][relabeled] = self.goals.reward(achieved, goal)
         if self.goals.terminated is not None:
             rows["terminated"][relabeled] = self.goals.terminated(achieved, goal)
-        rows["discount"] = ~rows.pop("terminated") * np.float32(self.gamma)
-        return {name: storage.to_batch(values) for name, values in rows.items()}
-
-    def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
-        raise AssertionError("transitions with goals are made by sample")
+        return {name: storage.to_batch(values) for name, values in self.builder.with_discount(rows).items()}
 
     def _later(self, index: NDArray[np.int64], fractions: NDArray[np.float64]) -> NDArray[np.int64]:
         """Positions of the same or later steps of the same episodes, selected by fractions in [0, 1)."""

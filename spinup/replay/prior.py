@@ -6,7 +6,6 @@ from typing import Any, final
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.samplers import Sampler
@@ -55,9 +54,6 @@ class MixedSampler(Sampler):
         online = self.online.peek(storage, batch_size - from_prior, rng)
         prior = self.prior.peek(from_prior, rng) if from_prior else {}
         return {name: _joined(values, prior[name]) for name, values in online.items()} if prior else online
-
-    def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
-        return self.online.batches(storage, index)
 
 
 def _joined(first: Any, second: Any) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, final
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from spinup.replay.samplers import Sampler
+from spinup.replay.builders import BATCH_FIELDS, TransitionBuilder
+from spinup.replay.samplers import RowSampler
 from spinup.replay.storage import Storage
 from spinup.replay.transition import Batches, Transitions
 
@@ -69,7 +71,7 @@ class SumTree:
 
 
 @final
-class PrioritizedSampler(Sampler):
+class PrioritizedSampler(RowSampler):
     """Draws row i with probability P(i) = p_i^a / sum_j p_j^a, p_i = |TD error| + 1e-6.
 
     A new row has the largest priority so far, so that it is drawn soon. The field `weight` of a batch is
@@ -77,20 +79,21 @@ class PrioritizedSampler(Sampler):
     block of updates are drawn from the same priorities, which are updated with the TD errors after the block.
 
     Args:
-        inner: makes transitions from rows.
+        builder: makes transitions from rows.
         exponent: a; 0 is uniform.
         beta: beta at the first gradient step.
         beta_updates: gradient steps until beta is 1.
     """
 
-    def __init__(self, inner: Sampler, exponent: float, beta: float, beta_updates: int) -> None:
-        self.inner, self.exponent, self.beta, self.beta_updates = inner, exponent, beta, beta_updates
-        self.stored_fields = inner.stored_fields
-        self.batch_fields = (*inner.batch_fields, "weight")
+    batch_fields = (*BATCH_FIELDS, "weight")
+
+    def __init__(self, builder: TransitionBuilder, exponent: float, beta: float, beta_updates: int) -> None:
+        super().__init__(builder)
+        self.exponent, self.beta, self.beta_updates = exponent, beta, beta_updates
         self.reset(0)
 
     def reset(self, capacity: int) -> None:
-        self.inner.reset(capacity)
+        super().reset(capacity)
         self._capacity, self._tree = capacity, SumTree(capacity)
         self._largest = 1.0  # largest p_i^a so far
         self._total = self._known = 0  # number of rows ever added, and of those that have a priority
@@ -98,15 +101,18 @@ class PrioritizedSampler(Sampler):
         self._drawn: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def added(self, start: int, transitions: Transitions) -> None:
-        self.inner.added(start, transitions)
+        super().added(start, transitions)
         if not self._total:
             self._known = start
         self._total = start + len(transitions["reward"])
 
+    def rows(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> NDArray[np.int64]:
+        self._initialize_new_rows()
+        return self._tree.find(rng.random((count, batch_size)))
+
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
-        self._admit()
-        self._drawn = self._tree.find(rng.random((count, batch_size)))
-        batches = self.inner.batches(storage, self._drawn)
+        self._drawn = self.rows(storage, count, batch_size, rng)
+        batches = self.builder.build(storage, self._drawn)
         share = self._tree.priorities[self._drawn] / self._tree.total
         done = np.minimum((self._updates + np.arange(count)) / self.beta_updates, 1.0)
         beta = self.beta + (1.0 - self.beta) * done
@@ -116,12 +122,6 @@ class PrioritizedSampler(Sampler):
         self._updates += count
         return batches
 
-    def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
-        return self.inner.peek(storage, batch_size, rng)
-
-    def batches(self, storage: Storage, index: NDArray[np.int64]) -> Batches:
-        return self.inner.batches(storage, index)
-
     def update_priorities(self, td_errors: NDArray[Any]) -> None:
         priorities = (td_errors.astype(np.float64).reshape(-1) + EPSILON) ** self.exponent
         self._tree.set(self._drawn.reshape(-1), priorities)
@@ -129,7 +129,7 @@ class PrioritizedSampler(Sampler):
 
     def state_dict(self) -> dict[str, Any]:
         """p_i^a of the stored rows, oldest first, the largest so far, and the gradient steps made."""
-        self._admit()
+        self._initialize_new_rows()
         kept = self._positions(max(self._total - self._capacity, 0))
         return {
             "priorities": self._tree.priorities[kept].copy(),
@@ -141,7 +141,15 @@ class PrioritizedSampler(Sampler):
         self._largest, self._updates, self._known = state["largest"], state["updates"], self._total
         self._tree.set(self._positions(self._total - len(state["priorities"])), state["priorities"])
 
-    def _admit(self) -> None:
+    def invalid_entry(self, state: dict[str, Any], rows: int) -> str | None:
+        priorities = state["priorities"]
+        if len(priorities) != rows or not np.isfinite(priorities).all() or not (priorities > 0).all():
+            return "priorities"
+        if not 0 < state["largest"] < math.inf:
+            return "largest"
+        return "updates" if state["updates"] < 0 else None
+
+    def _initialize_new_rows(self) -> None:
         """Assign a priority to the rows that were added since the last call."""
         new = self._positions(max(self._known, self._total - self._capacity))
         if len(new):

@@ -144,7 +144,10 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
     for line in changes(checkpoint.settings, checkpointer.settings):
         log(line, color="yellow")
     try:
-        check_state(checkpoint, trainer.state_dict(), checkpointer.config, trainer.replay.storage.capacity)
+        replay = trainer.replay
+        check_state(
+            checkpoint, trainer.state_dict(), checkpointer.config, replay.storage.capacity, replay.sampler
+        )
         checkpointer.folder.restore_replay(checkpoint, trainer.replay)
         trainer.load_state_dict(checkpoint.state)
     except RunError:

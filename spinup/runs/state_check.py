@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from spinup.config import SACConfig
+from spinup.replay.samplers import Sampler
 from spinup.runs.manifest import Checkpoint, CheckpointError
 
 Tree = dict[str, Any]
 
 # Dicts with any entries: the statistics of environments and wrappers, and of an epoch.
 _OPEN = re.compile(r"collector/(statistics/\d+|episodes/\d+/statistics)|evaluator/\d+|log/stats")
-_ANY_LENGTH = re.compile(r"collector/episodes/\d+/actions|sampler/priorities|agent/cuda_rng")
+_ANY_LENGTH = re.compile(r"collector/episodes/\d+/actions|sampler/.*|agent/cuda_rng")
 
 
-def check_state(checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity: int) -> None:
+def check_state(
+    checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity: int, sampler: Sampler
+) -> None:
     """Check the types, shapes and ranges of a checkpoint's state before any of it is used.
 
     Args:
@@ -26,6 +29,7 @@ def check_state(checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity
         fresh: `Trainer.state_dict()` at the beginning of the run, which has the same entries.
         config: the run's hyperparameters.
         capacity: capacity of the run's replay buffer.
+        sampler: the run's sampler.
 
     Raises:
         CheckpointError: naming the first entry that is invalid for this configuration.
@@ -41,8 +45,8 @@ def check_state(checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity
     rows = 0 if config.offline else n
     _check("the number of replay rows", rows == (segments[-1].stop if segments else 0))
     _check("the first replay row", not segments or segments[0].start <= max(n - capacity, 0))
-    if config.sampler == "per":
-        _check_priorities(state["sampler"], min(rows, capacity))
+    if (entry := sampler.invalid_entry(state.get("sampler", {}), min(rows, capacity))) is not None:
+        _check(f"sampler/{entry}", False)
     for episode in collector["episodes"].values():
         length = episode["length"]
         _check("the length of an episode", len(episode["actions"]) == length <= config.max_ep_len)
@@ -51,15 +55,6 @@ def check_state(checkpoint: Checkpoint, fresh: Tree, config: SACConfig, capacity
     for name in ("header", "pending"):
         _check(f"log/{name}", all(isinstance(text, str) for text in log[name]))
     _check("log/stats", all(map(_are_statistics, log["stats"].values())))
-
-
-def _check_priorities(sampler: Tree, rows: int) -> None:
-    """Check that the state of a prioritized sampler has a priority for each stored row."""
-    priorities = sampler["priorities"]
-    valid = len(priorities) == rows and np.isfinite(priorities).all() and (priorities > 0).all()
-    _check("sampler/priorities", bool(valid))
-    _check("sampler/largest", 0 < sampler["largest"] < math.inf)
-    _check("sampler/updates", sampler["updates"] >= 0)
 
 
 def _check(name: str, holds: bool) -> None:

@@ -17,7 +17,7 @@ from spinup.envs.make import EnvFn
 from spinup.errors import EnvError
 from spinup.loggers.tf_saver import import_tf
 from spinup.replay.buffer import ReplayBuffer
-from spinup.replay.samplers import make_sampler
+from spinup.replay.registry import make_sampler
 from spinup.replay.storage import HostStorage
 from spinup.runs.cores import thread_count
 from spinup.runs.launch import Backend, Request, launch, training_function

@@ -14,9 +14,10 @@ from spinup.errors import ConfigError
 from spinup.pytorch import device_storage
 from spinup.pytorch.device_storage import DeviceStorage, make_storage
 from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.builders import NStepBuilder, OneStepBuilder
 from spinup.replay.hindsight import Goals, HindsightSampler
 from spinup.replay.prioritized import PrioritizedSampler
-from spinup.replay.samplers import NStepSampler, UniformSampler
+from spinup.replay.samplers import UniformSampler
 from spinup.replay.storage import HostStorage
 from spinup.replay.transition import Transitions, transition_fields
 
@@ -24,11 +25,11 @@ from spinup.replay.transition import Transitions, transition_fields
 GOALS = Goals(slice(0, 1), slice(1, 2), lambda achieved, desired: (achieved - 1)[:, 0], None)
 CPU = torch.device("cpu")
 FIELDS = tuple(transition_fields(2, 1).values())
-STORED = tuple(field for field in FIELDS if field.name in UniformSampler.stored_fields)
+STORED = tuple(field for field in FIELDS if field.name in OneStepBuilder.stored_fields)
 SAMPLERS: Any = [
-    lambda: UniformSampler(0.9),
-    lambda: NStepSampler(0.9, 3),
-    lambda: PrioritizedSampler(NStepSampler(0.9, 3), 0.6, 0.4, 10),
+    lambda: UniformSampler(OneStepBuilder(0.9)),
+    lambda: UniformSampler(NStepBuilder(0.9, 3)),
+    lambda: PrioritizedSampler(NStepBuilder(0.9, 3), 0.6, 0.4, 10),
     lambda: HindsightSampler(0.9, 4, GOALS),
 ]
 
@@ -86,7 +87,7 @@ def test_rows_are_copied_when_they_are_added() -> None:
 
 
 def test_restore_replaces_stored_and_waiting_rows() -> None:
-    buffer = ReplayBuffer(DeviceStorage(STORED, 4, CPU), UniformSampler(0.9))
+    buffer = ReplayBuffer(DeviceStorage(STORED, 4, CPU), UniformSampler(OneStepBuilder(0.9)))
     buffer.add(rows(0, 3))
     buffer.restore(7, rows(7, 2))
     assert (len(buffer), buffer.total) == (4, 9)

@@ -13,10 +13,10 @@ from spinup.collect.collector import EnvCollector
 from spinup.collect.episodes import TRAIN_STREAM
 from spinup.envs.make import make_vector
 from spinup.errors import ConfigError
+from spinup.replay.builders import OneStepBuilder
 from spinup.replay.frames import FramePool, FrameStorage
 from spinup.replay.image_layout import ImageLayout, Part
 from spinup.replay.random_shift import RandomShift, shift_images
-from spinup.replay.samplers import Sampler
 from spinup.replay.transition import transition_fields
 
 
@@ -33,7 +33,7 @@ def test_rows_are_read_back_exactly(form: str, stack: int, padding: str) -> None
         return FrameStackObservation(env, stack, padding_type=padding)
 
     collector = EnvCollector(make_vector(make, 3, "sync", 60.0), seed=0, stream=TRAIN_STREAM, max_ep_len=6)
-    fields = [collector.fields[name] for name in (*Sampler.stored_fields, "env")]
+    fields = [collector.fields[name] for name in (*OneStepBuilder.stored_fields, "env")]
     assert collector.layout is not None
     storage, written = FrameStorage(fields, 50, collector.layout), []
     rng = np.random.default_rng(0)

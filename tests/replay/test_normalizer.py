@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from spinup.collect.collector import EnvCollector
 from spinup.envs.make import make_vector
 from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.builders import OneStepBuilder
 from spinup.replay.normalizer import Normalizer, RunningMoments
 from spinup.replay.samplers import UniformSampler
 from spinup.replay.storage import HostStorage
@@ -130,7 +131,7 @@ def test_returns_of_rows_in_any_grouping_are_the_same() -> None:
 def test_the_replay_buffer_holds_raw_values_and_scales_by_the_present_statistics() -> None:
     raw = replay_buffer(50)
     scaler = normalizer(rewards=False)
-    buffer = ReplayBuffer(HostStorage(raw.fields, 50), UniformSampler(0.99), scaler)
+    buffer = ReplayBuffer(HostStorage(raw.fields, 50), UniformSampler(OneStepBuilder(0.99)), scaler)
     collector = EnvCollector(make_vector(Diary, 1, "sync", 10.0), seed=0, stream=1, max_ep_len=1000)
     collector.start()
     for _ in range(30):
@@ -150,7 +151,8 @@ def test_the_replay_buffer_holds_raw_values_and_scales_by_the_present_statistics
 
 def test_restored_rows_are_not_counted_again() -> None:
     scaler = normalizer()
-    buffer = ReplayBuffer(HostStorage(replay_buffer(50).fields, 50), UniformSampler(0.99), scaler)
+    sampler = UniformSampler(OneStepBuilder(0.99))
+    buffer = ReplayBuffer(HostStorage(replay_buffer(50).fields, 50), sampler, scaler)
     collector = EnvCollector(make_vector(Diary, 1, "sync", 10.0), seed=0, stream=1, max_ep_len=1000)
     collector.start()
     buffer.add(collector.step(np.zeros((1, 1), np.float32))[0])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from spinup.config import SACConfig
 from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.builders import BATCH_FIELDS, NStepBuilder
 from spinup.replay.prioritized import EPSILON, PrioritizedSampler, SumTree
-from spinup.replay.samplers import NStepSampler, UniformSampler, make_sampler
+from spinup.replay.registry import make_sampler
 
 
 def tree_of(priorities: list[int], capacity: int | None = None) -> SumTree:
@@ -182,6 +183,6 @@ def test_a_restored_sampler_draws_the_same_batches(rows: int) -> None:
 def test_windows_are_those_of_the_sampler_within() -> None:
     sampler = make_sampler(SACConfig(sampler="per", n_step=3))
     assert isinstance(sampler, PrioritizedSampler)
-    assert type(sampler.inner) is NStepSampler
-    assert sampler.batch_fields == (*UniformSampler.batch_fields, "weight")
-    assert sampler.stored_fields == NStepSampler.stored_fields
+    assert type(sampler.builder) is NStepBuilder
+    assert sampler.batch_fields == (*BATCH_FIELDS, "weight")
+    assert sampler.stored_fields == NStepBuilder.stored_fields

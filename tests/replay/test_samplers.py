@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from spinup.config import SACConfig
 from spinup.replay.buffer import ReplayBuffer
-from spinup.replay.samplers import NStepSampler, UniformSampler, make_sampler
+from spinup.replay.builders import NStepBuilder, OneStepBuilder
+from spinup.replay.registry import make_sampler
+from spinup.replay.samplers import RowSampler, UniformSampler
 from spinup.replay.storage import HostStorage
 from spinup.replay.transition import Field, transition_fields
 
@@ -42,9 +44,34 @@ def windows(buffer: ReplayBuffer) -> dict[int, tuple[float, float, float]]:
 
 
 def test_the_configuration_chooses_the_sampler() -> None:
-    assert type(make_sampler(SACConfig())) is UniformSampler
-    assert type(make_sampler(SACConfig(n_step=2))) is NStepSampler
-    assert UniformSampler.batch_fields == NStepSampler.batch_fields
+    for n_step, builder in ((1, OneStepBuilder), (2, NStepBuilder)):
+        sampler = make_sampler(SACConfig(n_step=n_step))
+        assert isinstance(sampler, UniformSampler)
+        assert type(sampler.builder) is builder
+
+
+class Newest(RowSampler):
+    """A sampler of a user: always the newest row but one."""
+
+    def rows(self, storage: Any, count: int, batch_size: int, rng: np.random.Generator) -> Any:
+        """Positions, (count, batch_size)."""
+        return np.full((count, batch_size), len(storage) - 2)
+
+
+@pytest.mark.parametrize(
+    ("builder", "wanted"),
+    [
+        (OneStepBuilder(GAMMA), (1 / 4, GAMMA, 2)),
+        (NStepBuilder(GAMMA, 2), (1 / 4 + GAMMA / 8, GAMMA**2, 3)),
+    ],
+)
+def test_a_sampler_that_chooses_rows_gets_n_step_returns(builder: Any, wanted: Any) -> None:
+    sampler, fields = Newest(builder), transition_fields(2, 1)
+    buffer = ReplayBuffer(HostStorage([fields[k] for k in sampler.stored_fields], 10), sampler)
+    for k in range(4):
+        buffer.add(transition(k, start=k == 0))
+    assert windows(buffer) == {2: wanted}
+    assert set(buffer.peek(50, np.random.default_rng(0))["obs"][0, :, 0]) == {0, 1, 2, 3}  # uniform rows
 
 
 def test_one_step_discount_is_gamma_where_the_episode_goes_on() -> None:
@@ -55,8 +82,9 @@ def test_one_step_discount_is_gamma_where_the_episode_goes_on() -> None:
     assert windows(buffer) == {k: (2.0**-k, 0.0 if k == 2 else gamma, k) for k in range(4)}
 
 
-@pytest.mark.parametrize("sampler", [UniformSampler(GAMMA), NStepSampler(GAMMA, 2)])
-def test_batches_keep_the_dtype_and_shape_of_each_field(sampler: Any) -> None:
+@pytest.mark.parametrize("builder", [OneStepBuilder(GAMMA), NStepBuilder(GAMMA, 2)])
+def test_batches_keep_the_dtype_and_shape_of_each_field(builder: Any) -> None:
+    sampler = UniformSampler(builder)
     image = np.dtype(np.uint8)
     fields = transition_fields(2, 1) | {k: Field(k, (2, 3), image) for k in ("obs", "next_obs")}
     buffer = ReplayBuffer(HostStorage([fields[k] for k in sampler.stored_fields], 4), sampler)
@@ -76,7 +104,7 @@ def test_batches_keep_the_dtype_and_shape_of_each_field(sampler: Any) -> None:
         assert batches[name].shape == (7, 5, *shape)
         assert batches[name].dtype == (image if shape == (2, 3) else np.float32)
     first = batches["obs"][..., 0, 0]
-    steps = 1 if type(sampler) is UniformSampler else 2
+    steps = 1 if type(builder) is OneStepBuilder else 2
     assert set(np.unique(first)) == {202, 203, 204, 205}
     assert np.array_equal(batches["next_obs"][..., 1, 2], np.minimum(first + steps, 206))
     assert buffer.read(2, 6)["terminated"].tolist() == [False, False, False, True]
@@ -84,7 +112,7 @@ def test_batches_keep_the_dtype_and_shape_of_each_field(sampler: Any) -> None:
 
 def test_one_step_windows_are_the_batches_of_the_uniform_sampler() -> None:
     drawn = []
-    for sampler in (UniformSampler(0.97), NStepSampler(0.97, 1)):
+    for sampler in (UniformSampler(OneStepBuilder(0.97)), UniformSampler(NStepBuilder(0.97, 1))):
         fields = transition_fields(2, 1)
         buffer = ReplayBuffer(HostStorage([fields[k] for k in sampler.stored_fields], 20), sampler)
         for part in random_history(np.random.default_rng(3), 20, 2):

@@ -21,6 +21,7 @@ from safetensors.numpy import save
 
 from spinup.errors import RunError
 from spinup.replay.buffer import ReplayBuffer
+from spinup.replay.builders import OneStepBuilder
 from spinup.replay.samplers import UniformSampler
 from spinup.replay.storage import HostStorage
 from spinup.replay.transition import Field, Transitions, bytes_per_row
@@ -39,7 +40,7 @@ ROW_BYTES = bytes_per_row(FIELDS)
 
 def empty(capacity: int = 100, fields: Sequence[Field] = FIELDS) -> ReplayBuffer:
     """A replay buffer without rows."""
-    return ReplayBuffer(HostStorage(fields, capacity), UniformSampler(0.99))
+    return ReplayBuffer(HostStorage(fields, capacity), UniformSampler(OneStepBuilder(0.99)))
 
 
 def buffer(rows: int, capacity: int = 100) -> ReplayBuffer:

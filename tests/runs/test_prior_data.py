@@ -33,6 +33,7 @@ from spinup.envs.make import make_vector
 from spinup.errors import ConfigError, MissingExtraError
 from spinup.playback.episodes import load_policy_and_env
 from spinup.playback.recording import record_episodes
+from spinup.replay.builders import OneStepBuilder
 from spinup.replay.prior import MixedSampler
 from spinup.replay.samplers import UniformSampler
 from spinup.runs.prior_data import read_prior_data
@@ -144,7 +145,7 @@ def test_a_batch_has_the_share_of_prior_data() -> None:
     prior, own = replay_buffer(100, gamma=0.9), replay_buffer(100, gamma=0.9)
     prior.add(numbered(1000, 1030))
     for fraction, count in ((0.0, 0), (0.5, 4), (0.24, 2), (0.9, 7), (1.0, 8)):
-        sampler = MixedSampler(UniformSampler(0.9), prior, fraction)
+        sampler = MixedSampler(UniformSampler(OneStepBuilder(0.9)), prior, fraction)
         own.add(numbered(0, 5))
         batch = sampler.sample(own.storage, 30, 8, np.random.default_rng(0))
         from_prior = batch["reward"] > 1000
@@ -159,7 +160,8 @@ def test_own_transitions_are_drawn_as_without_prior_data() -> None:
     prior, own = replay_buffer(100), replay_buffer(100)
     prior.add(numbered(0, 9))
     own.add(numbered(0, 50))
-    mixed = MixedSampler(UniformSampler(0.99), prior, 0.5).sample(own.storage, 3, 8, np.random.default_rng(0))
+    sampler = MixedSampler(UniformSampler(OneStepBuilder(0.99)), prior, 0.5)
+    mixed = sampler.sample(own.storage, 3, 8, np.random.default_rng(0))
     alone = own.sample(3, 4, np.random.default_rng(0))
     for name, values in alone.items():
         assert np.array_equal(values, mixed[name][:, :4])

@@ -233,15 +233,21 @@ Batches = dict[str, Any]
 
 
 def random_batches(
-    obs_dim: int = 3, act_dim: int = 2, count: int = 1, batch: int = 5, seed: int = 0, dtype: Any = np.float32
+    obs_dim: int = 3,
+    act_dim: int = 2,
+    count: int = 1,
+    batch: int = 5,
+    seed: int = 0,
+    dtype: Any = np.float32,
+    reward_std: float = 1.0,
 ) -> Batches:
-    """Batches of standard normal observations and rewards, actions in (-1, 1), some terminal."""
+    """Batches of normal observations and rewards, actions in (-1, 1), some terminal."""
     rng = np.random.default_rng(seed)
     ongoing = rng.random((count, batch)) >= 0.3
     found = {
         "obs": rng.standard_normal((count, batch, obs_dim)),
         "action": np.tanh(rng.standard_normal((count, batch, act_dim))),
-        "reward": rng.standard_normal((count, batch)),
+        "reward": reward_std * rng.standard_normal((count, batch)),
         "discount": 0.99 * ongoing,
         "next_obs": rng.standard_normal((count, batch, obs_dim)),
         "noise": rng.standard_normal((count, 2, batch, act_dim)),

@@ -114,7 +114,7 @@ class NetworkDiagnostics:
         with _outputs(self._relus) as outputs:
             noise = (batch["noise"][1],) if self.objective.draws_actions else ()
             action, _ = networks.actor(obs, *noise)
-            q = self._taken(obs, batch["action"])
+            q = self.objective.action_values(networks.critics, obs, batch["action"])
             if networks.value is not None:
                 networks.value(obs)
         if self._center_and_half_range is not None:
@@ -139,15 +139,6 @@ class NetworkDiagnostics:
             "GradNormPi": gradient_norm(actor_loss, agent.actor_params),
         }
 
-    def _taken(self, obs: Tensor, action: Tensor) -> Tensor:
-        """The critics' values of the given actions, (N, B); of distributional critics, the means."""
-        critics = self.agent.networks.critics
-        if self.objective.draws_actions:
-            q: Tensor = critics(obs, action)
-            return q
-        q = critics(obs)
-        return q.gather(-1, action.long().expand(len(q), -1, -1)).squeeze(-1)
-
     def _estimates(self, traces: Sequence[Trace], rng: Generator) -> list[Estimates]:
         """The networks' estimates along test episodes; values are means over all critics."""
         agent, ends = self.agent, np.cumsum([len(trace.obs) for trace in traces])
@@ -158,7 +149,7 @@ class NetworkDiagnostics:
             obs = agent.normalizer.observations(obs)
         x = agent.to_tensors({"obs": obs, "action": actions})
         alpha, last = agent.temperature.value(), x["obs"][kept:]
-        q = self._taken(x["obs"][:kept], x["action"]).mean(0)
+        q = self.objective.action_values(agent.networks.critics, x["obs"][:kept], x["action"]).mean(0)
         if self.objective.draws_actions:
             noise = rng.standard_normal((len(obs), actions.shape[1]), dtype=np.float32)
             drawn, log_prob = agent.networks.actor(x["obs"], agent.to_tensors({"noise": noise})["noise"])
@@ -175,7 +166,7 @@ class NetworkDiagnostics:
     def _reward_scale(self) -> float:
         """The factor by which the rewards that the critics learn from are scaled."""
         unit = 1.0 if self.agent.normalizer is None else self.agent.normalizer.reward_unit()
-        return self.objective.reward_scale / unit
+        return self.config.reward_scale / unit
 
 
 class Estimates(NamedTuple):

@@ -109,12 +109,15 @@ def make_replay(
             f"{mixed.prior_count(config.batch_size)} of the {config.batch_size} in each batch",
         )
         sampler, choices, warnings = mixed, {"prior_data_checksum": prior.checksum}, prior.warnings
+    scale = config.reward_scale
     capacity = 1 if config.offline else min(config.replay_size, config.total_steps)
     if layout is None:
-        buffer = ReplayBuffer(make_storage(fields, capacity, device), sampler, normalizer)
+        buffer = ReplayBuffer(make_storage(fields, capacity, device), sampler, normalizer, None, scale)
     else:
         augmentation = RandomShift(layout, shift) if shift else None
-        buffer = ReplayBuffer(FrameStorage(fields, capacity, layout), sampler, normalizer, augmentation)
+        buffer = ReplayBuffer(
+            FrameStorage(fields, capacity, layout), sampler, normalizer, augmentation, scale
+        )
     return Replay(buffer, choices, notes, warnings)
 
 

@@ -22,6 +22,7 @@ class ReplayBuffer:
         sampler: decides which rows form a batch.
         normalizer: updates its statistics with new rows and normalizes batches; raw rows are stored.
         augmentation: randomly shifts the images of batches.
+        reward_scale: multiplies the rewards of batches.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class ReplayBuffer:
         sampler: Sampler,
         normalizer: Normalizer | None = None,
         augmentation: RandomShift | None = None,
+        reward_scale: float = 1.0,
     ) -> None:
         self.storage, self.sampler, self.normalizer = storage, sampler, normalizer
-        self.augmentation = augmentation
+        self.augmentation, self.reward_scale = augmentation, reward_scale
         self.sampler.reset(storage.capacity)
 
     def __len__(self) -> int:
@@ -84,6 +86,8 @@ class ReplayBuffer:
         self.append(transitions)
 
     def _transformed(self, batches: Batches, rng: Generator) -> Batches:
+        if self.reward_scale != 1.0:
+            batches["reward"] = batches["reward"] * self.reward_scale
         if self.augmentation is not None:
             batches = self.augmentation.apply(batches, rng)
         if self.normalizer is None:

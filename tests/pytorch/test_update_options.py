@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from helpers import make, parameters, random_batches, small_ac
+from helpers import Point, make, parameters, random_batches, small_ac, train
 from torch import Tensor, nn
 
 from spinup.pytorch import losses
@@ -202,13 +204,17 @@ def test_the_target_entropy_may_be_a_multiple_of_the_automatic_one() -> None:
     assert learner({"alpha": "auto", "target_entropy": "auto_0.5"}).agent.options.target_entropy == -1
 
 
-def test_reward_scale_multiplies_rewards() -> None:
-    scaled, plain = learner({"reward_scale": 0.5}), learner()
-    batches = random_batches(**F64)
-    metrics = scaled.update(batches)
-    wanted = plain.update({**batches, "reward": 0.5 * batches["reward"]})
-    assert metrics["LossQ"] == pytest.approx(wanted["LossQ"], rel=1e-12)
-    assert torch.equal(parameters(scaled.ac), parameters(plain.ac))
+@pytest.mark.parametrize("settings", [{}, {"n_step": 3}, {"sampler": "per"}])
+def test_reward_scale_multiplies_the_rewards_of_batches(settings: dict[str, Any], tmp_path: Path) -> None:
+    def halved() -> gym.Env[Any, Any]:
+        return gym.wrappers.TransformReward(Point(), lambda reward: 0.5 * float(reward))
+
+    scaled, rows = train(tmp_path / "scaled", Point, epochs=2, reward_scale=0.5, **settings)
+    plain, wanted = train(tmp_path / "plain", halved, epochs=2, **settings)
+    assert torch.equal(parameters(scaled), parameters(plain))
+    assert rows[1]["LossQ"] == wanted[1]["LossQ"]
+    assert rows[1]["TestQBias"] == wanted[1]["TestQBias"]
+    assert float(rows[1]["AverageEpRet"]) == pytest.approx(2 * float(wanted[1]["AverageEpRet"]))  # returns are raw
 
 
 def test_weights_are_normalized_at_the_start_and_after_each_step() -> None:

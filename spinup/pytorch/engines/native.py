@@ -92,7 +92,6 @@ class NativeEngine(Engine):
                 "target_critics",
                 "target_networks",
                 "policy_delay",
-                "reward_scale",
                 "drop_quantiles",
             }
         ),
@@ -140,7 +139,7 @@ class NativeEngine(Engine):
             wanted.add("dropout_seed")
         if not wanted <= set(batches) <= {*wanted, "weight"}:
             raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(wanted)}")
-        inputs = _inputs(agent, batches, self.objective.reward_scale)
+        inputs = _inputs(agent, batches)
         logged = _outputs(agent, self.objective, *inputs["reward"].shape)
         tensors = inputs | logged
         arguments = Arguments(
@@ -194,12 +193,10 @@ class NativeEngine(Engine):
         return self._workspaces[key]
 
 
-def _inputs(agent: Agent, batches: Batches, reward_scale: float) -> dict[str, Tensor]:
+def _inputs(agent: Agent, batches: Batches) -> dict[str, Tensor]:
     """The batches, learning rates, the bounds of actions and a fixed alpha, by field of `Arguments`."""
     dtype = agent.reference_parameter.dtype
     tensors = {name: torch.as_tensor(values).to(dtype) for name, values in batches.items()}
-    if reward_scale != 1.0:
-        tensors["reward"] = reward_scale * tensors["reward"]
     for name in {"critic_subset", "dropout_seed"} & set(batches):
         tensors[name] = torch.as_tensor(batches[name]).long()
     tensors["fixed_alpha"] = agent.temperature.value()

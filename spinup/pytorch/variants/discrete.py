@@ -7,10 +7,11 @@ action is drawn to form a target or a policy loss (equation 9).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spinup.pytorch import losses
 from spinup.pytorch.variants.objective import Batch, Networks, Objective
@@ -32,6 +33,7 @@ def default_target_entropy(n: int) -> float:
 
 
 @final
+@dataclass(frozen=True)
 class DiscreteSACObjective(Objective):
     """Equations 4 and 6 with the soft value of equation 9. A batch's action holds an index, (B, 1)."""
 
@@ -40,12 +42,14 @@ class DiscreteSACObjective(Objective):
     def critic_loss(
         self, networks: Networks, batch: Batch, alpha: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        q, next_q = self.both_outputs(networks, (batch["obs"],), (batch["next_obs"],))
+        q, next_q = self.critic_outputs(networks, (batch["obs"],), (batch["next_obs"],))
         with torch.no_grad():
             next_policy = networks.actor(batch["next_obs"])
             next_value = losses.expected_soft_value(self.target_q(next_q, batch), *next_policy, alpha)
-        taken = batch["action"].long().expand(len(q), -1, -1)
-        return self.bellman_loss(q.gather(-1, taken).squeeze(-1), next_value, batch)
+            target = losses.q_target(batch["reward"], batch["discount"], next_value)
+        q = _at(q, batch["action"])
+        loss = losses.q_loss(q, target, batch.get("weight"))
+        return loss, self.metrics(loss, q, target, batch)
 
     def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
         with networks.modes.actor_loss():
@@ -54,3 +58,11 @@ class DiscreteSACObjective(Objective):
                 q = self.actor_q(networks.critics(batch["obs"]))
         loss = losses.discrete_actor_loss(q, probs, logp, alpha)
         return loss, losses.expected_log_prob(probs, logp)
+
+    def action_values(self, critics: nn.Module, obs: Tensor, action: Tensor) -> Tensor:
+        return _at(critics(obs), action)
+
+
+def _at(q: Tensor, action: Tensor) -> Tensor:
+    """The values (N, B) of the actions with these indices, (B, 1), from those of all actions, (N, B, n)."""
+    return q.gather(-1, action.long().expand(len(q), -1, -1)).squeeze(-1)

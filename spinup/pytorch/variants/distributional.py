@@ -21,10 +21,11 @@ from spinup.pytorch.distribution_losses import (
     quantile_loss,
     truncated_quantiles,
 )
-from spinup.pytorch.variants.objective import Batch, Networks, ReparameterizedObjective
+from spinup.pytorch.variants.objective import Batch, Networks
+from spinup.pytorch.variants.sac import GaussianObjective
 
 
-class DistributionalObjective(ReparameterizedObjective):
+class DistributionalObjective(GaussianObjective):
     """Variants whose critics have the method `distribution`."""
 
     def outputs(self, critics: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -36,7 +37,11 @@ class DistributionalObjective(ReparameterizedObjective):
     def critic_loss(
         self, networks: Networks, batch: Batch, alpha: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        outputs, next_outputs, log_prob = self.next_outputs(networks, batch)
+        with torch.no_grad():
+            next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
+        outputs, next_outputs = self.critic_outputs(
+            networks, (batch["obs"], batch["action"]), (batch["next_obs"], next_action)
+        )
         return self.distribution_loss(networks, outputs, next_outputs, -alpha * log_prob, batch)
 
     @abc.abstractmethod
@@ -55,6 +60,7 @@ class DistributionalObjective(ReparameterizedObjective):
 
 
 @final
+@dataclass(frozen=True)
 class CategoricalSACObjective(DistributionalObjective):
     """Equation 12: cross-entropy to the projected distribution of the critic with the smaller mean."""
 
@@ -65,10 +71,10 @@ class CategoricalSACObjective(DistributionalObjective):
         atoms: Tensor = critics[0].atoms
         with torch.no_grad():
             probs = lowest_mean(next_outputs, atoms, batch.get("critic_subset"))
-            target = categorical_target(probs, self.reward(batch), batch["discount"], bonus, atoms)
+            target = categorical_target(probs, batch["reward"], batch["discount"], bonus, atoms)
             values = atom_values(outputs, atoms)
         loss = categorical_loss(outputs, target, batch.get("weight"))
-        return self.logged(loss, values, (target * atoms).sum(-1), batch)
+        return loss, self.metrics(loss, values, (target * atoms).sum(-1), batch)
 
 
 @final
@@ -89,10 +95,10 @@ class QuantileSACObjective(DistributionalObjective):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad():
             kept = truncated_quantiles(next_outputs, self.drop_quantiles, batch.get("critic_subset"))
-            reward, discount = self.reward(batch).unsqueeze(-1), batch["discount"].unsqueeze(-1)
+            reward, discount = batch["reward"].unsqueeze(-1), batch["discount"].unsqueeze(-1)
             target = losses.q_target(reward, discount, kept + bonus.unsqueeze(-1))
         loss = quantile_loss(outputs, target, batch.get("weight"))
-        return self.logged(loss, outputs.mean(-1), target.mean(-1), batch)
+        return loss, self.metrics(loss, outputs.mean(-1), target.mean(-1), batch)
 
     def actor_q(self, q: Tensor) -> Tensor:
         """The mean of the critics' mean values, from (N, B)."""

@@ -40,43 +40,67 @@ class Objective(abc.ABC):
     that many critics, drawn at random for each batch, and the policy maximizes the mean of all, as in REDQ
     (Chen et al. 2021, algorithm 1).
 
+    Subclasses are dataclasses too, or their fields would not be options.
+
     Args:
         critics: number N of critics.
         target_critics: number of them that form a target.
         target_networks: whether averaged copies of the critics compute the targets, or the critics
             themselves.
-        reward_scale: multiplies rewards.
+
+    Attributes:
+        columns: names of metrics to log, as means, in addition to those of every variant.
     """
 
     critics: int = 2
     target_critics: int = 2
     target_networks: bool = True
-    reward_scale: float = 1.0
 
     draws_actions: ClassVar[bool] = True  # whether losses sample the policy, with the noise of the batch
+    columns: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def critic_loss(
         self, networks: Networks, batch: Batch, alpha: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The critics' loss (0-dim) and what to log: LossQ (0-dim), Q1Vals and Q2Vals (B,)."""
+        """The critics' loss, 0-dim, and what to log, see `metrics`.
+
+        Args:
+            networks: the agent's networks.
+            batch: the fields of a batch: obs and next_obs (B, obs_dim), action (B, act_dim), reward and
+                discount (B,), those of `draw_noise`, and what else the sampler adds, such as weight (B,).
+            alpha: the entropy coefficient, 0-dim, without gradient.
+        """
 
     @abc.abstractmethod
     def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """The policy's loss (0-dim), and log pi of its actions or its expectation (B,)."""
+        """The policy's loss (0-dim), and log pi of its actions or its expectation (B,); see `critic_loss`."""
 
-    def outputs(self, critics: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        """The outputs of critics that the loss uses, (N, B, ...)."""
-        found: Tensor = critics(*inputs)
-        return found
+    def metrics(self, loss: Tensor, q: Tensor, target: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What to log of a critics' loss: LossQ (0-dim), Q1Vals and Q2Vals (B,).
 
-    def both_outputs(
+        With the field `weight`, also TDError (B,), from which prioritized replay gets its priorities.
+
+        Args:
+            loss: the critics' loss, 0-dim.
+            q: the critics' values of the stored actions, (N, B).
+            target: their targets, (B,).
+            batch: the batch.
+        """
+        errors = {"TDError": losses.td_error(q.detach(), target)} if "weight" in batch else {}
+        return {"LossQ": loss, **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)}, **errors}
+
+    def critic_outputs(
         self, networks: Networks, inputs: tuple[Tensor, ...], next_inputs: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
-        """Outputs of the critics at the stored inputs; those of the targets at the next, without gradient.
+        """Outputs of the critics at `inputs`; those of the targets at `next_inputs`, without gradient.
 
-        Without target networks, and for networks with batch statistics, stored and next inputs form one batch
-        of 2B (Bhatt et al. 2024, figure 2): its statistics are then those of both.
+        Without target networks, and for networks with batch statistics, both form one batch of 2B (Bhatt et
+        al. 2024, figure 2), whose statistics are those of both. Further passes of critics in their loss
+        belong into `with networks.modes.critic_loss()`, or they use running statistics and no dropout.
+
+        Returns:
+            Two tensors (N, B), or (N, B, n) if a critic has n outputs.
         """
         critics, target = networks.critics, networks.target
         with networks.modes.critic_loss():
@@ -85,27 +109,21 @@ class Objective(abc.ABC):
                     next_outputs = self.outputs(target, next_inputs)
                 return self.outputs(critics, inputs), next_outputs
             joint = tuple(torch.cat(pair) for pair in zip(inputs, next_inputs, strict=True))
-            stored, following = self.outputs(critics, joint).chunk(2, 1)
+            outputs, next_outputs = self.outputs(critics, joint).chunk(2, 1)
             if self.target_networks:
                 with torch.no_grad():
-                    following = self.outputs(target, joint).chunk(2, 1)[1]
-            return stored, following.detach()
+                    next_outputs = self.outputs(target, joint).chunk(2, 1)[1]
+            return outputs, next_outputs.detach()
 
-    def bellman_loss(self, q: Tensor, next_value: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Equation 4 for values q (N, B), given the soft value of next_obs, (B,); see `critic_loss`."""
-        target = losses.q_target(self.reward(batch), batch["discount"], next_value)
-        return self.logged(losses.q_loss(q, target, batch.get("weight")), q, target, batch)
+    def outputs(self, critics: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The outputs of critics that the loss uses, (N, B) or (N, B, n)."""
+        found: Tensor = critics(*inputs)
+        return found
 
-    def logged(
-        self, loss: Tensor, q: Tensor, target: Tensor, batch: Batch
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """A loss and what to log with it, given the critics' values, (N, B), and their targets, (B,)."""
-        errors = {"TDError": losses.td_error(q.detach(), target)} if "weight" in batch else {}
-        return loss, {"LossQ": loss, **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)}, **errors}
-
-    def reward(self, batch: Batch) -> Tensor:
-        """The rewards times `reward_scale`, (B,)."""
-        return batch["reward"] if self.reward_scale == 1.0 else self.reward_scale * batch["reward"]
+    def action_values(self, critics: nn.Module, obs: Tensor, action: Tensor) -> Tensor:
+        """The critics' values of given actions, (N, B)."""
+        q: Tensor = critics(obs, action)
+        return q
 
     @property
     def draws_subset(self) -> bool:
@@ -125,7 +143,11 @@ class Objective(abc.ABC):
         return ("noise",) * self.draws_actions + ("critic_subset",) * self.draws_subset
 
     def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
-        """The random inputs of the losses for n batches: noise (n, 2, B, act_dim), critic_subset (n, M)."""
+        """The random inputs of the losses for n batches.
+
+        `noise` is standard normal, (n, 2, B, act_dim) float32, for the actions drawn at next_obs and at obs;
+        `critic_subset` are the critics that form a target, (n, M) int64.
+        """
         count, batch_size, act_dim = batches["action"].shape
         drawn: dict[str, Any] = {}
         if self.draws_actions:
@@ -134,20 +156,3 @@ class Objective(abc.ABC):
             order = rng.permuted(np.tile(np.arange(self.critics), (count, 1)), axis=1)
             drawn["critic_subset"] = order[:, : self.target_critics].copy()
         return drawn
-
-
-class ReparameterizedObjective(Objective):
-    """Variants whose policy draws its action as a function of noise (equation 5)."""
-
-    def next_outputs(self, networks: Networks, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs of critics at stored actions, of targets at drawn next actions, and log pi of these."""
-        with torch.no_grad():
-            next_action, log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
-        stored, following = (batch["obs"], batch["action"]), (batch["next_obs"], next_action)
-        return *self.both_outputs(networks, stored, following), log_prob
-
-    def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        with networks.modes.actor_loss():
-            action, log_prob = networks.actor(batch["obs"], batch["noise"][1])
-            q = self.actor_q(networks.critics(batch["obs"], action))
-        return losses.actor_loss(q, log_prob, alpha), log_prob

@@ -6,17 +6,20 @@ an action drawn at s; V has a target network, the critics have none (equation 10
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
 from spinup.pytorch import losses
-from spinup.pytorch.variants.objective import Batch, Networks, ReparameterizedObjective
+from spinup.pytorch.variants.objective import Batch, Networks
+from spinup.pytorch.variants.sac import GaussianObjective
 
 
 @final
-class SACv1Objective(ReparameterizedObjective):
+@dataclass(frozen=True)
+class SACv1Objective(GaussianObjective):
     """Equation 10, and equation 6 for the policy.
 
     One draw at s, with the batch's noise, serves the regression of V and the policy's loss, as in
@@ -35,6 +38,9 @@ class SACv1Objective(ReparameterizedObjective):
             with torch.no_grad():
                 next_value = networks.target(batch["next_obs"])
                 chosen = self.target_q(networks.critics(batch["obs"], action), batch)
-                target = losses.soft_value(chosen, log_prob, alpha)
-        loss_q, metrics = self.bellman_loss(q, next_value, batch)
-        return loss_q + losses.value_loss(value, target, batch.get("weight")), metrics
+                value_target = losses.soft_value(chosen, log_prob, alpha)
+                target = losses.q_target(batch["reward"], batch["discount"], next_value)
+        weight = batch.get("weight")
+        loss_q = losses.q_loss(q, target, weight)
+        loss = loss_q + losses.value_loss(value, value_target, weight)
+        return loss, self.metrics(loss_q, q, target, batch)

@@ -134,7 +134,7 @@ def test_a_random_subset_of_many_critics(critics: int) -> None:
 INGREDIENTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (
         {"actor_norm": "layer", "critic_norm": "layer", "residual": True},
-        {"target_networks": False, "reward_scale": 0.5, "actor_first": True},
+        {"target_networks": False, "actor_first": True},
     ),
     (
         {"critic": "categorical", "atoms": 11},

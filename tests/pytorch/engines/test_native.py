@@ -97,7 +97,7 @@ CHANGES = {
     "sac_v1 with two of three critics": {"variant": "sac_v1", "critics": 3, "target_critics": 2},
     "policy delay": {"policy_delay": 3, "alpha": "auto"},
     "sac_v1 with policy delay": {"variant": "sac_v1", "policy_delay": 2},
-    "no target networks, scaled rewards": {"target_networks": False, "reward_scale": 0.3},
+    "no target networks": {"target_networks": False},
     "betas and weight decay": {"betas": (0.5, 0.99), "weight_decay": 0.1},
     "linear learning rate": {"lr_schedule": "linear", "lr_end": 1e-4, "epochs": 1, "steps_per_epoch": 1100},
     "quantiles": {"critic": "quantile", "quantiles": 25, "drop_quantiles": 2},
@@ -109,11 +109,11 @@ CHANGES = {
         "critics": 5,
         "target_critics": 2,
     },
-    "quantiles without target networks, scaled rewards": {
+    "quantiles without target networks, large rewards": {
         "critic": "quantile",
         "quantiles": 40,
         "target_networks": False,
-        "reward_scale": 30.0,
+        "reward_std": 30.0,
     },
 }
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -136,9 +136,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
 def test_it_computes_the_eager_update_of_every_variant(
     change: str, networks: str, dtype: torch.dtype
 ) -> None:
-    changes = CHANGES.get(change, {})
+    changes: dict[str, Any] = dict(CHANGES.get(change, {}))
+    reward_std = changes.pop("reward_std", 1.0)
     space = Box(np.array([-1.0, -2.0, 0.5]), np.array([1.0, 0.5, 3.0]), dtype=np.float64)
-    admit_variant(Box(-np.inf, np.inf, (5,)), space, NETWORKS[networks], changes, dtype)
+    admit_variant(
+        Box(-np.inf, np.inf, (5,)), space, NETWORKS[networks], changes, dtype, reward_std=reward_std
+    )
 
 
 @pytest.mark.parametrize("dtype", STEPS)
@@ -467,6 +470,7 @@ def admit_variant(
     *,
     count: int | None = None,
     tolerance: float | None = None,
+    reward_std: float = 1.0,
 ) -> None:
     """Compare both engines on the default networks of a variant, with and without weights."""
     torch.manual_seed(0)
@@ -486,7 +490,7 @@ def admit_variant(
         count, tolerance = count or 2, tolerance or 5 * TOLERANCE[dtype]
     count, tolerance = count or STEPS[dtype] // 2, tolerance or TOLERANCE[dtype]
     for seed in range(2):
-        batches = random_batches(5, int(act_dim), count, 20, seed, NUMPY[dtype])
+        batches = random_batches(5, int(act_dim), count, 20, seed, NUMPY[dtype], reward_std)
         del batches["noise"]
         if isinstance(action_space, Discrete):
             shape = batches["reward"].shape

@@ -118,6 +118,8 @@ inline void tile(const T *a, long step, const int *list, int k, const T *strip, 
         for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
             for (int j = 0; j < VECTORS; j++) c[r][j] += a[row[r]] * b[j];
+        // For some processors GCC does not fuse the products of a single chain of sums, unlike those of larger tiles.
+        if constexpr (ROWS * VECTORS == 1) c[0][0] = rounded(c[0][0]);
         a += ACCESS == ACROSS ? step : 1;
     }
 #pragma GCC unroll 32

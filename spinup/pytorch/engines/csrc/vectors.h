@@ -37,7 +37,7 @@ inline void store_some(T *to, Vector v, int count) {
     for (int i = 0; i < count; i++) to[i] = v[i];
 }
 
-// v, which the compiler does not contract with what is done to it, as it would in one place and not in another.
+// v, computed as it stands: otherwise the compiler fuses it with its use in some places and not in others.
 inline Vector rounded(Vector v) {
 #if defined(__SSE2__)
     asm("" : "+x"(v));

@@ -28,6 +28,9 @@ class Policy(nn.Module):
         action, log_prob = squashed_gaussian(mean, log_std.clamp(-20, 2), noise)
         return self.scaled(action), log_prob
 
+    def mean_action(self, obs):  # also what `spinup export` writes
+        return self.scaled(torch.tanh(self.net(obs).chunk(2, -1)[0]))
+
     def scaled(self, action):
         return self.low + (action + 1) / 2 * (self.high - self.low)
 
@@ -51,10 +54,7 @@ class MyActorCritic(nn.Module):
     @torch.no_grad()
     def act(self, obs, deterministic=False):
         obs = torch.as_tensor(obs, dtype=torch.float32)
-        return (self.mean_action(obs) if deterministic else self.pi(obs)[0]).numpy()
-
-    def mean_action(self, obs):  # what `spinup export` writes
-        return self.pi.scaled(torch.tanh(self.pi.net(obs).chunk(2, -1)[0]))
+        return (self.pi.mean_action(obs) if deterministic else self.pi(obs)[0]).numpy()
 
 
 spinup.register_actor_critic(MyActorCritic)  # so that model.pt loads

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from spinup.loggers.epoch_logger import EpochLogger
     from spinup.model import SAC
     from spinup.pytorch.sac import sac_pytorch
+    from spinup.pytorch.variants.registry import register_variant
     from spinup.tf1.sac import sac_tf1
 
-__all__ = ["SAC", "EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1"]
+__all__ = [
+    "SAC", "EpochLogger", "MLPActorCritic", "register_actor_critic", "register_variant",
+    "sac_pytorch", "sac_tf1",
+]  # fmt: skip
 
 _LAZY = {
     "SAC": "spinup.model",
     "sac_pytorch": "spinup.pytorch.sac",
+    "register_variant": "spinup.pytorch.variants.registry",
     "sac_tf1": "spinup.tf1.sac",
     "EpochLogger": "spinup.loggers.epoch_logger",
 }

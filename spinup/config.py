@@ -73,7 +73,7 @@ class SACConfig:
     variant: str = "sac"  # "sac", or "sac_v1" with a value network (Haarnoja 2018a)
     n_step: int = 1  # rewards summed in a target (n-step returns)
     critics: int = 2  # number of critics
-    target_critics: int = 2  # number of critics, drawn at random per batch, whose minimum is the target
+    target_critics: int = 2  # critics whose minimum is the target, random ones per batch if fewer
     critic: str = "scalar"  # "scalar", "categorical" (C51) or "quantile" (TQC): output of a critic
     atoms: int = 101  # categorical: number of values of the distribution
     value_bound: float = 5.0  # categorical: the values range from -value_bound to value_bound
@@ -257,6 +257,8 @@ class SACConfig:
     def _checked_words(self) -> dict[str, int | str]:
         # Bounded, since the operating system kills a process that starts too many threads.
         numbers = {"threads": check_count_or_auto("threads", self.threads, below=10)}
+        if isinstance(self.variant, str):  # without the module that registers it, see `register_variant`
+            numbers["variant"] = self.variant.rpartition(":")[2]
         if self.collectors is not None:
             numbers["collectors"] = check_whole("collectors", self.collectors, 1, below=20)
         if self.ray is not None and not (isinstance(self.ray, str) and self.ray.isprintable() and self.ray):

@@ -154,7 +154,7 @@ class Evaluator(Protocol):
 class Diagnostics(Protocol):
     """Computes additional columns of an epoch's row, without affecting the run."""
 
-    columns: tuple[str, ...]  # names of all columns that the methods return, the same in every epoch
+    columns: tuple[str, ...]  # of every row; those that the methods do not return are metrics of updates
 
     def of_test(self, episodes: Sequence[Episode], round_number: int) -> dict[str, float]:
         """Columns computed from the traced episodes of a test."""

@@ -68,7 +68,7 @@ class SAC:
         check_parameters(sac_pytorch, kwargs)
         fields = {name: value for name, value in kwargs.items() if name in field_defaults()}
         self._config = SACConfig(**fields)
-        check_choices(self._config)
+        check_choices(kwargs)
         self._env_fn = _env_fn(env)
         self._kwargs = dict(kwargs)
         logger_kwargs = self._kwargs.pop("logger_kwargs", {})

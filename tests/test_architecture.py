@@ -141,9 +141,10 @@ def test_documented_signature_is_frozen() -> None:
 
 def test_public_names_are_frozen() -> None:
     assert spinup.__all__ == [
-        "SAC", "EpochLogger", "MLPActorCritic", "register_actor_critic", "sac_pytorch", "sac_tf1",
+        "SAC", "EpochLogger", "MLPActorCritic", "register_actor_critic", "register_variant",
+        "sac_pytorch", "sac_tf1",
     ]  # fmt: skip
-    for name in spinup.__all__[:5]:
+    for name in spinup.__all__[:6]:
         assert callable(getattr(spinup, name))
         assert name in dir(spinup)
     missing = "nothing_here"

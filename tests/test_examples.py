@@ -24,6 +24,7 @@ SCRIPTS = {
     "train.py": (1, r"^return -\d+$", "data/train/train_s0"),
     "own_environment.py": (1, "AverageTestEpRet", "data/cart"),
     "own_network.py": (1, r"^action \[", "data/own_network"),
+    "own_objective.py": (1, r"^epoch 1: LossConservative -?\d", "data/own_objective"),
     "resume.py": (2, r"^interrupted in epoch 1\n(.*\n)*the parameters are equal", "data/interrupted"),
     "discrete_actions.py": (1, r"^balanced for \d+ steps$", "data/cartpole"),
     "goals.py": (1, "AverageTestEpRet", "data/reach"),

@@ -97,9 +97,9 @@ def validate(grid: ExperimentGrid, algorithm: str) -> None:
     envs = {}
     for given in grid.variants():
         variant = with_recipe(given)
-        config = SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
+        SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
         if algorithm == "sac_pytorch":
-            check_choices(config)
+            check_choices(variant)
         check(variant.get("ac_kwargs", {}))
         env = call_kwargs(variant)["env_fn"]
         envs[repr(env)] = env

@@ -19,13 +19,12 @@ ActionSpace = Box | Discrete | MultiDiscrete | MultiBinary
 
 
 class DeployedPolicy(nn.Module):
-    """Applies normalizer or encoder, computes the most likely action, and converts it for the environment.
+    """Applies the encoder, if any, computes the most likely action, and converts it for the environment.
 
     Args:
         ac: an actor-critic; for continuous actions, it must have `pi.mean_action(obs)`, see
             `SquashedGaussianActor`.
         action_space: the environment's action space; discrete ones may start at any number.
-        normalizer: applied to observations first; by default that of the actor-critic, if it has one.
 
     Raises:
         ConfigError: if the policy of a continuous actor-critic has no `mean_action`.
@@ -34,7 +33,7 @@ class DeployedPolicy(nn.Module):
     start: Tensor
     shape: tuple[int, ...]
 
-    def __init__(self, ac: Any, action_space: ActionSpace, normalizer: nn.Module | None = None) -> None:
+    def __init__(self, ac: Any, action_space: ActionSpace) -> None:
         super().__init__()
         self.discrete = not isinstance(action_space, Box)
         if not self.discrete and not callable(getattr(ac.pi, "mean_action", None)):
@@ -43,9 +42,6 @@ class DeployedPolicy(nn.Module):
                 "give the policy a method mean_action(obs) that returns a tensor (batch, act_dim), with "
                 "torch operations only"
             )
-        if normalizer is None:
-            normalizer = getattr(ac, "normalizer", None)
-        self.normalizer = nn.Identity() if normalizer is None else normalizer
         # Only the encoder of `EncodedActorCritic`; a custom actor-critic may have one of another class.
         encoder: Any = getattr(ac, "encoder", None)
         self.encoder = encoder if isinstance(getattr(encoder, "layout", None), ImageLayout) else None
@@ -69,7 +65,7 @@ class DeployedPolicy(nn.Module):
         Args:
             obs: (B, obs_dim) float32; or the parts of observations with images, uint8 and float32.
         """
-        x = self.normalizer(obs[0].to(self.dtype)) if self.encoder is None else self.encoder.encode(obs)
+        x = obs[0].to(self.dtype) if self.encoder is None else self.encoder.encode(obs)
         if self.discrete:
             index: Tensor = self.pi(x)[0].argmax(-1)
             if not self.sizes:

@@ -88,7 +88,10 @@ def check_recording(env: Any) -> None:
 
 
 def use_offscreen_gl() -> None:
-    """Make MuJoCo and pygame render off-screen if there is no display, if they are not yet imported."""
+    """Make MuJoCo and pygame render off-screen if there is no display, if they are not yet imported.
+
+    It sets environment variables that are not set yet, and leaves them: both libraries read them later.
+    """
     if sys.platform.startswith("linux") and not has_display():
         os.environ.setdefault("MUJOCO_GL", "egl")
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")

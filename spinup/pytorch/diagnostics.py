@@ -61,6 +61,7 @@ class NetworkDiagnostics:
         self._center_and_half_range = _center_and_half_range(space, agent.reference_parameter)
         self._relus = {name: relus for name, net in _parts(agent, config.critics) if (relus := _relus(net))}
         self.columns: tuple[str, ...] = (
+            *objective.columns,
             *(["SaturatedActions"] if self._center_and_half_range else []),
             *(f"DeadUnits{name}" for name in self._relus),
             *(["TestQVals", "TestQBias"] if config.num_test_episodes else []),

@@ -133,7 +133,7 @@ def expected_soft_value(q: Tensor, probs: Tensor, logp: Tensor, alpha: Tensor) -
 
 
 def discrete_actor_loss(q: Tensor, probs: Tensor, logp: Tensor, alpha: Tensor) -> Tensor:
-    """Equation 6 by exact sums: minus the mean of equation 9; all arguments (B, n), result 0-dim."""
+    """Equation 6 by exact sums: minus the mean of equation 9, 0-dim; see `expected_soft_value`."""
     return -expected_soft_value(q, probs, logp, alpha).mean(-1)
 
 
@@ -146,7 +146,12 @@ def value_loss(v: Tensor, target: Tensor, weight: Tensor | None = None) -> Tenso
 
 
 def polyak_update(targets: list[Tensor], params: list[Tensor], polyak: float) -> None:
-    """Equation 7, in place: target <- polyak * target + (1 - polyak) * param."""
+    """Equation 7, in place: target <- polyak * target + (1 - polyak) * param.
+
+    Args:
+        targets, params: tensors in the same order, of pairwise equal shapes and dtypes.
+        polyak: in [0, 1].
+    """
     if not targets:
         return
     lerp = getattr(torch, "_foreach_lerp_", _lerp_each)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -35,8 +35,8 @@ from spinup.pytorch.torch_settings import (
 )
 from spinup.pytorch.validation import check_actor_critic
 from spinup.pytorch.variants.registry import (
-    VARIANTS,
     build_actor_critic,
+    check_variant,
     choose_variant,
     held_noise_arguments,
     make_objective,
@@ -48,14 +48,16 @@ from spinup.runs.launch import Backend, Request, launch, training_function
 from spinup.runs.resuming import keep_choices, previous_choices
 
 
-def check_choices(config: SACConfig) -> None:
-    """Check the fields whose values the registries of engines and variants define.
+def check_choices(settings: Mapping[str, Any]) -> None:
+    """Check the arguments whose values the registries of engines and variants define.
+
+    The module in variant="module:name" is imported.
 
     Raises:
-        ConfigError: naming the field and its possible values.
+        ConfigError: naming the argument and its possible values.
     """
-    check_choice("engine", config.engine, ("auto", *ENGINES))
-    check_choice("variant", config.variant, tuple(dict.fromkeys(v.selected_by for v in VARIANTS)))
+    check_choice("engine", settings.get("engine", "auto"), ("auto", *ENGINES))
+    check_variant(settings.get("variant", "sac"))
 
 
 @training_function
@@ -191,8 +193,8 @@ def sac_pytorch(
         n_step: maximum number of rewards that a target sums before it bootstraps; see docs/variants.md.
         critics: number of critics. If it is not 2, a custom `actor_critic` must accept it as the keyword
             `critics`, and have q1, q2, q3, ...
-        target_critics: number of critics, drawn at random for each batch, whose minimum forms the target.
-            If it is less than `critics`, the policy maximizes the mean of all (Chen et al. 2021).
+        target_critics: number of critics whose minimum forms the target. If it is less than `critics`, they
+            are drawn at random for each batch, and the policy maximizes the mean of all (Chen et al. 2021).
         critic: output of a critic: "scalar", a value; "categorical", a distribution over equally spaced atoms
             (C51); "quantile", quantiles of the return (TQC). See docs/recipes.md.
         atoms: number of atoms of a categorical critic.
@@ -269,11 +271,12 @@ def sac_pytorch(
             first.
     """
     given = dict(locals())
+    check_choices(given)
     check_logger_kwargs(logger_kwargs)
     config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
     previous = previous_choices(logger_kwargs) if resume else {}
     config = keep_choices(config, previous)
-    check_choices(config)
+    check_choices(vars(config))
     ac_kwargs = copy.deepcopy(ac_kwargs)
     request = Request(
         "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume,

@@ -89,7 +89,7 @@ class Backend:
     Attributes:
         agent, engine, replay, record, diagnostics: see `Trainer`.
         model: what the training function returns, and callbacks receive.
-        choices: the values chosen for "auto" (engine, device, threads), for config.json.
+        choices: the values chosen for "auto", such as engine and device, for config.json.
         notes, warnings: lines for the log.
         policy: the policy for remote collectors.
     """
@@ -302,7 +302,7 @@ def _how_to_resume(checkpointer: Checkpointer, saved: bool, request: Request) ->
 def describe_run(
     config: SACConfig, request: Request, backend: Backend, collector: EnvCollector
 ) -> dict[str, Any]:
-    """The settings of a run as plain JSON, for config.json and checkpoints, with "auto" replaced."""
+    """The settings and choices of a run as plain JSON, for config.json and checkpoints."""
     settings = {
         "algorithm": request.algorithm,
         **vars(config),

@@ -29,7 +29,7 @@ OUR_ACTOR_CRITICS = ("", DEFAULT_ACTOR_CRITIC, "DiscreteMLPActorCritic", "MLPVal
 
 
 def previous_choices(logger_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The values chosen for engine, threads and device when the run in the folder began; empty if none.
+    """Engine, device and threads of the run in the folder, with the values chosen for "auto"; empty if none.
 
     Raises:
         ConfigError: if no folder is given.

@@ -214,7 +214,9 @@ def test_reward_scale_multiplies_the_rewards_of_batches(settings: dict[str, Any]
     assert torch.equal(parameters(scaled), parameters(plain))
     assert rows[1]["LossQ"] == wanted[1]["LossQ"]
     assert rows[1]["TestQBias"] == wanted[1]["TestQBias"]
-    assert float(rows[1]["AverageEpRet"]) == pytest.approx(2 * float(wanted[1]["AverageEpRet"]))  # returns are raw
+    assert float(rows[1]["AverageEpRet"]) == pytest.approx(
+        2 * float(wanted[1]["AverageEpRet"])
+    )  # returns are raw
 
 
 def test_weights_are_normalized_at_the_start_and_after_each_step() -> None:

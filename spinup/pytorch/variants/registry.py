@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
 from spinup.checks import check_choice
-from spinup.config import SACConfig, check_ac_kwargs
-from spinup.errors import ConfigError, SpinupError
+from spinup.config import SACConfig, check_ac_kwargs, field_defaults
+from spinup.errors import ConfigError, SpinupError, first_line
 from spinup.hints import nearest
 from spinup.pytorch.agent import UpdateOptions
 from spinup.pytorch.networks.actor_critic import (
@@ -49,6 +50,7 @@ class Variant:
         default_target_entropy: maps an action space to the target entropy for "auto", in nats.
         has_value: whether it learns a value network `v`.
         critic: the value of the argument `critic` that selects it.
+        options: values of those fields of the objective that are no arguments of a training call.
     """
 
     selected_by: str
@@ -59,6 +61,7 @@ class Variant:
     default_target_entropy: Callable[[Any], float]
     has_value: bool = False
     critic: str = "scalar"
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def _minus_act_dim(space: Box) -> float:
@@ -66,7 +69,7 @@ def _minus_act_dim(space: Box) -> float:
     return -float(math.prod(space.shape))
 
 
-VARIANTS = (
+VARIANTS = [
     Variant("sac", Box, MLPActorCritic, SACObjective, gaussian_policy, _minus_act_dim),
     Variant(
         "sac", Box, MLPActorCritic, CategoricalSACObjective, gaussian_policy, _minus_act_dim,
@@ -83,7 +86,71 @@ VARIANTS = (
         "sac", Discrete, DiscreteMLPActorCritic, DiscreteSACObjective, categorical_policy,
         lambda space: default_target_entropy(int(space.n)),
     ),
-)  # fmt: skip
+]  # fmt: skip
+_BUILT_IN = tuple(VARIANTS)
+
+
+def register_variant(
+    name: str, objective: type[Objective], *, discrete: bool = False, **options: Any
+) -> None:
+    """Add a variant with losses of your own, which `sac_pytorch(..., variant=name)` then selects.
+
+    It has the networks, the policy and the automatic target entropy of `variant="sac"`, and runs on the
+    engine "eager". `variant="module:name"` imports `module` first, which should call this function.
+    Registering a name again replaces the variant.
+
+    Args:
+        name: an identifier other than the names of the package's variants.
+        objective: a frozen dataclass, subclass of `Objective`, or of `GaussianObjective`, whose loss of the
+            policy is that of SAC. Its fields get the values of the arguments with their names of the training
+            call, such as `critics`.
+        discrete: whether the variant is for discrete actions instead of continuous ones.
+        options: values of further fields of the objective; the others keep their defaults.
+
+    Raises:
+        ConfigError: for an invalid name, objective or option.
+    """
+    built_in = {variant.selected_by for variant in _BUILT_IN}
+    if not isinstance(name, str) or not name.isidentifier() or name in built_in:
+        raise ConfigError(
+            f"register_variant: name {name!r}: give an identifier other than {', '.join(sorted(built_in))}"
+        )
+    if not (isinstance(objective, type) and issubclass(objective, Objective) and is_dataclass(objective)):
+        raise ConfigError(
+            f"register_variant: objective {_name(objective)}: give a dataclass, subclass of Objective"
+        )
+    if missing := sorted(objective.__abstractmethods__):
+        raise ConfigError(f"register_variant: {_name(objective)} has no {missing[0]}: define it")
+    own = [option.name for option in fields(objective) if option.name not in field_defaults()]
+    for option in options:
+        if option not in own:
+            known = f"its own fields are {', '.join(own)}" if own else "it has no fields of its own"
+            what = f"{_name(objective)} has no option {option!r}{nearest(option, own)}"
+            raise ConfigError(f"register_variant: {what}; {known}")
+    like = next(v for v in _BUILT_IN if v.selected_by == "sac" and (v.action_space is Discrete) == discrete)
+    VARIANTS[:] = [variant for variant in VARIANTS if variant.selected_by != name]
+    VARIANTS.append(replace(like, selected_by=name, objective=objective, options=options))
+
+
+def check_variant(variant: Any) -> None:
+    """Check "name" or "module:name", after importing the module.
+
+    Raises:
+        ConfigError: if the module cannot be imported, or no variant has the name.
+    """
+    module, _, name = variant.rpartition(":") if isinstance(variant, str) else ("", "", variant)
+    if module:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a module may raise anything when it is imported
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise ConfigError(f"variant={variant!r}: {module} cannot be imported ({reason})") from None
+    known = list(dict.fromkeys(entry.selected_by for entry in VARIANTS))
+    if name not in known:
+        raise ConfigError(
+            f"variant={variant!r}: give one of {', '.join(known)}{nearest(str(name), known)}, or "
+            "'module:name' if a module of yours registers it with spinup.register_variant"
+        )
 
 
 def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
@@ -132,8 +199,9 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
 
 
 def make_objective(variant: Variant, config: SACConfig) -> Objective:
-    """The losses of the variant; each of their options is the field of `config` with its name."""
-    return variant.objective(**{f.name: getattr(config, f.name) for f in fields(variant.objective)})
+    """The losses of the variant; their options are the fields of `config` with their names, and its own."""
+    shared = {f.name: getattr(config, f.name) for f in fields(variant.objective) if hasattr(config, f.name)}
+    return variant.objective(**shared, **variant.options)
 
 
 def update_options(variant: Variant, config: SACConfig, action_space: Box | Discrete) -> UpdateOptions:
@@ -308,7 +376,7 @@ def _check_arguments(
             )
 
 
-_DEFAULTS = tuple(variant.actor_critic for variant in VARIANTS)
+_DEFAULTS = tuple(variant.actor_critic for variant in _BUILT_IN)
 
 
 def _keywords(constructor: Constructor) -> list[str] | None:

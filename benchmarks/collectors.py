@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace, collectors: int) -> dict[str, float]:
-    """Steps per second, and the ledger's figures, of one run."""
+    """Steps per second, and the counts of updates, of one run."""
     seconds = args.seconds
     steps = max(round(collectors * args.seconds_each / seconds / 4 / 50) * 50, 50)
     with tempfile.TemporaryDirectory() as folder:

@@ -126,11 +126,11 @@ def simulate(costs: Costs, s: Setting) -> dict[str, Any]:
 
 def calibrate() -> Costs:
     """Measure every input on this machine: medians of processor time, which other work hardly changes."""
-    from spinup.collect.ledger import CreditLedger
     from spinup.collect.messages import pack
     from spinup.collect.remote import RemoteCollector
     from spinup.collect.remote_worker import CollectorWorker
     from spinup.collect.transport import Message
+    from spinup.collect.update_schedule import UpdateSchedule
     from spinup.config import SACConfig
     from spinup.envs.make import env_function
 
@@ -149,7 +149,7 @@ def calibrate() -> Costs:
             acting.append((time.process_time() - began) / rows)
         assert worker.envs is not None
         learner = RemoteCollector(
-            config, lambda: None, worker.envs.actions, worker.envs.fields, Silent(), CreditLedger(config)
+            config, lambda: None, worker.envs.actions, worker.envs.fields, Silent(), UpdateSchedule(config)
         )
         learner.act_by(policy)
         learner._start(learner._collectors[0])

@@ -36,7 +36,7 @@ _OTHER_NAMES = {
 }  # fmt: skip
 
 
-def other_name(name: str, value: Any = None) -> str:
+def renamed_argument(name: str, value: Any = None) -> str:
     """The hint ": tau is 1 - polyak here" for a name that other libraries use, or an empty string.
 
     Args:

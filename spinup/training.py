@@ -3,7 +3,7 @@
     for every step of N environments:
         act at random for the first `start_steps` actions, then by the policy
         store the transitions
-        at each multiple of `update_every` from `update_after` on: a block of gradient steps (`CreditLedger`)
+        at each multiple of `update_every` from `update_after` on: gradient steps, see `UpdateSchedule`
         at each end of an epoch: save, test, log; tests may instead run every `test_every` steps
 
 n counts environment interactions from 1, over all environments; the collector counts them.
@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.collect.collector import first_at_random
-from spinup.collect.ledger import CreditLedger
+from spinup.collect.collector import random_then_policy
+from spinup.collect.update_schedule import UpdateSchedule
 from spinup.config import SACConfig
 from spinup.envs.spaces import ActionSpec
 from spinup.errors import EnvError, RunError, TrainingDiverged, first_line
 from spinup.files import atomic_write
 from spinup.interfaces import Agent, Collector, Diagnostics, Engine, Evaluator, RunMonitor
 from spinup.loggers.epoch_logger import EpochLogger
-from spinup.loggers.progress import Details
+from spinup.loggers.progress import ProgressInfo
 from spinup.loggers.run_folder import VIDEO_FOLDER, prune_models
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.transition import to_host
@@ -59,7 +59,7 @@ class Trainer:
         isolate_tests: returns the context manager in which tests run; it preserves global random generators.
         monitor: called between steps.
         record: writes a video, `record(path, act, epoch)`; see `video_every`.
-        ledger: counts env steps and gradient steps; pass it if the collector shares it. None makes a new one.
+        schedule: counts env steps and gradient steps; None makes one. Pass it if the collector shares it.
         diagnostics: computes additional columns; they are nan in rows logged within an epoch.
     """
 
@@ -78,14 +78,14 @@ class Trainer:
         isolate_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
         monitor: RunMonitor | None = None,
         record: Record | None = None,
-        ledger: CreditLedger | None = None,
+        schedule: UpdateSchedule | None = None,
         diagnostics: Diagnostics | None = None,
     ) -> None:
         self.config, self.agent, self.engine, self.replay = config, agent, engine, replay
         self.collector, self.evaluator, self.actions, self.logger = collector, evaluator, actions, logger
         self.callback, self.isolate_tests, self.monitor = callback, isolate_tests, monitor
         self.record, self.diagnostics = record, diagnostics
-        self.ledger = CreditLedger(config) if ledger is None else ledger
+        self.schedule = UpdateSchedule(config) if schedule is None else schedule
         self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, LOOP_STREAM]))
         self.epoch = 0
         self.test_intervals = 0  # intervals of `test_every` steps after which a test has run
@@ -94,7 +94,7 @@ class Trainer:
         self.stopped = False
         self.unsaved: set[str] = set()
         self.batches: dict[str, Any] = {}
-        self.details = Details(config.first_block, config.epochs, self._row_so_far)
+        self.details = ProgressInfo(config.first_block, config.epochs, self._row_so_far)
         self.started = time.perf_counter()
 
     @property
@@ -137,7 +137,7 @@ class Trainer:
             self.replay.add(collected.transitions)
         for episode in collected.episodes:
             self.logger.store(EpRet=episode.ret, EpLen=episode.length)
-        for count in self.ledger.admit(self.n - before):
+        for count in self.schedule.add_steps(self.n - before):
             start = time.perf_counter()
             self.update(count)
             seconds["update"] += time.perf_counter() - start
@@ -145,7 +145,7 @@ class Trainer:
     def choose_actions(self, obs: Float) -> Float:
         """Random actions for the first `start_steps` interactions, then the policy's, (N, act_dim)."""
         at_random = self.config.start_steps - self.n
-        return first_at_random(obs, at_random, self.actions, self.rng, self._sampled_action)
+        return random_then_policy(obs, at_random, self.actions, self.rng, self._sampled_action)
 
     def update(self, count: int) -> None:
         """Run `count` gradient steps, each on its own batch.
@@ -176,7 +176,7 @@ class Trainer:
             )
         if (td_errors := metrics.pop("TDError", None)) is not None:
             self.replay.sampler.update_priorities(td_errors)
-        self.ledger.spend(count)
+        self.schedule.add_updates(count)
         self.logger.store(**metrics)
 
     def dump(self, k: int) -> None:
@@ -253,7 +253,7 @@ class Trainer:
         self.agent.load_state_dict(state["agent"])
         self.evaluator.load_state_dict(state["evaluator"])
         note = self.collector.load_state_dict(state["collector"])
-        self.ledger.resume(self.n)
+        self.schedule.resume(self.n)
         self.logger.load_state_dict(state["log"])
         self.replay.sampler.load_state_dict(state.get("sampler", {}))
         if note:
@@ -358,4 +358,4 @@ class Trainer:
             self.logger.log_tabular("UpdatesPerStep", self._updates_per_step())
 
     def _updates_per_step(self) -> float:
-        return self.ledger.updates / (self.ledger.earning_steps or np.nan)
+        return self.schedule.updates / (self.schedule.steps_with_updates or np.nan)

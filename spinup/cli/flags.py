@@ -11,7 +11,7 @@ from typing import Any
 from spinup.cli.values import cast_like, read_value
 from spinup.config import SACConfig, field_defaults
 from spinup.errors import ConfigError
-from spinup.hints import nearest, other_name
+from spinup.hints import nearest, renamed_argument
 from spinup.loggers.trackers import check_trackers
 from spinup.pytorch.activations import activation
 from spinup.runs.cores import run_count
@@ -210,7 +210,7 @@ def _parameter_name(
         return name
     dicts = [_ENV_KWARGS, *(f"ac_kwargs:{entry}" for entry in entries)]
     flags = [*defaults, *_OUTPUT_FLAGS, *SHORTCUTS, "env", *dicts]
-    hint = other_name(flag, *given[:1])
+    hint = renamed_argument(flag, *given[:1])
     hint = hint or nearest(flag, flags).replace("'", "'--", 1)
     raise ConfigError(f"unknown flag --{flag}{hint or '; --help lists them all'}")
 

@@ -82,7 +82,7 @@ class EnvCollector:
         Raises:
             EnvError: after too many restarts.
         """
-        actions = self.actions.within(act(self.obs))
+        actions = self.actions.clip(act(self.obs))
         try:
             return Collected(*self.step(actions))
         except EnvCrash as crash:
@@ -205,7 +205,7 @@ class EnvCollector:
         return f"in step {self.episodes[i].length} of episode {self.episodes[i].number}"
 
 
-def first_at_random(
+def random_then_policy(
     obs: Float, at_random: int, actions: ActionSpec, rng: Generator, policy: Callable[[Float], Float]
 ) -> Float:
     """Actions (N, act_dim) for `obs` (N, obs_dim): uniform for the first `at_random`, then the policy's."""

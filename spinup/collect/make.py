@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from spinup.collect.collector import EnvCollector
 from spinup.collect.episodes import TEST_STREAM, TRAIN_STREAM
-from spinup.collect.ledger import CreditLedger
 from spinup.collect.remote import RemoteCollector
 from spinup.collect.transport import Transport
+from spinup.collect.update_schedule import UpdateSchedule
 from spinup.config import SACConfig
 from spinup.envs.local_vector import LocalVector
 from spinup.envs.make import EnvFn, env_function, make_vector
@@ -20,7 +20,7 @@ def make_collectors(
     env_fn: EnvFn | str,
     config: SACConfig,
     transport: Transport | None = None,
-    ledger: CreditLedger | None = None,
+    schedule: UpdateSchedule | None = None,
 ) -> tuple[EnvCollector | RemoteCollector, EnvCollector]:
     """Make a collector for training and another for tests, with different seeds.
 
@@ -28,14 +28,14 @@ def make_collectors(
         env_fn: a function that makes an environment, or an environment id.
         config: the hyperparameters.
         transport: connection to remote collectors; None uses Ray if `config.collectors` is set.
-        ledger: the training loop's ledger, which remote collectors read.
+        schedule: the training loop's schedule, which remote collectors read.
 
     Raises:
         EnvError, ConfigError: for environments that cannot be used; all environments are closed then.
     """
     env_fn = env_function(env_fn)
     if config.collectors is not None:
-        return _remote_collectors(env_fn, config, transport, ledger or CreditLedger(config))
+        return _remote_collectors(env_fn, config, transport, schedule or UpdateSchedule(config))
     if transport is not None:
         raise ConfigError("transport is used only with collectors: give their number, such as collectors=8")
     train = _make_collector(env_fn, config, TRAIN_STREAM, config.num_envs)
@@ -65,7 +65,7 @@ def _test_envs(config: SACConfig) -> int:
 
 
 def _remote_collectors(
-    env_fn: EnvFn, config: SACConfig, transport: Transport | None, ledger: CreditLedger
+    env_fn: EnvFn, config: SACConfig, transport: Transport | None, schedule: UpdateSchedule
 ) -> tuple[EnvCollector | RemoteCollector, EnvCollector]:
     tests = _make_collector(env_fn, config, TEST_STREAM, _test_envs(config))
     try:
@@ -87,7 +87,7 @@ def _remote_collectors(
                 transport.close()
                 raise
             return _collector_of(vector, config, TRAIN_STREAM), tests
-        return RemoteCollector(config, env_fn, tests.actions, tests.fields, transport, ledger), tests
+        return RemoteCollector(config, env_fn, tests.actions, tests.fields, transport, schedule), tests
     except BaseException:
         tests.close()
         raise

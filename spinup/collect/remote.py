@@ -21,10 +21,10 @@ from typing import Any, final
 import numpy as np
 
 from spinup.collect.crash_recovery import MAX_RESTARTS
-from spinup.collect.ledger import CreditLedger
 from spinup.collect.messages import MessageError, pack, unpack
 from spinup.collect.remote_worker import BLOCK_SECONDS, CollectorProgram
 from spinup.collect.transport import Message, PolicySource, Transport, pickled_program
+from spinup.collect.update_schedule import UpdateSchedule
 from spinup.config import SACConfig
 from spinup.envs.make import EnvFn
 from spinup.envs.spaces import ActionSpec
@@ -86,7 +86,7 @@ class RemoteCollector:
         actions: the environment's actions.
         fields: the fields of its transitions.
         transport: connection to the collectors.
-        ledger: the training loop's ledger, whose counts bound how much is requested.
+        schedule: the training loop's schedule, whose counts bound how much is requested.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class RemoteCollector:
         actions: ActionSpec,
         fields: dict[str, Field],
         transport: Transport,
-        ledger: CreditLedger,
+        schedule: UpdateSchedule,
     ) -> None:
         assert config.collectors is not None
-        self.config, self.env_fn, self.transport, self.ledger = config, env_fn, transport, ledger
+        self.config, self.env_fn, self.transport, self.schedule = config, env_fn, transport, schedule
         self.actions, self.fields = actions, fields
         self.num_envs = config.total_envs
         self.env_steps = 0
@@ -280,14 +280,14 @@ class RemoteCollector:
         """Send a ticket and return True, unless the staleness bound or the end of the run forbids it."""
         on_the_way = [ticket for c in self._collectors for ticket in c.tickets.values()]
         ahead = self.env_steps + sum(ticket.rows for ticket in on_the_way)
-        rows, asked = self.ticket_rows, self.ledger.asked(ahead + self.ticket_rows)
-        if ahead >= self.config.total_steps or asked - self.ledger.updates > self.config.max_staleness:
+        rows, asked = self.ticket_rows, self.schedule.updates_by(ahead + self.ticket_rows)
+        if ahead >= self.config.total_steps or asked - self.schedule.updates > self.config.max_staleness:
             return False
         version = self._snapshot[0]
         lifetime = min(self.config.update_every, self.config.max_staleness // SNAPSHOTS)
-        old = self.ledger.updates - version >= lifetime
+        old = self.schedule.updates - version >= lifetime
         if version < 0 or old or asked - version > self.config.max_staleness:
-            version = self.ledger.updates
+            version = self.schedule.updates
         drawn = self._random + sum(ticket.random for ticket in on_the_way)
         ticket = _Ticket(rows, min(max(self.config.start_steps - drawn, 0), rows), version)
         request = {"kind": "ticket", "ticket": self._next_ticket, "rows": rows, "random": ticket.random}
@@ -371,7 +371,7 @@ class RemoteCollector:
         steps = self.env_steps + self._rows_to_admit(block)
         on_the_way = {number: ticket for c in self._collectors for number, ticket in c.tickets.items()}
         for number in sorted(number for number in on_the_way if number < block["ticket"]):
-            if self.ledger.asked(steps) - on_the_way[number].version > self.config.max_staleness:
+            if self.schedule.updates_by(steps) - on_the_way[number].version > self.config.max_staleness:
                 return None
             steps += on_the_way[number].rows
         return first
@@ -385,7 +385,7 @@ class RemoteCollector:
         """Rows and episodes of a collector's next block; rows beyond the end of the epoch stay in it."""
         block = collector.blocks[collector.sequence]
         rows, count = block["rows"], self._rows_to_admit(block)
-        age = self.ledger.updates - block["version"]
+        age = self.schedule.updates - block["version"]
         self._notes += [f"collector {collector.index}: {note}" for note in block.pop("notes", [])]
         if age > self.config.max_staleness:  # only if a collector sends blocks without waiting for tickets
             self._finish(collector, block)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from spinup.collect.collector import EnvCollector, first_at_random
+from spinup.collect.collector import EnvCollector, random_then_policy
 from spinup.collect.episodes import TRAIN_STREAM
 from spinup.collect.messages import pack, unpack
 from spinup.collect.transport import RemotePolicy
@@ -144,7 +144,9 @@ class CollectorWorker:
         envs = self.open()
         assert self.policy is not None
         policy, count = self.policy, min(max(at_random, 0), envs.num_envs)
-        collected = envs.collect(lambda obs: first_at_random(obs, count, envs.actions, self.rng, policy.act))
+        collected = envs.collect(
+            lambda obs: random_then_policy(obs, count, envs.actions, self.rng, policy.act)
+        )
         if collected.note:
             self._notes.append(collected.note)
         if collected.transitions:

@@ -197,7 +197,7 @@ class ActionSpec(Protocol):
         """Uniform random actions (count, dim) float32."""
         ...
 
-    def within(self, actions: Float) -> Float:
+    def clip(self, actions: Float) -> Float:
         """A copy of actions (N, dim), clipped to the space."""
         ...
 
@@ -225,7 +225,7 @@ class BoxActions:
             np.float32
         )
 
-    def within(self, actions: Float) -> Float:
+    def clip(self, actions: Float) -> Float:
         """A copy of actions (N, dim), clipped to the bounds."""
         clipped: Float = np.minimum(np.maximum(actions, self.space.low), self.space.high)
         return clipped
@@ -250,7 +250,7 @@ class _IndexedActions:
         """Uniform random indices (count, 1) float32."""
         return rng.integers(int(self.space.n), size=(count, 1)).astype(np.float32)
 
-    def within(self, actions: Float) -> Float:
+    def clip(self, actions: Float) -> Float:
         """A copy of indices (N, 1), clipped to 0 ... n - 1."""
         clipped: Float = np.minimum(np.maximum(actions, np.float32(0)), np.float32(self.space.n - 1))
         return clipped

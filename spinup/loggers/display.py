@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from spinup.loggers.progress import Details, Status
+from spinup.loggers.progress import ProgressInfo, Status
 from spinup.loggers.text import Row, format_cells, plain_table, printable, sparkline
 
 Report = Callable[[str, Any], None]  # called as report("progress", [n, total]) and report("row", row)
@@ -35,7 +35,7 @@ class Display(abc.ABC):
         """Show the row of an epoch."""
 
     @abc.abstractmethod
-    def progress(self, n: int, total: int, details: Details | None = None) -> None:
+    def progress(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
         """Show that n of total steps are done; called at every step, also of tests, so it must be cheap."""
 
     @abc.abstractmethod
@@ -52,7 +52,7 @@ class SilentDisplay(Display):
     def table(self, row: Row) -> None:
         pass
 
-    def progress(self, n: int, total: int, details: Details | None = None) -> None:
+    def progress(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
         pass
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class PlainDisplay(Display):
         print(plain_table(row), flush=True)
         self._status.finish_epoch(row)
 
-    def progress(self, n: int, total: int, details: Details | None = None) -> None:
+    def progress(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
         first = self._status.progress.total == 0
         self._status.progress.update(n, total, details)
         now = time.monotonic()
@@ -104,7 +104,7 @@ class NotebookDisplay(Display):
         self._status.finish_epoch(row)
         self._update()
 
-    def progress(self, n: int, total: int, details: Details | None = None) -> None:
+    def progress(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
         self._status.update(n, total, details)
         if time.monotonic() >= self._due_at:
             self._update()
@@ -146,7 +146,7 @@ class LiveDisplay(Display):
         if self._live is None:
             self._console.print(self._table(format_cells(self._status.row)))
 
-    def progress(self, n: int, total: int, details: Details | None = None) -> None:
+    def progress(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
         self._status.update(n, total, details)
         if self._live is None:
             self._start()
@@ -234,7 +234,7 @@ class ReportingDisplay(Display):
         self._report_progress()
         self._report("row", row)
 
-    def progress(self, n: int, total: int, details: Details | None = None) -> None:
+    def progress(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
         self._display.progress(n, total, details)
         self._latest = [n, total]
         if time.monotonic() >= self._due_at:

@@ -15,7 +15,7 @@ from spinup.checks import check_switch
 from spinup.errors import ConfigError
 from spinup.files import AppendedFile, atomic_write, jsonable_entries, write_json
 from spinup.loggers.display import make_display
-from spinup.loggers.progress import Details
+from spinup.loggers.progress import ProgressInfo
 from spinup.loggers.run_folder import prepare_folder, relative
 from spinup.loggers.statistics import RunningStats
 from spinup.loggers.tensorboard_events import EventFile
@@ -91,7 +91,7 @@ class EpochLogger:
         """Print a message."""
         self._display.line(msg, color)
 
-    def progress(self, n: int, total: int, details: Details | None = None) -> None:
+    def progress(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
         """Show that n of total steps are done; cheap enough to call at every step."""
         self._display.progress(n, total, details)
 

@@ -15,7 +15,7 @@ ROW_SECONDS = 1.0  # between two updates of the current epoch's row
 
 
 @dataclass
-class Details:
+class ProgressInfo:
     """Data that a run provides to its display in addition to the number of steps; it updates them in place.
 
     Args:
@@ -64,11 +64,11 @@ class Progress:
 
     def __init__(self) -> None:
         self.n = self.total = 0
-        self.details = Details()
+        self.details = ProgressInfo()
         self._first, self._started, self._tested = 0, 0.0, 0.0
         self._learning = True
 
-    def update(self, n: int, total: int, details: Details | None = None) -> None:
+    def update(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
         """Set the numbers; cheap enough to call at every step."""
         if self.total == 0:
             self.details = details or self.details
@@ -110,7 +110,7 @@ class Status:
         self.returns: list[float] = []
         self._row_due_at = 0.0
 
-    def update(self, n: int, total: int, details: Details | None = None) -> None:
+    def update(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
         """Set the steps; once per ROW_SECONDS also fetch the row of the current epoch."""
         self.progress.update(n, total, details)
         now = time.monotonic()

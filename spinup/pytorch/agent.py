@@ -142,7 +142,7 @@ class Agent:
         modes = Modes(ac.pi, ensemble, self.target, *([ac.v] if has_value else []))
         self.networks = Networks(_actor_call(ac.pi), ensemble, target, value, modes)
         self.target_params = [p.data for p in self.target.parameters()]
-        self.averaged_params = [p.data for p in averaged.parameters()] if target_networks else []
+        self.online_params = [p.data for p in averaged.parameters()] if target_networks else []
         self.critic_params = unique_parameters(ensemble, *([ac.v] if has_value else []))
         self.actor_params = unique_parameters(ac.pi, but_not=self.critic_params)
         self.reference_parameter = self.critic_params[0]  # has the dtype and device of all computations

@@ -24,7 +24,7 @@ from spinup.config import SACConfig
 from spinup.interfaces import Episode, Trace
 from spinup.pytorch import losses
 from spinup.pytorch.agent import Agent
-from spinup.pytorch.engines.eager import unstacked
+from spinup.pytorch.engines.eager import split_batches
 from spinup.pytorch.torch_settings import preserved_generators
 from spinup.pytorch.variants.objective import Batch, Objective
 from spinup.replay.buffer import ReplayBuffer
@@ -74,12 +74,12 @@ class NetworkDiagnostics:
         """Columns computed from a batch of the replay buffer; none if the buffer is empty."""
         rng = self._generator(OF_EPOCH_STREAM, epoch)
         count = min(max(self.config.batch_size, LEAST_ROWS), MOST_ROWS)
-        batches = self.replay.peek(count, rng)
+        batches = self.replay.sample_uniform(count, rng)
         if not batches:
             return {}
         batches = {**batches, **self.objective.draw_noise(batches, rng)}
-        with self._leaving_no_trace(rng):
-            batch = unstacked(self.agent.to_tensors(batches))[0]
+        with self._preserving_state(rng):
+            batch = split_batches(self.agent.to_tensors(batches))[0]
             return {**self._of_outputs(batch), **self._of_losses(batch)}
 
     @torch.no_grad()
@@ -89,7 +89,7 @@ class NetworkDiagnostics:
         if not traces:
             return {}
         rng, bias = self._generator(OF_TEST_STREAM, round_number), QBias(self.config.gamma)
-        with self._leaving_no_trace(rng):
+        with self._preserving_state(rng):
             for trace, estimates in zip(traces, self._estimates(traces, rng), strict=True):
                 bias.add(trace, self._reward_scale(), estimates)
         return {"TestQVals": bias.mean_q(), "TestQBias": bias.bias()}
@@ -98,7 +98,7 @@ class NetworkDiagnostics:
         return np.random.default_rng(np.random.SeedSequence([self.config.seed, stream, number]))
 
     @contextmanager
-    def _leaving_no_trace(self, rng: Generator) -> Iterator[None]:
+    def _preserving_state(self, rng: Generator) -> Iterator[None]:
         """Seed torch's generators from `rng`; restore them and the networks' buffers after the block."""
         with preserved_generators(), _preserved_buffers(self.agent):
             seed = int(rng.integers(2**63))

@@ -34,8 +34,8 @@ def squashed_gaussian(mu: Tensor, log_std: Tensor, xi: Tensor) -> tuple[Tensor, 
     """
     u = mu + log_std.exp() * xi
     log_normal = -0.5 * xi.square() - log_std - HALF_LOG_TWO_PI
-    log_slope = 2.0 * (LOG_TWO - u - softplus(-2.0 * u))
-    return torch.tanh(u), (log_normal - log_slope).sum(-1)
+    log_derivative = 2.0 * (LOG_TWO - u - softplus(-2.0 * u))
+    return torch.tanh(u), (log_normal - log_derivative).sum(-1)
 
 
 def soft_value(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from spinup.pytorch.networks.actors import (
     LOG_STD_MAX,
     LOG_STD_MIN,
     CategoricalActor,
-    FreeVector,
     SquashedGaussianActor,
+    StateIndependentLogStd,
 )
 from spinup.pytorch.networks.encoded import EncodedActorCritic
 
@@ -81,7 +81,7 @@ class EncodedPolicy:
         return self.policy.act(features.float().cpu().numpy(), deterministic)
 
 
-def calls_act(policy: Policy) -> bool:
+def uses_module_act(policy: Policy) -> bool:
     """Whether the policy calls the `act` of a user's module, on observations or on features of images."""
     return isinstance(policy.policy if isinstance(policy, EncodedPolicy) else policy, ModulePolicy)
 
@@ -137,7 +137,9 @@ class NumpyPolicy:
         self.mu = _affine(pi.mu_layer)
         layer = pi.log_std_layer
         self.log_std = (
-            (None, layer.value.detach().numpy()) if isinstance(layer, FreeVector) else _affine(layer)
+            (None, layer.value.detach().numpy())
+            if isinstance(layer, StateIndependentLogStd)
+            else _affine(layer)
         )
         self.piece = max(1, self.SINGLE_THREAD // _largest_layer(pi))
         self.large_batch = GaussianPolicy(pi, rng)

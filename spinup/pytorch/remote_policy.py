@@ -13,7 +13,7 @@ from torch import nn
 
 from spinup.collect.transport import PolicySource
 from spinup.pytorch.agent import Agent
-from spinup.pytorch.policy import MakePolicy, Policy, calls_act
+from spinup.pytorch.policy import MakePolicy, Policy, uses_module_act
 from spinup.pytorch.state_arrays import arrays, load_arrays
 
 
@@ -82,5 +82,5 @@ class SnapshotPolicy:
 
 def _policy_module(ac: Any, policy: Policy) -> nn.Module:
     """The part of an actor-critic that acts; all of it if the policy calls a user's `act`."""
-    part: nn.Module = ac if calls_act(policy) else ac.pi
+    part: nn.Module = ac if uses_module_act(policy) else ac.pi
     return part

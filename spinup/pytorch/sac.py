@@ -44,7 +44,7 @@ from spinup.pytorch.variants.registry import (
 )
 from spinup.recipes import recipe_warnings
 from spinup.runs.cores import thread_count
-from spinup.runs.launch import Backend, Request, launch, training_function
+from spinup.runs.launch import RunParts, TrainingCall, launch, training_function
 from spinup.runs.resuming import keep_choices, previous_choices
 
 
@@ -278,7 +278,7 @@ def sac_pytorch(
     config = keep_choices(config, previous)
     check_choices(vars(config))
     ac_kwargs = copy.deepcopy(ac_kwargs)
-    request = Request(
+    call = TrainingCall(
         "sac_pytorch", env_fn, ac_kwargs, dict(logger_kwargs), callback, qualified_name(actor_critic), resume,
         transport,
     )  # fmt: skip
@@ -287,7 +287,7 @@ def sac_pytorch(
         use_offscreen_gl()
     torch_threads = config.threads if isinstance(config.threads, int) else 1
 
-    def build(config: SACConfig, test_collector: EnvCollector) -> Backend:
+    def build(config: SACConfig, test_collector: EnvCollector) -> RunParts:
         spaces = test_collector.observation_space, test_collector.actions.space
         device = choose_device(config.device)
         variant = choose_variant(config, spaces[1])
@@ -344,7 +344,7 @@ def sac_pytorch(
         record = Recorder(env_spec, config.seed, config.max_ep_len) if config.video_every else None
         policy = policy_source(agent, variant.make_policy, constructor, spaces, kwargs)
         diagnostics = NetworkDiagnostics(agent, objective, replay.buffer, config, spaces[1])
-        return Backend(
+        return RunParts(
             agent,
             engine,
             replay.buffer,
@@ -358,5 +358,5 @@ def sac_pytorch(
         )
 
     with torch_settings(torch_threads, config.seed), ExitStack() as stack:
-        model: nn.Module = launch(config, request, build, preserved_generators).model
+        model: nn.Module = launch(config, call, build, preserved_generators).model
         return model

@@ -67,12 +67,12 @@ class ReplayBuffer:
         batches = self.sampler.sample(self.storage, count, batch_size, rng)
         return self._transformed(batches, rng)
 
-    def peek(self, batch_size: int, rng: Generator) -> Batches:
+    def sample_uniform(self, batch_size: int, rng: Generator) -> Batches:
         """One batch of uniform rows, (1, batch_size, *shape) by field, without an effect on later batches.
 
         Empty if there are no rows.
         """
-        batches = self.sampler.peek(self.storage, batch_size, rng)
+        batches = self.sampler.sample_uniform(self.storage, batch_size, rng)
         return self._transformed(batches, rng) if batches else batches
 
     def read(self, start: int, stop: int) -> Transitions:

@@ -79,7 +79,7 @@ class HindsightSampler(RowSampler):
     def rows(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> NDArray[np.int64]:
         return rng.integers(len(storage), size=(count, batch_size))
 
-    def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
+    def sample_uniform(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
         return self.sample(storage, 1, batch_size, rng) if len(storage) else {}
 
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:

@@ -47,12 +47,12 @@ class MixedSampler(Sampler):
         prior = self.prior.sample(count, from_prior, rng)
         return {name: _joined(values, prior[name]) for name, values in online.items()}
 
-    def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
+    def sample_uniform(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
         from_prior = self.prior_count(batch_size) if len(storage) else batch_size
         if from_prior == batch_size:
-            return self.prior.peek(batch_size, rng)
-        online = self.online.peek(storage, batch_size - from_prior, rng)
-        prior = self.prior.peek(from_prior, rng) if from_prior else {}
+            return self.prior.sample_uniform(batch_size, rng)
+        online = self.online.sample_uniform(storage, batch_size - from_prior, rng)
+        prior = self.prior.sample_uniform(from_prior, rng) if from_prior else {}
         return {name: _joined(values, prior[name]) for name, values in online.items()} if prior else online
 
 

@@ -17,7 +17,7 @@ from spinup.replay.transition import Batches, Transitions
 EPSILON = 1e-6  # added to |TD error|, so that every row can be drawn
 
 
-class SumTree:
+class BlockSums:
     """Priorities of rows and their sums by block, to draw positions in proportion to priorities.
 
     It has two levels: a search in the cumulative sums of blocks, then one within a block, each vectorized
@@ -94,7 +94,7 @@ class PrioritizedSampler(RowSampler):
 
     def reset(self, capacity: int) -> None:
         super().reset(capacity)
-        self._capacity, self._tree = capacity, SumTree(capacity)
+        self._capacity, self._tree = capacity, BlockSums(capacity)
         self._largest = 1.0  # largest p_i^a so far
         self._total = self._known = 0  # number of rows ever added, and of those that have a priority
         self._updates = 0

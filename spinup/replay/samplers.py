@@ -42,7 +42,7 @@ class Sampler(abc.ABC):
         """
 
     @abc.abstractmethod
-    def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
+    def sample_uniform(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
         """One batch of uniform rows, each field (1, batch_size, *shape), without an effect on later batches.
 
         It is empty if there are no rows, and has no field `weight`.
@@ -92,7 +92,7 @@ class RowSampler(Sampler):
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
         return self.builder.build(storage, self.rows(storage, count, batch_size, rng))
 
-    def peek(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
+    def sample_uniform(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
         if not len(storage):
             return {}
         return self.builder.build(storage, rng.integers(len(storage), size=(1, batch_size)))

@@ -1,4 +1,4 @@
-"""Runs a training from its configuration, for any backend: opens environments and logger, trains, closes."""
+"""Runs a training from its configuration, in any framework: opens environments and logger, trains, closes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from typing import Any, ParamSpec, TypeVar
 from spinup.checks import check_callback, is_word
 from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
-from spinup.collect.ledger import CreditLedger
 from spinup.collect.make import make_collectors
 from spinup.collect.offline import OfflineCollector
 from spinup.collect.remote import RemoteCollector
 from spinup.collect.transport import PolicySource, Transport
+from spinup.collect.update_schedule import UpdateSchedule
 from spinup.config import SACConfig, field_defaults
 from spinup.envs.episode_replay import normalizes
 from spinup.envs.make import EnvFn
@@ -28,7 +28,7 @@ from spinup.envs.saved_spec import MakeEnv, env_flag
 from spinup.envs.workers import EnvCrash
 from spinup.errors import ArgumentError, ConfigError, EnvError, RunError
 from spinup.files import to_json
-from spinup.hints import nearest, other_name
+from spinup.hints import nearest, renamed_argument
 from spinup.interfaces import Agent, Diagnostics, Engine
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.recipes import with_recipe
@@ -76,14 +76,14 @@ def check_parameters(function: Callable[..., Any], kwargs: dict[str, Any]) -> No
     known = list(inspect.signature(function).parameters)
     for name, value in kwargs.items():
         if name not in known:
-            hint = other_name(name, value) or nearest(name, known)
+            hint = renamed_argument(name, value) or nearest(name, known)
             if name in field_defaults():
                 hint = ": sac_pytorch has it"
             raise ArgumentError(f"{function.__name__}() has no parameter {name!r}{hint}")
 
 
 @dataclass(frozen=True)
-class Backend:
+class RunParts:
     """The framework-specific parts of a run.
 
     Attributes:
@@ -107,7 +107,7 @@ class Backend:
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainingCall:
     """The arguments of a call of `sac_pytorch` or `sac_tf1` that are not hyperparameters.
 
     Attributes:
@@ -128,15 +128,15 @@ class Request:
 
 def launch(
     config: SACConfig,
-    request: Request,
-    build: Callable[[SACConfig, EnvCollector], Backend],
+    call: TrainingCall,
+    build: Callable[[SACConfig, EnvCollector], RunParts],
     isolate_tests: Callable[[], AbstractContextManager[Any]] = nullcontext,
-) -> Backend:
+) -> RunParts:
     """Open the environments, build the agent, train, and close everything, also after an error.
 
     Args:
         config: the hyperparameters.
-        request: the call.
+        call: the call.
         build: makes agent, engine and replay buffer from the configuration, in which `num_envs` is the size
             of a VectorEnv that `env_fn` returned, and the collector of tests, which has the same spaces.
         isolate_tests: returns the context manager in which tests run; it preserves global random generators.
@@ -146,56 +146,56 @@ def launch(
             run's own folder; other SpinupErrors see `sac_pytorch`.
         KeyboardInterrupt, SystemExit: after a signal; a checkpoint is written first.
     """
-    check_callback(request.callback, "row", "ac")
-    folder, prior = request.logger_kwargs.get("output_dir"), config.prior_data
+    check_callback(call.callback, "row", "ac")
+    folder, prior = call.logger_kwargs.get("output_dir"), config.prior_data
     if folder is not None and prior is not None and os.path.realpath(prior) == os.path.realpath(folder):
         raise ConfigError(f"prior_data={prior!r} is the folder of this run: give the run another folder")
-    if not is_word(request.resume, "again") and not isinstance(request.resume, bool):
-        raise ConfigError(f"resume={request.resume!r}: give True, False or 'again'")
+    if not is_word(call.resume, "again") and not isinstance(call.resume, bool):
+        raise ConfigError(f"resume={call.resume!r}: give True, False or 'again'")
     with _crash_as_error(), ExitStack() as stack:
-        ledger = CreditLedger(config)
-        collector, test_collector = make_collectors(request.env_fn, config, request.transport, ledger)
+        schedule = UpdateSchedule(config)
+        collector, test_collector = make_collectors(call.env_fn, config, call.transport, schedule)
         stack.callback(collector.close)
         stack.callback(test_collector.close)
         config = with_env_count(config, collector)
-        backend = build(config, test_collector)
-        if isinstance(collector, RemoteCollector) and backend.policy is not None:
-            collector.act_by(backend.policy)
-        logger = open_logger(request, stack)
+        parts = build(config, test_collector)
+        if isinstance(collector, RemoteCollector) and parts.policy is not None:
+            collector.act_by(parts.policy)
+        logger = open_logger(call, stack)
         signals = stack.enter_context(SignalHandler())
-        settings = describe_run(config, request, backend, test_collector)
+        settings = describe_run(config, call, parts, test_collector)
         checkpointer = Checkpointer(config, settings, logger, signals)
-        callback = request.callback
+        callback = call.callback
         trainer = Trainer(
             config,
-            agent=backend.agent,
-            engine=backend.engine,
-            replay=backend.replay,
+            agent=parts.agent,
+            engine=parts.engine,
+            replay=parts.replay,
             collector=OfflineCollector() if config.offline else collector,
             evaluator=EnvEvaluator(
                 test_collector,
                 config.num_test_episodes,
                 lambda line: logger.log(line, color="yellow"),
-                traces=backend.diagnostics is not None,
+                traces=parts.diagnostics is not None,
             ),
             actions=test_collector.actions,
             logger=logger,
-            callback=None if callback is None else lambda row: callback(row, backend.model),
+            callback=None if callback is None else lambda row: callback(row, parts.model),
             isolate_tests=isolate_tests,
             monitor=checkpointer,
-            record=backend.record,
-            ledger=ledger,
-            diagnostics=backend.diagnostics,
+            record=parts.record,
+            schedule=schedule,
+            diagnostics=parts.diagnostics,
         )
-        if request.resume:
-            restore(trainer, checkpointer, again=request.resume == "again")
-        write_settings(logger, settings, request)
-        for note in backend.notes:
+        if call.resume:
+            restore(trainer, checkpointer, again=call.resume == "again")
+        write_settings(logger, settings, call)
+        for note in parts.notes:
             logger.log(note)
-        for line in (*config.warnings(), *backend.warnings, *statistics_warnings(config, test_collector)):
+        for line in (*config.warnings(), *parts.warnings, *statistics_warnings(config, test_collector)):
             logger.log(f"warning: {line}", color="yellow")
-        train(trainer, checkpointer, request)
-        return backend
+        train(trainer, checkpointer, call)
+        return parts
 
 
 def with_env_count(config: SACConfig, collector: EnvCollector | RemoteCollector) -> SACConfig:
@@ -220,13 +220,13 @@ def statistics_warnings(config: SACConfig, test_collector: EnvCollector) -> list
     ]
 
 
-def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Request) -> None:
+def write_settings(logger: EpochLogger, settings: dict[str, Any], call: TrainingCall) -> None:
     """Write config.json, including the logger's settings and the machine, and vars.json for the environment.
 
     Raises:
         RunError: if the folder cannot be written to.
     """
-    logging = {k: v for k, v in request.logger_kwargs.items() if k in KEPT_LOGGING}
+    logging = {k: v for k, v in call.logger_kwargs.items() if k in KEPT_LOGGING}
     try:
         machine = describe_machine(settings.get("device"))
         logger.save_config({**settings, "logger_kwargs": logging, "machine": machine})
@@ -237,14 +237,14 @@ def write_settings(logger: EpochLogger, settings: dict[str, Any], request: Reque
     logger.save_state({"env": settings["env"]})
 
 
-def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
+def open_logger(call: TrainingCall, stack: ExitStack) -> EpochLogger:
     """Lock the run's folder and open its logger.
 
     Raises:
         ConfigError: for an entry of `logger_kwargs` that EpochLogger does not take.
         RunError: if the folder is in use, or holds a run.
     """
-    given = request.logger_kwargs
+    given = call.logger_kwargs
     known = list(inspect.signature(EpochLogger).parameters)
     for key in given:
         if key not in known:
@@ -252,7 +252,7 @@ def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
             raise ConfigError(
                 f"logger_kwargs: EpochLogger takes no {key!r}{hint}; it takes {', '.join(known)}"
             )
-    given = {**given, "resume": bool(request.resume)}
+    given = {**given, "resume": bool(call.resume)}
     folder = given.get("output_dir")
     if folder is not None:
         stack.enter_context(folder_lock(Path(folder)))
@@ -263,14 +263,14 @@ def open_logger(request: Request, stack: ExitStack) -> EpochLogger:
     return logger
 
 
-def train(trainer: Trainer, checkpointer: Checkpointer, request: Request) -> None:
+def train(trainer: Trainer, checkpointer: Checkpointer, call: TrainingCall) -> None:
     """Train to the end, a signal or a crash of an environment, and write a checkpoint then."""
     try:
         trainer.run()
         checkpointer.finish(trainer)
     except Interrupted as stop:
         saved = checkpointer.save(trainer)
-        how = _how_to_resume(checkpointer, saved, request)
+        how = _how_to_resume(checkpointer, saved, call)
         trainer.logger.log(f"{stop} at env step {trainer.n}; {how}", color="yellow")
         raise stop.exit_exception() from None
     except EnvError:
@@ -287,29 +287,27 @@ def _crash_as_error() -> Iterator[None]:
         raise EnvError(f"the environment {crash}: fix the environment and rerun") from crash
 
 
-def _how_to_resume(checkpointer: Checkpointer, saved: bool, request: Request) -> str:
+def _how_to_resume(checkpointer: Checkpointer, saved: bool, call: TrainingCall) -> str:
     if not saved:
         return "no checkpoint was written"
-    own_callback = "" if request.callback is None else "its callback is your own"
-    own_callback = own_callback or ("" if request.transport is None else "its transport is your own")
+    own_callback = "" if call.callback is None else "its callback is your own"
+    own_callback = own_callback or ("" if call.transport is None else "its transport is your own")
     if why_not := needs_same_call(checkpointer.settings) or own_callback:
         return f"to continue, call again with resume=True ({why_not})"
-    return (
-        f"to continue: spinup resume {shlex.quote(checkpointer.logger.output_dir)}{env_flag(request.env_fn)}"
-    )
+    return f"to continue: spinup resume {shlex.quote(checkpointer.logger.output_dir)}{env_flag(call.env_fn)}"
 
 
 def describe_run(
-    config: SACConfig, request: Request, backend: Backend, collector: EnvCollector
+    config: SACConfig, call: TrainingCall, parts: RunParts, collector: EnvCollector
 ) -> dict[str, Any]:
     """The settings and choices of a run as plain JSON, for config.json and checkpoints."""
     settings = {
-        "algorithm": request.algorithm,
+        "algorithm": call.algorithm,
         **vars(config),
-        "actor_critic": request.actor_critic,
-        "ac_kwargs": request.ac_kwargs,
-        **backend.choices,
-        "env": describe_env(collector, request.env_fn),
+        "actor_critic": call.actor_critic,
+        "ac_kwargs": call.ac_kwargs,
+        **parts.choices,
+        "env": describe_env(collector, call.env_fn),
     }
     plain: dict[str, Any] = to_json(settings)
     return plain

@@ -96,7 +96,7 @@ def _checked(source: str, columns: Transitions, collector: EnvCollector) -> Tran
             raise ConfigError(
                 f"prior_data={source!r}: its field {name!r} is not finite: remove such episodes from the data"
             )
-    action, within = found["action"], collector.actions.within(found["action"])
+    action, within = found["action"], collector.actions.clip(found["action"])
     if not np.allclose(action, within, rtol=1e-5, atol=1e-6):  # beyond rounding to float32
         raise ConfigError(
             f"prior_data={source!r}: it has actions outside of {_short(collector.actions.space)}, this "

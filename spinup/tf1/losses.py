@@ -34,8 +34,8 @@ def squashed_gaussian(mu: Tensor, log_std: Tensor, xi: Tensor) -> tuple[Tensor, 
     """
     u = mu + tf.exp(log_std) * xi
     log_normal = -0.5 * tf.square(xi) - log_std - HALF_LOG_TWO_PI
-    log_slope = 2.0 * (LOG_TWO - u - tf.math.softplus(-2.0 * u))
-    return tf.tanh(u), tf.reduce_sum(log_normal - log_slope, axis=-1)
+    log_derivative = 2.0 * (LOG_TWO - u - tf.math.softplus(-2.0 * u))
+    return tf.tanh(u), tf.reduce_sum(log_normal - log_derivative, axis=-1)
 
 
 def soft_value(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:

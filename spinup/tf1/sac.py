@@ -20,7 +20,7 @@ from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.registry import make_sampler
 from spinup.replay.storage import HostStorage
 from spinup.runs.cores import thread_count
-from spinup.runs.launch import Backend, Request, launch, training_function
+from spinup.runs.launch import RunParts, TrainingCall, launch, training_function
 from spinup.runs.resuming import keep_choices, previous_choices
 from spinup.tf1.networks import mlp_actor_critic
 
@@ -108,7 +108,7 @@ def sac_tf1(
         check_ac_kwargs(ac_kwargs)
     ac_kwargs = copy.deepcopy(ac_kwargs)
     name = "" if actor_critic is mlp_actor_critic else _name(actor_critic)
-    request = Request("sac_tf1", env_fn, ac_kwargs, dict(logger_kwargs), callback, name, resume)
+    call = TrainingCall("sac_tf1", env_fn, ac_kwargs, dict(logger_kwargs), callback, name, resume)
     import_tf()
     from spinup.tf1.agent import GraphAgent
     from spinup.tf1.engine import GraphEngine
@@ -117,7 +117,7 @@ def sac_tf1(
 
     with ExitStack() as stack:
 
-        def build(config: SACConfig, test_collector: EnvCollector) -> Backend:
+        def build(config: SACConfig, test_collector: EnvCollector) -> RunParts:
             spaces = test_collector.observation_space, test_collector.actions.space
             if test_collector.layout is not None:
                 raise EnvError(
@@ -136,9 +136,9 @@ def sac_tf1(
             storage = HostStorage([test_collector.fields[name] for name in sampler.stored_fields], capacity)
             choices = {"device": "cpu", "threads": threads}
             notes = ("engine: TensorFlow graph, a block of updates per run",)
-            return Backend(agent, engine, ReplayBuffer(storage, sampler), agent, choices, notes)
+            return RunParts(agent, engine, ReplayBuffer(storage, sampler), agent, choices, notes)
 
-        return _saved(launch(config, request, build).model, logger_kwargs)
+        return _saved(launch(config, call, build).model, logger_kwargs)
 
 
 def _name(actor_critic: Any) -> str:

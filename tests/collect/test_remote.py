@@ -31,11 +31,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spinup.collect import remote
-from spinup.collect.ledger import CreditLedger
 from spinup.collect.make import make_collectors
 from spinup.collect.messages import pack, unpack
 from spinup.collect.remote import RemoteCollector
 from spinup.collect.transport import Message, PolicySource
+from spinup.collect.update_schedule import UpdateSchedule
 from spinup.config import SACConfig
 from spinup.errors import ConfigError, EnvError
 
@@ -67,13 +67,13 @@ class Learner:
             "update_after": 20, "update_every": 5, "num_test_episodes": 1, "max_staleness": 40, **changes,
         }  # fmt: skip
         self.config = SACConfig(**given)
-        self.ledger = CreditLedger(self.config)
+        self.schedule = UpdateSchedule(self.config)
         self.transport = transport or FakeTransport(manual=True)
-        made, tests = make_collectors(env_fn, self.config, self.transport, self.ledger)
+        made, tests = make_collectors(env_fn, self.config, self.transport, self.schedule)
         tests.close()
         assert isinstance(made, RemoteCollector)
         self.collector: RemoteCollector = made
-        source = PolicySource(VersionPolicy, lambda: {"version": np.array(self.ledger.updates)})
+        source = PolicySource(VersionPolicy, lambda: {"version": np.array(self.schedule.updates)})
         self.collector.act_by(source)
         self.replay = replay_buffer(self.config.total_steps, n_step=3)
         self.parts: list[Any] = []
@@ -83,7 +83,7 @@ class Learner:
 
     def turn(self) -> int:
         """One turn of the loop; returns the number of transitions that it admitted."""
-        before, updates = self.collector.env_steps, self.ledger.updates
+        before, updates = self.collector.env_steps, self.schedule.updates
         collected = self.collector.collect(lambda obs: pytest.fail("the learner does not act"))
         count = self.collector.env_steps - before
         if collected.note:
@@ -97,8 +97,8 @@ class Learner:
             chosen = rows["action"][:, 0] == -(versions + 1) * STEP
             self.ages += [updates - int(version) for version in versions[chosen]]
         self.finished += collected.episodes
-        for block in self.ledger.admit(count):
-            self.ledger.spend(block)
+        for block in self.schedule.add_steps(count):
+            self.schedule.add_updates(block)
         return count
 
     def run(self, answer: Any = None) -> Learner:
@@ -114,8 +114,8 @@ class Learner:
     def check(self) -> None:
         """All rows are those of Diaries, whole from their beginning, and all counts are exact."""
         rows = joined(self.parts)
-        assert len(rows["reward"]) == self.collector.env_steps == self.ledger.steps == self.replay.total
-        assert self.ledger.updates == self.config.updates_by(self.ledger.steps)
+        assert len(rows["reward"]) == self.collector.env_steps == self.schedule.steps == self.replay.total
+        assert self.schedule.updates == self.config.updates_by(self.schedule.steps)
         assert max(self.ages, default=0) <= self.config.max_staleness
         for env in range(self.config.total_envs):
             mine = rows_of(rows, env)
@@ -187,7 +187,7 @@ def test_a_slow_collector_makes_the_others_wait_in_the_end() -> None:
     assert learner.turn() == 0
     assert stuck < 200
     (version,) = {t.version for t in learner.collector._collectors[2].tickets.values()}
-    assert learner.ledger.updates - version <= 40
+    assert learner.schedule.updates - version <= 40
     learner.run().check()
 
 
@@ -394,15 +394,15 @@ def test_state_continues_counts_and_never_an_incarnation_or_a_seed() -> None:
     state = learner.collector.state_dict()
     again = Learner()
     assert "new episodes" in again.collector.load_state_dict(state)
-    again.ledger.resume(again.collector.env_steps)
+    again.schedule.resume(again.collector.env_steps)
     again.replay = learner.replay
     again.parts = learner.parts
-    before = again.ledger.updates
-    assert before == learner.ledger.updates
+    before = again.schedule.updates
+    assert before == learner.schedule.updates
     again.collector.start()
     assert again.transport.incarnations == {0: 1, 1: 1, 2: 2}
     again.turn()
-    assert again.ledger.updates == before  # no burst
+    assert again.schedule.updates == before  # no burst
     again.run().check()
     assert again.drawn_at_random() == 20
     seeds = [

@@ -126,7 +126,7 @@ def test_a_scalar_action_space() -> None:
 def test_actions_are_clipped_to_the_space_in_a_copy(space: Any, given: Any, wanted: Any) -> None:
     actions = np.array(given, np.float32)
     actions.flags.writeable = False
-    clipped = action_spec(space).within(actions)
+    clipped = action_spec(space).clip(actions)
     assert clipped.tolist() == wanted
     assert clipped.dtype == np.float32
     assert clipped.flags.writeable

@@ -14,7 +14,7 @@ from spinup.loggers import display as display_module
 from spinup.loggers import progress as progress_module
 from spinup.loggers.display import LiveDisplay, NotebookDisplay, PlainDisplay, SilentDisplay, make_display
 from spinup.loggers.epoch_logger import EpochLogger
-from spinup.loggers.progress import Details, Progress
+from spinup.loggers.progress import Progress, ProgressInfo
 from spinup.loggers.text import format_duration, plain_table, printable, sparkline
 
 
@@ -125,7 +125,7 @@ def clock(monkeypatch):
 
 
 def test_the_time_left_does_not_count_the_steps_before_the_first_update(clock):
-    progress, details = Progress(), Details(begin=1000, epochs=2)
+    progress, details = Progress(), ProgressInfo(begin=1000, epochs=2)
     progress.update(1, 3000, details)
     clock.now += 0.5
     progress.update(1000, 3000, details)
@@ -139,7 +139,7 @@ def test_the_time_left_does_not_count_the_steps_before_the_first_update(clock):
 
 
 def test_tests_count_for_the_time_left_and_not_for_the_speed(clock):
-    progress, details = Progress(), Details(epochs=4)
+    progress, details = Progress(), ProgressInfo(epochs=4)
     progress.update(1, 400, details)
     clock.now += 1.0
     progress.update(100, 400, details)
@@ -150,14 +150,14 @@ def test_tests_count_for_the_time_left_and_not_for_the_speed(clock):
 
 
 def test_a_resumed_run_measures_from_its_first_step(clock):
-    progress, details = Progress(), Details(begin=100, epochs=4, epoch=2)
+    progress, details = Progress(), ProgressInfo(begin=100, epochs=4, epoch=2)
     details.seconds["test"] = 0.0
     progress.update(201, 400, details)
     clock.now += 1.0
     progress.update(251, 400, details)
     assert progress.speed(clock.now) == pytest.approx(51)
     assert progress.seconds_left(clock.now) == pytest.approx(149 / 51)
-    details = Details(epochs=100, epoch=50, resumed_at=50)
+    details = ProgressInfo(epochs=100, epoch=50, resumed_at=50)
     progress = Progress()
     progress.update(501, 1000, details)
     details.seconds["test"], details.epoch = 10.0, 51
@@ -198,7 +198,7 @@ def screen(console, display):
 def test_everything_fits_on_the_terminal(width, height, table, clock):
     console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height)
     display = LiveDisplay(console)
-    details = Details(begin=10, epochs=100, row=lambda: dict(ROW))
+    details = ProgressInfo(begin=10, epochs=100, row=lambda: dict(ROW))
     details.seconds.update(env=1.0, act=1.0, update=7.0, test=1.0)
     details.phase = "testing"
     for n in range(1, 200):
@@ -224,7 +224,7 @@ def test_columns_after_the_documented_ones_are_left_out_where_there_is_no_room(h
     console = Console(file=io.StringIO(), force_terminal=True, width=80, height=height)
     display = LiveDisplay(console)
     documented = {f"Column{i}": float(i) for i in range(30)} | {"StepsPerSecond": 100.0}
-    display.progress(1, 100, Details())
+    display.progress(1, 100, ProgressInfo())
     display.table(documented | {f"Further{i}": float(i) for i in range(12)})
     lines = screen(console, display)
     display.close()
@@ -237,7 +237,7 @@ def test_columns_after_the_documented_ones_are_left_out_where_there_is_no_room(h
 def test_something_shows_before_the_first_epoch_ends_and_while_it_is_tested(clock):
     console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
     display = LiveDisplay(console)
-    details = Details(epochs=10, row=lambda: {"AverageEpRet": -5.0, "Alpha": 0.3, "LossQ": math.nan})
+    details = ProgressInfo(epochs=10, row=lambda: {"AverageEpRet": -5.0, "Alpha": 0.3, "LossQ": math.nan})
     display.progress(1, 1000, details)
     assert "return -5  alpha 0.3" in "\n".join(screen(console, display))
     with details.during("testing"):
@@ -248,7 +248,7 @@ def test_something_shows_before_the_first_epoch_ends_and_while_it_is_tested(cloc
 
 def test_a_log_file_gets_a_line_soon_and_then_now_and_again(clock, capsys):
     display = PlainDisplay()
-    details = Details(begin=3, epochs=10, row=lambda: {"AverageEpRet": -5.0, "Alpha": 0.3})
+    details = ProgressInfo(begin=3, epochs=10, row=lambda: {"AverageEpRet": -5.0, "Alpha": 0.3})
     for n in range(1, 200):
         clock.now += 1.0
         display.progress(n, 1000, details)
@@ -274,7 +274,7 @@ def test_a_notebook_gets_one_line_that_is_updated(clock, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=show))
     display = make_display()
     assert isinstance(display, NotebookDisplay)
-    details = Details(epochs=2, row=lambda: {"AverageEpRet": -5.0})
+    details = ProgressInfo(epochs=2, row=lambda: {"AverageEpRet": -5.0})
     for n in range(1, 100):
         clock.now += 0.5
         display.progress(n, 200, details)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from spinup.pytorch.agent import unique_parameters
-from spinup.pytorch.engines.eager import unstacked
+from spinup.pytorch.engines.eager import split_batches
 
 SPACES = Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (2,))
 
@@ -164,7 +164,7 @@ def finite_differences(loss: Any, params: list[nn.Parameter], h: float = 1e-6) -
 def test_whole_update_gradients_are_those_of_finite_differences(step: str) -> None:
     learner = make(small_ac(activation=nn.Tanh, hidden_sizes=(4, 4)).double())
     agent, objective, alpha = learner.agent, learner.engine.objective, torch.tensor(0.2, dtype=torch.float64)
-    (batch,) = unstacked(agent.to_tensors(random_batches(dtype=np.float64)))
+    (batch,) = split_batches(agent.to_tensors(random_batches(dtype=np.float64)))
     value = objective.critic_loss if step == "critic" else objective.actor_loss
     params = agent.critic_params if step == "critic" else agent.actor_params
     gradient = torch.autograd.grad(value(agent.networks, batch, alpha)[0], params)

@@ -94,7 +94,7 @@ def test_dead_units_are_dormant_ones_for_tau_0() -> None:
         ac.q1.q[0].bias -= 1.0
     found, values = measured(ac, rows=200)
     rng = np.random.default_rng(np.random.SeedSequence([0, OF_EPOCH_STREAM, 1]))
-    batch = found.replay.peek(LEAST_ROWS, rng)
+    batch = found.replay.sample_uniform(LEAST_ROWS, rng)
     h = ac.q1.q[:2](torch.from_numpy(np.concatenate([batch["obs"][0], batch["action"][0]], -1)))
     score = h.abs().mean(0) / h.abs().mean()
     share = (score <= 0.0).double().mean().item()

@@ -51,7 +51,7 @@ def test_a_delayed_policy_equals_critic_steps_and_a_whole_step() -> None:
     for p, gradient in zip(agent.critic_params, torch.autograd.grad(loss, agent.critic_params), strict=True):
         p.grad = gradient
     agent.optimizers.critic.step()
-    losses.polyak_update(agent.target_params, agent.averaged_params, 0.995)
+    losses.polyak_update(agent.target_params, agent.online_params, 0.995)
     plain.update({k: v[None].numpy() for k, v in second.items()})
     assert torch.allclose(parameters(delayed.ac), parameters(plain.ac), atol=1e-12)
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from spinup.config import SACConfig
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.builders import BATCH_FIELDS, NStepBuilder
-from spinup.replay.prioritized import EPSILON, PrioritizedSampler, SumTree
+from spinup.replay.prioritized import EPSILON, BlockSums, PrioritizedSampler
 from spinup.replay.registry import make_sampler
 
 
-def tree_of(priorities: list[int], capacity: int | None = None) -> SumTree:
+def tree_of(priorities: list[int], capacity: int | None = None) -> BlockSums:
     """A tree with these priorities at the first positions."""
-    tree = SumTree(capacity or len(priorities))
+    tree = BlockSums(capacity or len(priorities))
     tree.set(np.arange(len(priorities)), np.array(priorities, np.float64))
     return tree
 
@@ -56,11 +56,11 @@ def test_a_thousand_times_the_total_of_draws() -> None:
 def test_sums_follow_from_the_priorities_alone(
     capacity: int, changes: list[tuple[int, float]], fractions: list[float]
 ) -> None:
-    changed = SumTree(capacity)
+    changed = BlockSums(capacity)
     for position, value in changes:
         changed.set(np.array([position % capacity]), np.array([value]))
     held = np.flatnonzero(changed.priorities)
-    anew = SumTree(capacity)
+    anew = BlockSums(capacity)
     anew.set(held, changed.priorities[held])
     found = changed.find(np.array(fractions))
     assert changed.total == anew.total
@@ -71,7 +71,7 @@ def test_sums_follow_from_the_priorities_alone(
 def test_a_position_without_priority_is_never_found_at_the_largest_fraction() -> None:
     # Sums of thirds round, so that no running sum may exceed the target.
     for count in range(1, 200):
-        tree = SumTree(256)
+        tree = BlockSums(256)
         tree.set(np.arange(count), np.full(count, 1 / 3))
         assert tree.find(np.array([np.nextafter(1.0, 0.0)]))[0] == count - 1
 

@@ -50,7 +50,7 @@ def gradient_step(
     if updates_policy and not options.actor_first:
         metrics = policy_step(agent, objective, optimizers, batch)
 
-    losses.polyak_update(agent.target_params, agent.averaged_params, options.polyak)
+    losses.polyak_update(agent.target_params, agent.online_params, options.polyak)
 
     metrics = logged | metrics | {"Alpha": alpha, "TargetEntropy": agent.temperature.target_entropy}
     return {key: value.detach() for key, value in metrics.items()}
@@ -93,7 +93,7 @@ def gradient_steps(
         one_step: updates the agent with a batch, with or without its policy, and returns metrics.
     """
     steps = []
-    for batch, (updates_policy, lr) in zip(unstacked(batches), settings, strict=True):
+    for batch, (updates_policy, lr) in zip(split_batches(batches), settings, strict=True):
         if lr is not None:
             agent.set_learning_rate(lr)
         steps.append(one_step(batch, updates_policy))
@@ -101,7 +101,7 @@ def gradient_steps(
     return {key: torch.stack([metrics[key] for metrics in steps if key in metrics]) for key in names}
 
 
-def unstacked(batches: dict[str, Tensor]) -> list[Batch]:
+def split_batches(batches: dict[str, Tensor]) -> list[Batch]:
     """Fields (n, ...) as n batches."""
     rows = zip(*(values.unbind() for values in batches.values()), strict=True)
     return [dict(zip(batches, row, strict=True)) for row in rows]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spinup.pytorch.agent import Agent
-from spinup.pytorch.networks.actors import CategoricalActor, FreeVector
+from spinup.pytorch.networks.actors import CategoricalActor, StateIndependentLogStd
 from spinup.pytorch.networks.layers import BatchNorm, BatchRenorm, Dropout
 from spinup.pytorch.networks.mlp import MLPValueFunction
 
@@ -227,7 +227,7 @@ def parameters_of(layer: FusedLayer) -> dict[str, nn.Parameter]:
     """The parameters of a layer, by field of `LayerArguments`, such as "weight" or "batch_norm.scale"."""
     linear: Any = layer.linear
     found: dict[str, nn.Parameter] = {}
-    if isinstance(linear, FreeVector):
+    if isinstance(linear, StateIndependentLogStd):
         found = {"bias": linear.value}
     elif linear is not None:
         found = {"weight": linear.weight, "bias": linear.bias}

@@ -15,7 +15,7 @@ from spinup.pytorch.engines.native_layers import (
     layers_of,
     parameters_of,
 )
-from spinup.pytorch.networks.actors import CategoricalActor, FreeVector, SquashedGaussianActor
+from spinup.pytorch.networks.actors import CategoricalActor, SquashedGaussianActor, StateIndependentLogStd
 from spinup.pytorch.networks.distributional import QuantileQFunction
 from spinup.pytorch.networks.layers import BatchNorm, BatchRenorm, Dropout
 from spinup.pytorch.networks.mlp import MLPDiscreteQFunction, MLPQFunction, MLPValueFunction
@@ -43,7 +43,7 @@ def unsupported_networks(agent: Agent, objective: Objective) -> str | None:
         return "a part of the actor-critic was replaced"
     if not discrete:
         heads = type(ac.pi.mu_layer), type(ac.pi.log_std_layer)
-        if heads[0] is not nn.Linear or heads[1] not in (nn.Linear, FreeVector):
+        if heads[0] is not nn.Linear or heads[1] not in (nn.Linear, StateIndependentLogStd):
             return "a head of the policy was replaced"
     if has_layer(Dropout, ac.pi) or (value is not None and has_layer(Dropout, *critics, value)):
         return "it implements dropout only in critics, without a value network"

@@ -16,7 +16,7 @@ from spinup.pytorch.networks.mlp import HiddenLayers, network
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
 
-class FreeVector(nn.Module):
+class StateIndependentLogStd(nn.Module):
     """A learned vector that does not depend on the input: state-independent log stds."""
 
     def __init__(self, size: int) -> None:
@@ -67,7 +67,9 @@ class SquashedGaussianActor(nn.Module):
         self.net = nn.Sequential(*hidden.layers(obs_dim))
         width = hidden.width(obs_dim)
         self.mu_layer = nn.Linear(width, act_dim)
-        self.log_std_layer = nn.Linear(width, act_dim) if state_dependent_std else FreeVector(act_dim)
+        self.log_std_layer = (
+            nn.Linear(width, act_dim) if state_dependent_std else StateIndependentLogStd(act_dim)
+        )
         low = torch.as_tensor(action_space.low, dtype=torch.float64).flatten()
         high = torch.as_tensor(action_space.high, dtype=torch.float64).flatten()
         for name, bound in (

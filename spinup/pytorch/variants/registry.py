@@ -24,7 +24,7 @@ from spinup.pytorch.networks.actor_critic import (
 )
 from spinup.pytorch.networks.encoded import EncodedActorCritic, encoder_options, features_space
 from spinup.pytorch.networks.layers import NORMS
-from spinup.pytorch.policy import MakePolicy, calls_act, categorical_policy, gaussian_policy
+from spinup.pytorch.policy import MakePolicy, categorical_policy, gaussian_policy, uses_module_act
 from spinup.pytorch.variants.discrete import DiscreteSACObjective, default_target_entropy
 from spinup.pytorch.variants.distributional import CategoricalSACObjective, QuantileSACObjective
 from spinup.pytorch.variants.objective import Objective
@@ -229,7 +229,7 @@ def held_noise_arguments(
     """
     if config.hold_noise == 1:
         return None
-    if calls_act(variant.make_policy(ac, None)):
+    if uses_module_act(variant.make_policy(ac, None)):
         raise ConfigError(
             f"hold_noise={config.hold_noise}: {type(ac).__name__}.act draws its own noise; leave it out"
         )

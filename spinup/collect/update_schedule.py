@@ -8,19 +8,18 @@ from spinup.config import SACConfig
 
 
 @final
-class CreditLedger:
+class UpdateSchedule:
     """Counts environment steps and gradient steps, and computes how many gradient steps are due.
 
-        credit = updates_per_step * (steps admitted to the replay buffer) - gradient steps made
-
-    Steps before the first block of updates do not count. Gradient steps are due in blocks, one for each
-    multiple of `update_every`. The same rules hold for local, vector and remote collectors, so the ratio of
-    gradient steps to environment steps depends neither on the collector nor on how many transitions arrive at
-    a time. The loop makes all gradient steps that are due before it collects again, so a resumed run can
-    compute both counts from `steps`.
+    After s steps that were added to the replay buffer, `SACConfig.updates_by(s)` gradient steps are due in
+    total: `updates_per_step` for each step, without those before the first block of updates. They are made in
+    blocks, one for each multiple of `update_every`. The same rules hold for local, vector and remote
+    collectors, so the ratio of gradient steps to environment steps depends neither on the collector nor on
+    how many transitions arrive at a time. The loop makes all gradient steps that are due before it collects
+    again, so a resumed run can compute both counts from `steps`.
 
     Attributes:
-        steps: environment steps admitted.
+        steps: environment steps added to the replay buffer.
         updates: gradient steps made.
     """
 
@@ -28,32 +27,32 @@ class CreditLedger:
         self.config, self.steps, self.updates = config, 0, 0
 
     @property
-    def credit(self) -> int:
+    def updates_due(self) -> int:
         """Gradient steps that are due and have not been made."""
-        return self.asked(self.steps) - self.updates
+        return self.updates_by(self.steps) - self.updates
 
     @property
-    def earning_steps(self) -> int:
-        """The number of admitted steps whose gradient steps are due by now."""
+    def steps_with_updates(self) -> int:
+        """The number of steps whose gradient steps are due by now."""
         every = self.config.update_every
         return max(self.steps // every * every - self.config.first_block + every, 0)
 
-    def asked(self, steps: int) -> int:
-        """Gradient steps due in total once `steps` environment steps have been admitted."""
+    def updates_by(self, steps: int) -> int:
+        """Gradient steps due in total after `steps` environment steps."""
         return self.config.updates_by(steps)
 
-    def admit(self, steps: int) -> list[int]:
+    def add_steps(self, steps: int) -> list[int]:
         """Count environment steps; returns the sizes of the blocks of gradient steps that become due."""
         before, self.steps = self.steps, self.steps + steps
         return [self.config.updates_due(n) for n in multiples(before, self.steps, self.config.update_every)]
 
-    def spend(self, updates: int) -> None:
+    def add_updates(self, updates: int) -> None:
         """Count gradient steps that were made."""
         self.updates += updates
 
     def resume(self, steps: int) -> None:
         """Count from `steps` environment steps, whose gradient steps have been made."""
-        self.steps, self.updates = steps, self.asked(steps)
+        self.steps, self.updates = steps, self.updates_by(steps)
 
 
 def multiples(before: int, after: int, of: int) -> range:

@@ -33,7 +33,9 @@ class ConservativeObjective(GaussianObjective):  # the loss of the policy is tha
             next_value = losses.soft_value(self.target_q(next_q, batch), next_log_prob, alpha)
             target = losses.q_target(batch["reward"], batch["discount"], next_value)
         loss_q = losses.q_loss(q, target, batch.get("weight"))
-        conservative = (networks.critics(batch["obs"], action) - q).mean(-1).sum()  # over critics
+        with networks.modes.critic_loss():  # as in critic_outputs: dropout, if any, is active
+            q_policy = networks.critics(batch["obs"], action)
+        conservative = (q_policy - q).mean(-1).sum()  # the mean over the batch, the sum over critics
         metrics = self.metrics(loss_q, q, target, batch) | {"LossConservative": conservative}
         return loss_q + self.conservative_weight * conservative, metrics
 

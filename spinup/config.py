@@ -21,6 +21,7 @@ from spinup.checks import (
 )
 from spinup.errors import ConfigError
 
+BUILT_IN_VARIANTS = ("sac", "sac_v1")  # values of `variant` besides those of `register_variant`
 # Fields that accept a fixed set of strings.
 CHOICES = {
     "env_workers": ("sync", "async"),
@@ -70,7 +71,7 @@ class SACConfig:
     env_timeout: float = 60.0  # seconds an async environment may take for one step or reset
     updates_per_step: float = 1.0  # gradient steps per env interaction
     threads: int | str = "auto"  # CPU threads of an update; "auto": one for torch, up to two for native
-    variant: str = "sac"  # "sac", or "sac_v1" with a value network (Haarnoja 2018a)
+    variant: str = "sac"  # "sac", "sac_v1" with a value network (Haarnoja 2018a), or your own, "module:name"
     n_step: int = 1  # rewards summed in a target (n-step returns)
     critics: int = 2  # number of critics
     target_critics: int = 2  # critics whose minimum is the target, random ones per batch if fewer

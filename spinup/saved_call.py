@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import spinup
-from spinup.config import field_defaults
+from spinup.config import BUILT_IN_VARIANTS, field_defaults
 from spinup.envs.saved_spec import env_of_run, read_saved_env
 from spinup.errors import RunError
 from spinup.files import read_json
 from spinup.pytorch.activations import activation
 from spinup.pytorch.model_file import registered
+from spinup.pytorch.variants.registry import VARIANTS
 from spinup.runs.checkpointing import FOLDER
 from spinup.runs.grid import Call
 from spinup.runs.launch import KEPT_LOGGING
@@ -68,7 +69,7 @@ def resume_call(
     settings = {name: config[name] for name in field_defaults() if name in config and name in parameters}
     changed = {"epochs": epochs, "threads": threads}
     settings |= {name: value for name, value in changed.items() if value is not None}
-    kwargs = {
+    kwargs: dict[str, Any] = {
         "env_fn": env if own_env else env_of_run(folder, saved_env, env, remedy),
         "ac_kwargs": _decode(config.get("ac_kwargs", {})),
         "logger_kwargs": {
@@ -80,7 +81,21 @@ def resume_call(
         **({} if actor_critic else _actor_critic(config.get("actor_critic", ""), remedy)),
         **settings,
     }
+    if (variant := settings.get("variant", "sac")) not in BUILT_IN_VARIANTS:
+        kwargs["variant"] = _own_variant(variant, env, remedy)
     return Call(str(folder), function, kwargs)
+
+
+def _own_variant(name: Any, env: Any, remedy: str) -> str:
+    """The `variant` argument for a name that is none of the package's.
+
+    The module in the id of the environment, which the user gave, may have registered it; other processes then
+    import that module again.
+    """
+    if name not in [variant.selected_by for variant in VARIANTS]:
+        raise RunError(f"its variant {name!r} is not registered here: {remedy}")
+    module = env.rpartition(":")[0] if isinstance(env, str) else ""
+    return f"{module}:{name}" if module else str(name)
 
 
 def saved_logger_kwargs(config: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ BOUNDS: dict[str, Any] = {"low": [-1.0, -2.0, 0.5], "high": [1.0, 0.5, 3.0], "ac
 SIZES = {"obs_dim": BOUNDS["obs_dim"], "act_dim": BOUNDS["act_dim"]}
 
 
-def add_steps(eager: Any, other: Any, dtype: torch.dtype, blocks: int = 2) -> None:
+def admit(eager: Any, other: Any, dtype: torch.dtype, blocks: int = 2) -> None:
     """Assert that both learners, in the same state, stay together for 100 (float64) or 10 updates."""
     for seed in range(blocks):
         count = STEPS[dtype] // blocks

@@ -11,7 +11,7 @@ from typing import Any
 import spinup
 from spinup.cli.config_file import with_config
 from spinup.cli.flags import SHORTCUTS, TrainFlags, describe_flags, parse_flags
-from spinup.config import SACConfig, check_ac_kwargs, field_defaults
+from spinup.config import BUILT_IN_VARIANTS, SACConfig, check_ac_kwargs, field_defaults
 from spinup.envs.make import EnvFactory, env_function
 from spinup.envs.saved_spec import env_flag
 from spinup.errors import ConfigError
@@ -127,6 +127,6 @@ def _print_next_commands(folder: str, variant: Variant) -> None:
     # Without steps in the environment, all points would have the same default coordinate.
     axis = " -x Epoch" if settings.get("offline") else ""
     print(f"  plot it:    spinup plot {quoted}{axis}", flush=True)
-    if Path(folder, "checkpoint").exists():
+    if Path(folder, "checkpoint").exists() and settings.get("variant", "sac") in BUILT_IN_VARIANTS:
         epochs = 2 * settings.get("epochs", field_defaults()["epochs"])
         print(f"  continue:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)

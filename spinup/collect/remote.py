@@ -254,8 +254,8 @@ class RemoteCollector:
         self._last_turn = now
         limit = 2 * self.config.env_timeout + BLOCK_SECONDS
         for collector in list(self._collectors):
-            owes = len(collector.tickets) > len(collector.blocks)
-            if collector.ready and owes and self._clock - collector.heard > limit:
+            is_waiting = len(collector.tickets) > len(collector.blocks)
+            if collector.ready and is_waiting and self._clock - collector.heard > limit:
                 self._lost(
                     collector, f"gave no answer within env_timeout={self.config.env_timeout:g} seconds"
                 )
@@ -280,13 +280,13 @@ class RemoteCollector:
         """Send a ticket and return True, unless the staleness bound or the end of the run forbids it."""
         on_the_way = [ticket for c in self._collectors for ticket in c.tickets.values()]
         ahead = self.env_steps + sum(ticket.rows for ticket in on_the_way)
-        rows, asked = self.ticket_rows, self.schedule.updates_by(ahead + self.ticket_rows)
-        if ahead >= self.config.total_steps or asked - self.schedule.updates > self.config.max_staleness:
+        rows, due = self.ticket_rows, self.schedule.updates_by(ahead + self.ticket_rows)
+        if ahead >= self.config.total_steps or due - self.schedule.updates > self.config.max_staleness:
             return False
         version = self._snapshot[0]
         lifetime = min(self.config.update_every, self.config.max_staleness // SNAPSHOTS)
         old = self.schedule.updates - version >= lifetime
-        if version < 0 or old or asked - version > self.config.max_staleness:
+        if version < 0 or old or due - version > self.config.max_staleness:
             version = self.schedule.updates
         drawn = self._random + sum(ticket.random for ticket in on_the_way)
         ticket = _Ticket(rows, min(max(self.config.start_steps - drawn, 0), rows), version)

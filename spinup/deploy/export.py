@@ -150,7 +150,7 @@ def export(
         unit = "half ranges of the action" if isinstance(action_space, Box) else "of probability"
         raise ExportMismatch(
             f"the exported policy differs from act by {difference:.3g} {unit} on {CHECKED} observations, "
-            f"more than {TOLERANCE:g}: nothing was written; does act do more than pi and the normalizer?"
+            f"more than {TOLERANCE:g}: nothing was written; does act do more than pi.mean_action?"
         )
     return data, difference
 

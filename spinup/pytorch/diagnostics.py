@@ -100,7 +100,7 @@ class NetworkDiagnostics:
     @contextmanager
     def _preserving_state(self, rng: Generator) -> Iterator[None]:
         """Seed torch's generators from `rng`; restore them and the networks' buffers after the block."""
-        with preserved_generators(), _preserved_buffers(self.agent):
+        with preserved_generators(), preserved_buffers(self.agent):
             seed = int(rng.integers(2**63))
             if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
                 torch.manual_seed(seed)
@@ -288,7 +288,7 @@ def _dead(output: Tensor) -> Tensor:
 
 
 @contextmanager
-def _preserved_buffers(agent: Agent) -> Iterator[None]:
+def preserved_buffers(agent: Agent) -> Iterator[None]:
     """Restore the networks' buffers, such as running statistics, after the block."""
     kept = [(b, b.clone()) for module in (agent.ac, agent.target) for b in module.buffers()]
     try:

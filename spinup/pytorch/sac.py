@@ -12,20 +12,21 @@ from torch import nn
 from spinup.checks import check_choice, check_logger_kwargs
 from spinup.collect.collector import EnvCollector
 from spinup.collect.transport import Transport
-from spinup.config import SACConfig, field_defaults
+from spinup.config import BUILT_IN_VARIANTS, SACConfig, field_defaults
 from spinup.envs.make import EnvFn
 from spinup.envs.spaces import policy_columns
 from spinup.errors import ConfigError
 from spinup.playback.recorder import Recorder
 from spinup.playback.viewer import use_offscreen_gl
 from spinup.pytorch.agent import Agent
-from spinup.pytorch.diagnostics import NetworkDiagnostics
+from spinup.pytorch.diagnostics import NetworkDiagnostics, preserved_buffers
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
 from spinup.pytorch.make_replay import make_normalizer, make_replay
 from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
+from spinup.pytorch.objective_check import check_objective
 from spinup.pytorch.remote_policy import policy_source
 from spinup.pytorch.torch_settings import (
     choose_device,
@@ -40,6 +41,7 @@ from spinup.pytorch.variants.registry import (
     choose_variant,
     held_noise_arguments,
     make_objective,
+    own_options,
     update_options,
 )
 from spinup.recipes import recipe_warnings
@@ -189,7 +191,8 @@ def sac_pytorch(
         threads: number of threads, for torch and for the native engine. "auto" is 1 for torch, and 2 for the
             native engine if this process may use two cores.
         variant: "sac", or "sac_v1", the older one with a value network (Haarnoja et al. 2018a), for which
-            an actor-critic must also have a Module `v`: `v(obs)` returns (batch,). See docs/variants.md.
+            an actor-critic must also have a Module `v`: `v(obs)` returns (batch,). See docs/variants.md. Or a
+            name given to `spinup.register_variant`; "module:name" imports the module first.
         n_step: maximum number of rewards that a target sums before it bootstraps; see docs/variants.md.
         critics: number of critics. If it is not 2, a custom `actor_critic` must accept it as the keyword
             `critics`, and have q1, q2, q3, ...
@@ -337,6 +340,10 @@ def sac_pytorch(
             threads=threads,
         )
         choices = {"engine": engine.name, "device": str(device), **replay.choices}
+        if config.variant not in BUILT_IN_VARIANTS:
+            with preserved_generators(), preserved_buffers(agent):
+                check_objective(objective, agent, test_collector.fields, fields)
+            choices["objective"] = {"class": type(objective).__name__, **own_options(objective)}
         notes = (note, threads_note(torch_threads, threads), *replay.notes)
         warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(vars(config)))
         warnings = (*warnings, *replay.warnings)

@@ -73,7 +73,7 @@ class RowSampler(Sampler):
     """Samplers that choose rows; a builder makes transitions from these.
 
     Args:
-        builder: makes transitions; it implements n-step returns.
+        builder: makes transitions; it implements n-step returns. `stored_fields` are those that it needs.
     """
 
     def __init__(self, builder: TransitionBuilder) -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spinup.config import SACConfig, field_defaults
+from spinup.config import BUILT_IN_VARIANTS, SACConfig, field_defaults
 from spinup.envs.saved_spec import MakeEnv, wrappers_from_code
 from spinup.errors import ConfigError, RunError, option
 from spinup.files import to_json
@@ -202,6 +202,8 @@ def needs_same_call(settings: dict[str, Any]) -> str:
         return f"its environment is wrapped in {', '.join(wrappers)} by your code"
     if settings.get("actor_critic", "") not in OUR_ACTOR_CRITICS:
         return "its actor-critic is your own"
+    if settings.get("variant", "sac") not in BUILT_IN_VARIANTS:
+        return "its variant is your own"
     return ""
 
 

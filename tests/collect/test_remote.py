@@ -271,7 +271,7 @@ def test_n_step_windows_end_where_a_collector_died() -> None:
     for env in range(6):
         mine = np.flatnonzero(rows["env"] == env)
         for row, following in itertools.pairwise(mine.tolist()):
-            joined_rows = sampler._to_next[row] > 0
+            joined_rows = sampler.builder._to_next[row] > 0
             continues = np.array_equal(rows["next_obs"][row], rows["obs"][following])
             assert joined_rows == continues == (not rows["episode_start"][following])
         starts = np.flatnonzero(rows["episode_start"][mine])

@@ -32,8 +32,8 @@ def test_steps_make_updates_due() -> None:
     assert schedule.updates_due == 5
     schedule.add_updates(5)
     assert schedule.updates_due == 0
-    assert schedule.asked(15) == 5
-    assert schedule.asked(24) == 10
+    assert schedule.updates_by(15) == 5
+    assert schedule.updates_by(24) == 10
 
 
 def test_fractions_carry_over() -> None:
@@ -41,7 +41,7 @@ def test_fractions_carry_over() -> None:
     assert [schedule.add_steps(5)[0] for _ in range(4)] == [1, 2, 1, 2]  # floors of 1.5, 3, 4.5 and 6
 
 
-def test_a_resumed_ledger_owes_nothing() -> None:
+def test_after_resuming_no_update_is_due() -> None:
     schedule = make()
     schedule.resume(1003)
     assert (schedule.steps, schedule.updates, schedule.updates_due) == (1003, 990, 0)
@@ -62,9 +62,9 @@ def test_the_same_updates_are_due_however_steps_arrive(
     blocks = [count for part in parts for count in bit_by_bit.add_steps(part)]
     assert at_once.add_steps(sum(parts)) == blocks
     assert sum(blocks) == at_once.updates_due == sum(config.updates_due(n) for n in range(1, sum(parts) + 1))
-    earned = at_once.steps_with_updates
-    assert abs(at_once.updates_due - ratio * earned) < 1.0
+    counted = at_once.steps_with_updates
+    assert abs(at_once.updates_due - ratio * counted) < 1.0
     assert at_once.updates_due == config.updates_by(sum(parts))
     bit_by_bit.add_updates(sum(blocks))
     assert bit_by_bit.updates_due == 0
-    assert math.isfinite(earned)
+    assert math.isfinite(counted)

@@ -22,6 +22,8 @@ from spinup.deploy.policy_module import largest_difference, random_observations
 from spinup.envs.spaces import action_spec
 from spinup.errors import ConfigError, RunError
 from spinup.pytorch.networks.actor_critic import DiscreteMLPActorCritic, MLPValueActorCritic
+from spinup.pytorch.networks.normalized import NormalizedActorCritic
+from spinup.replay.normalizer import RunningMoments
 
 # An export to ONNX takes some seconds, whatever the network.
 FORMATS = (pytest.param("onnx", marks=pytest.mark.slow), "torchscript")
@@ -112,23 +114,13 @@ def test_every_bound_of_every_dimension_is_in_the_graph(to):
     np.testing.assert_allclose(run(0 * ones), [[1.0, 4.5]], rtol=1e-6)
 
 
-class Shifted(torch.nn.Module):
-    """An observation normalizer."""
-
-    def forward(self, obs):
-        """Standardized observations."""
-        return (obs - 5.0) / 2.0
-
-
 @pytest.mark.parametrize("to", FORMATS)
-def test_the_normalizer_is_part_of_the_graph(to):
-    ac = small_ac()
-    ac.normalizer = Shifted()
-    plain = ac.act
-    ac.act = lambda obs, deterministic: plain((torch.as_tensor(obs) - 5.0) / 2.0, deterministic)
-    data, _ = export(ac, OBSERVATIONS, Box(-1, 1, (2,)), to, {})
+def test_normalization_is_part_of_the_graph(to):
+    ac, moments = small_ac(), RunningMoments((3,))
+    moments.mean[:], moments.var[:] = 5.0, 4.0
+    data, _ = export(NormalizedActorCritic.around(ac, moments), OBSERVATIONS, Box(-1, 1, (2,)), to, {})
     obs = np.full((1, 3), 7.0, np.float32)
-    np.testing.assert_allclose(runner(to, data)(obs), plain(np.ones((1, 3), np.float32), True), atol=1e-5)
+    np.testing.assert_allclose(runner(to, data)(obs), ac.act(np.ones((1, 3), np.float32), True), atol=1e-5)
 
 
 def test_a_policy_that_acts_otherwise_is_refused_with_the_difference():

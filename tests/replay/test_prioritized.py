@@ -18,11 +18,11 @@ from spinup.replay.prioritized import EPSILON, BlockSums, PrioritizedSampler
 from spinup.replay.registry import make_sampler
 
 
-def tree_of(priorities: list[int], capacity: int | None = None) -> BlockSums:
-    """A tree with these priorities at the first positions."""
-    tree = BlockSums(capacity or len(priorities))
-    tree.set(np.arange(len(priorities)), np.array(priorities, np.float64))
-    return tree
+def sums_of(priorities: list[int], capacity: int | None = None) -> BlockSums:
+    """Sums with these priorities at the first positions."""
+    sums = BlockSums(capacity or len(priorities))
+    sums.set(np.arange(len(priorities)), np.array(priorities, np.float64))
+    return sums
 
 
 @pytest.mark.parametrize("size", [1, 3, 64, 65, 300])
@@ -30,18 +30,18 @@ def test_positions_have_exactly_the_probabilities_of_their_priorities(size: int)
     rng = np.random.default_rng(size)
     priorities = rng.integers(0, 9, size)
     priorities[0] = 3
-    tree, total = tree_of(priorities.tolist(), 400), int(priorities.sum())
-    assert tree.total == total
+    sums, total = sums_of(priorities.tolist(), 400), int(priorities.sum())
+    assert sums.total == total
     # Every interval [k / total, (k + 1) / total) belongs to one position, which has as many as its priority.
     for offset in (0.0, 0.3, 0.999):
-        found = tree.find((np.arange(total) + offset) / total + 1e-15)
+        found = sums.find((np.arange(total) + offset) / total + 1e-15)
         assert np.array_equal(np.bincount(found, minlength=size), priorities)
         assert (np.diff(found) >= 0).all()
 
 
 def test_a_thousand_times_the_total_of_draws() -> None:
-    tree = tree_of([1, 0, 2, 5])
-    shares = np.bincount(tree.find(np.random.default_rng(0).random(80_000)), minlength=4) / 80_000
+    sums = sums_of([1, 0, 2, 5])
+    shares = np.bincount(sums.find(np.random.default_rng(0).random(80_000)), minlength=4) / 80_000
     wanted = [Fraction(1, 8), 0, Fraction(2, 8), Fraction(5, 8)]
     assert shares[1] == 0
     for share, exact in zip(shares, wanted, strict=True):
@@ -71,9 +71,9 @@ def test_sums_follow_from_the_priorities_alone(
 def test_a_position_without_priority_is_never_found_at_the_largest_fraction() -> None:
     # Sums of thirds round, so that no running sum may exceed the target.
     for count in range(1, 200):
-        tree = BlockSums(256)
-        tree.set(np.arange(count), np.full(count, 1 / 3))
-        assert tree.find(np.array([np.nextafter(1.0, 0.0)]))[0] == count - 1
+        sums = BlockSums(256)
+        sums.set(np.arange(count), np.full(count, 1 / 3))
+        assert sums.find(np.array([np.nextafter(1.0, 0.0)]))[0] == count - 1
 
 
 def filled(rows: int, capacity: int = 100, **config: Any) -> tuple[ReplayBuffer, PrioritizedSampler]:
@@ -180,7 +180,7 @@ def test_a_restored_sampler_draws_the_same_batches(rows: int) -> None:
     assert str(sampler.state_dict()) == str(other.state_dict())
 
 
-def test_windows_are_those_of_the_sampler_within() -> None:
+def test_windows_are_those_of_the_builder() -> None:
     sampler = make_sampler(SACConfig(sampler="per", n_step=3))
     assert isinstance(sampler, PrioritizedSampler)
     assert type(sampler.builder) is NStepBuilder

@@ -71,12 +71,8 @@ def test_a_sampler_that_chooses_rows_gets_n_step_returns(builder: Any, wanted: A
     for k in range(4):
         buffer.add(transition(k, start=k == 0))
     assert windows(buffer) == {2: wanted}
-    assert set(buffer.sample_uniform(50, np.random.default_rng(0))["obs"][0, :, 0]) == {
-        0,
-        1,
-        2,
-        3,
-    }  # uniform rows
+    uniform = buffer.sample_uniform(50, np.random.default_rng(0))
+    assert set(uniform["obs"][0, :, 0]) == {0, 1, 2, 3}
 
 
 def test_one_step_discount_is_gamma_where_the_episode_goes_on() -> None:

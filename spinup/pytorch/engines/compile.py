@@ -149,5 +149,5 @@ class TraceableAdam:
             spread = v.sqrt() / (1.0 - self._beta2**steps).sqrt().to(v.dtype) + self._eps
             rate = (self._lr / (1.0 - self._beta1**steps)).to(m.dtype)
             if self._decay:
-                p.mul_((1.0 - self._lr * self._decay).to(p.dtype))
+                p.mul_((1.0 - self._lr * self._decay).to(p.dtype).view(()))
             p.sub_((rate * m / spread).view(p.shape))

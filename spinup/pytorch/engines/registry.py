@@ -56,7 +56,8 @@ def choose_engine(
                     raise
                 reason = str(error).removesuffix(": give engine='auto'")
             else:
-                why = "the fastest that supports this run" if name == "auto" else "as asked for, or as before"
+                requested = "as requested" if required else "as before"
+                why = "the fastest that supports this run" if name == "auto" else requested
                 why = f"not {'; not '.join(skipped)}" if skipped else why
                 return engine, f"engine: {kind.name}, {kind.description}{added} ({why})"
         skipped.append(f"{kind.name}, as {reason}")

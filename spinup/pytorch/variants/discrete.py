@@ -32,24 +32,10 @@ def default_target_entropy(n: int) -> float:
     return TARGET_FRACTION * math.log(n)
 
 
-@final
-@dataclass(frozen=True)
-class DiscreteSACObjective(Objective):
-    """Equations 4 and 6 with the soft value of equation 9. A batch's action holds an index, (B, 1)."""
+class DiscreteObjective(Objective):
+    """Variants whose critics give the values of all actions. A batch's action holds an index, (B, 1)."""
 
     draws_actions: ClassVar[bool] = False
-
-    def critic_loss(
-        self, networks: Networks, batch: Batch, alpha: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        q, next_q = self.critic_outputs(networks, (batch["obs"],), (batch["next_obs"],))
-        with torch.no_grad():
-            next_policy = networks.actor(batch["next_obs"])
-            next_value = losses.expected_soft_value(self.target_q(next_q, batch), *next_policy, alpha)
-            target = losses.q_target(batch["reward"], batch["discount"], next_value)
-        q = _at(q, batch["action"])
-        loss = losses.q_loss(q, target, batch.get("weight"))
-        return loss, self.metrics(loss, q, target, batch)
 
     def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
         with networks.modes.actor_loss():
@@ -60,9 +46,27 @@ class DiscreteSACObjective(Objective):
         return loss, losses.expected_log_prob(probs, logp)
 
     def action_values(self, critics: nn.Module, obs: Tensor, action: Tensor) -> Tensor:
-        return _at(critics(obs), action)
+        return values_at(critics(obs), action)
 
 
-def _at(q: Tensor, action: Tensor) -> Tensor:
+@final
+@dataclass(frozen=True)
+class DiscreteSACObjective(DiscreteObjective):
+    """Equations 4 and 6 with the soft value of equation 9."""
+
+    def critic_loss(
+        self, networks: Networks, batch: Batch, alpha: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        q, next_q = self.critic_outputs(networks, (batch["obs"],), (batch["next_obs"],))
+        with torch.no_grad():
+            next_policy = networks.actor(batch["next_obs"])
+            next_value = losses.expected_soft_value(self.target_q(next_q, batch), *next_policy, alpha)
+            target = losses.q_target(batch["reward"], batch["discount"], next_value)
+        q = values_at(q, batch["action"])
+        loss = losses.q_loss(q, target, batch.get("weight"))
+        return loss, self.metrics(loss, q, target, batch)
+
+
+def values_at(q: Tensor, action: Tensor) -> Tensor:
     """The values (N, B) of the actions with these indices, (B, 1), from those of all actions, (N, B, n)."""
     return q.gather(-1, action.long().expand(len(q), -1, -1)).squeeze(-1)

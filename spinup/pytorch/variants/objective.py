@@ -16,9 +16,7 @@ from spinup.pytorch import losses
 from spinup.pytorch.networks.modes import Modes
 from spinup.replay.transition import Batches
 
-Batch = dict[
-    str, Tensor
-]  # by field, (B, *shape); noise (2, B, act_dim): for the draws at next_obs and at obs
+Batch = dict[str, Tensor]  # by field, (B, *shape); of noise, (2, B, act_dim), see `draw_noise`
 
 
 class Networks(NamedTuple):

@@ -6,14 +6,14 @@ import importlib
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
 from spinup.checks import check_choice
-from spinup.config import SACConfig, check_ac_kwargs, field_defaults
+from spinup.config import BUILT_IN_VARIANTS, SACConfig, check_ac_kwargs, field_defaults
 from spinup.errors import ConfigError, SpinupError, first_line
 from spinup.hints import nearest
 from spinup.pytorch.agent import UpdateOptions
@@ -25,8 +25,16 @@ from spinup.pytorch.networks.actor_critic import (
 from spinup.pytorch.networks.encoded import EncodedActorCritic, encoder_options, features_space
 from spinup.pytorch.networks.layers import NORMS
 from spinup.pytorch.policy import MakePolicy, categorical_policy, gaussian_policy, uses_module_act
-from spinup.pytorch.variants.discrete import DiscreteSACObjective, default_target_entropy
-from spinup.pytorch.variants.distributional import CategoricalSACObjective, QuantileSACObjective
+from spinup.pytorch.variants.discrete import (
+    DiscreteObjective,
+    DiscreteSACObjective,
+    default_target_entropy,
+)
+from spinup.pytorch.variants.distributional import (
+    CategoricalSACObjective,
+    DistributionalObjective,
+    QuantileSACObjective,
+)
 from spinup.pytorch.variants.objective import Objective
 from spinup.pytorch.variants.sac import SACObjective
 from spinup.pytorch.variants.sac_v1 import SACv1Objective
@@ -90,9 +98,20 @@ VARIANTS = [
 _BUILT_IN = tuple(VARIANTS)
 
 
-def register_variant(
-    name: str, objective: type[Objective], *, discrete: bool = False, **options: Any
-) -> None:
+# Columns of the log that no objective may add.
+RESERVED_COLUMNS = frozenset(
+    {
+        "Epoch", "EpRet", "TestEpRet", "EpLen", "TestEpLen", "TotalEnvInteracts", "Q1Vals", "Q2Vals", "LogPi",
+        "LossPi", "LossQ", "TDError", "Time", "Alpha", "Entropy", "TargetEntropy", "StepsPerSecond",
+        "AskedUpdatesPerStep", "UpdatesPerStep", "Staleness", "MaxStaleness", "LearnerWait", "CollectorWait",
+        "BlocksRefused", "CollectorRestarts", "SaturatedActions", "TestQVals", "TestQBias", "CriticSpread",
+        "GradNormPi", "GradNormQ",
+    }
+)  # fmt: skip
+_RESERVED_PREFIXES = ("Average", "Std", "Max", "Min", "DeadUnits")
+
+
+def register_variant(name: str, objective: type[Objective], **options: Any) -> None:
     """Add a variant with losses of your own, which `sac_pytorch(..., variant=name)` then selects.
 
     It has the networks, the policy and the automatic target entropy of `variant="sac"`, and runs on the
@@ -101,35 +120,67 @@ def register_variant(
 
     Args:
         name: an identifier other than the names of the package's variants.
-        objective: a frozen dataclass, subclass of `Objective`, or of `GaussianObjective`, whose loss of the
-            policy is that of SAC. Its fields get the values of the arguments with their names of the training
-            call, such as `critics`.
-        discrete: whether the variant is for discrete actions instead of continuous ones.
+        objective: a class decorated with `@dataclass(frozen=True)`, subclass of `GaussianObjective` or, for
+            discrete actions, of `DiscreteObjective`, which have the policy's loss of SAC; or of `Objective`.
+            Its fields get the values of the arguments with their names of the training call, such as
+            `critics`.
         options: values of further fields of the objective; the others keep their defaults.
 
     Raises:
         ConfigError: for an invalid name, objective or option.
     """
-    built_in = {variant.selected_by for variant in _BUILT_IN}
-    if not isinstance(name, str) or not name.isidentifier() or name in built_in:
+    if not isinstance(name, str) or not name.isidentifier() or name in BUILT_IN_VARIANTS:
         raise ConfigError(
-            f"register_variant: name {name!r}: give an identifier other than {', '.join(sorted(built_in))}"
+            f"register_variant: name {name!r}: give an identifier other than {', '.join(BUILT_IN_VARIANTS)}"
         )
-    if not (isinstance(objective, type) and issubclass(objective, Objective) and is_dataclass(objective)):
-        raise ConfigError(
-            f"register_variant: objective {_name(objective)}: give a dataclass, subclass of Objective"
-        )
+    if reason := _cannot_register(objective, options):
+        raise ConfigError(f"register_variant: {_name(objective)} {reason}")
+    like = next(
+        entry for entry in _BUILT_IN if issubclass(objective, DiscreteObjective) == _is_discrete(entry)
+    )
+    VARIANTS[:] = [variant for variant in VARIANTS if variant.selected_by != name]
+    VARIANTS.append(replace(like, selected_by=name, objective=objective, options=options))
+
+
+def _is_discrete(variant: Variant) -> bool:
+    return variant.action_space is Discrete
+
+
+def _cannot_register(objective: Any, options: dict[str, Any]) -> str:
+    """Why an objective with these options cannot be a variant, and the remedy; empty if it can."""
+    if not isinstance(objective, type) or not issubclass(objective, Objective):
+        return "is no objective: give a subclass of Objective"
+    if "__dataclass_fields__" not in vars(objective):
+        return "is not a dataclass itself: decorate it with @dataclass(frozen=True)"
     if missing := sorted(objective.__abstractmethods__):
-        raise ConfigError(f"register_variant: {_name(objective)} has no {missing[0]}: define it")
-    own = [option.name for option in fields(objective) if option.name not in field_defaults()]
+        return f"has no {missing[0]}: define it"
+    if issubclass(objective, (DistributionalObjective, SACv1Objective)):
+        return (
+            "needs other networks than variant='sac' with scalar critics has: write its losses without these"
+        )
+    columns: Any = objective.columns
+    if not isinstance(columns, tuple) or not all(
+        isinstance(key, str) and key.isidentifier() for key in columns
+    ):
+        return f"has columns = {columns!r}: give a tuple of identifiers"
+    for key in columns:
+        if key in RESERVED_COLUMNS or key.startswith(_RESERVED_PREFIXES) or columns.count(key) > 1:
+            return f"has the column {key!r}, which the log has already: give another name"
+    own = {f.name: f for f in fields(objective) if f.name not in field_defaults()}
     for option in options:
         if option not in own:
             known = f"its own fields are {', '.join(own)}" if own else "it has no fields of its own"
-            what = f"{_name(objective)} has no option {option!r}{nearest(option, own)}"
-            raise ConfigError(f"register_variant: {what}; {known}")
-    like = next(v for v in _BUILT_IN if v.selected_by == "sac" and (v.action_space is Discrete) == discrete)
-    VARIANTS[:] = [variant for variant in VARIANTS if variant.selected_by != name]
-    VARIANTS.append(replace(like, selected_by=name, objective=objective, options=options))
+            return f"has no option {option!r}{nearest(option, list(own))}; {known}"
+    for option, entry in own.items():
+        if option not in options and entry.default is MISSING and entry.default_factory is MISSING:
+            return f"has the field {option!r} without a default: give it a value, {option}=..."
+    return ""
+
+
+def own_options(objective: Objective) -> dict[str, Any]:
+    """The values of those fields of an objective that are no arguments of a training call."""
+    names = [f.name for f in fields(objective) if f.name not in field_defaults()]
+    return {name: getattr(objective, name) for name in names}
 
 
 def check_variant(variant: Any) -> None:
@@ -138,18 +189,19 @@ def check_variant(variant: Any) -> None:
     Raises:
         ConfigError: if the module cannot be imported, or no variant has the name.
     """
-    module, _, name = variant.rpartition(":") if isinstance(variant, str) else ("", "", variant)
-    if module:
+    module, colon, name = variant.rpartition(":") if isinstance(variant, str) else ("", "", variant)
+    if colon:
         try:
             importlib.import_module(module)
-        except Exception as error:  # a module may raise anything when it is imported
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            raise ConfigError(f"variant={variant!r}: {module} cannot be imported ({reason})") from None
+        except (Exception, SystemExit) as error:  # a module may raise anything when it is imported
+            raise ConfigError(
+                f"variant={variant!r}: the module cannot be imported ({first_line(error)})"
+            ) from None
     known = list(dict.fromkeys(entry.selected_by for entry in VARIANTS))
-    if name not in known:
+    if name not in known or (colon and name in BUILT_IN_VARIANTS):
         raise ConfigError(
-            f"variant={variant!r}: give one of {', '.join(known)}{nearest(str(name), known)}, or "
-            "'module:name' if a module of yours registers it with spinup.register_variant"
+            f"variant={variant!r}: give one of {', '.join(known)}, or 'module:name' if a module of yours "
+            f"registers it with spinup.register_variant{nearest(str(name), known)}"
         )
 
 
@@ -170,9 +222,10 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
             break
     else:
         if fitting:
+            source = f" of recipe={config.recipe!r}" if config.recipe is not None else ""
             raise ConfigError(
-                f"critic={config.critic!r} is defined for variant='sac' and continuous actions alone: leave "
-                "critic out"
+                f"critic={config.critic!r}{source} is defined for variant='sac' and continuous actions "
+                "alone: leave it out"
             )
         raise ConfigError(
             f"variant={config.variant!r} is not defined for the actions {action_space} of this environment: "
@@ -200,8 +253,8 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
 
 def make_objective(variant: Variant, config: SACConfig) -> Objective:
     """The losses of the variant; their options are the fields of `config` with their names, and its own."""
-    shared = {f.name: getattr(config, f.name) for f in fields(variant.objective) if hasattr(config, f.name)}
-    return variant.objective(**shared, **variant.options)
+    names = [f.name for f in fields(variant.objective) if f.name in field_defaults()]
+    return variant.objective(**{name: getattr(config, name) for name in names}, **variant.options)
 
 
 def update_options(variant: Variant, config: SACConfig, action_space: Box | Discrete) -> UpdateOptions:

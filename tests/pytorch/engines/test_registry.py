@@ -104,7 +104,7 @@ def test_auto_is_native_for_every_variant(ac: nn.Module, space: Any, changes: An
 def test_eager_can_be_asked_for() -> None:
     engine, note = chosen(small_ac(), engine="eager")
     assert type(engine) is EagerEngine
-    assert note == "engine: eager, plain autograd (as asked for, or as before)"
+    assert note == "engine: eager, plain autograd (as requested)"
 
 
 def test_a_cuda_graph_needs_cuda() -> None:

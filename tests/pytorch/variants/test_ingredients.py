@@ -204,7 +204,6 @@ SUPPORT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"critic_norm": "batch_renorm"}, {"target_networks": False}, {}),
     ({"critic_norm": "batch_renorm"}, {}, {"native": "without target networks"}),
     ({}, {"target_networks": False}, {}),
-    ({}, {"reward_scale": 0.1}, {}),
     ({}, {"actor_first": True}, {"native": "actor_first"}),
     ({}, {"policy_delay": 2}, {}),
     ({}, {"hold_noise": 4}, {}),

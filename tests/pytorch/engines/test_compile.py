@@ -105,14 +105,16 @@ def test_a_parameter_without_a_gradient_stays_as_it_is() -> None:
     assert optimizer.state[used]["step"] == 1
 
 
-def test_weight_decay_and_a_changing_rate_are_those_of_adamw() -> None:
+@pytest.mark.parametrize("shape", [(3,), (), (2, 1)])
+def test_weight_decay_and_a_changing_rate_are_those_of_adamw(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    mine, theirs = (nn.Parameter(torch.arange(1.0, 4.0, dtype=torch.float64)) for _ in range(2))
+    mine = nn.Parameter(torch.randn(shape, dtype=torch.float64))
+    theirs = nn.Parameter(mine.detach().clone())
     settings: dict[str, Any] = {"betas": (0.5, 0.9), "weight_decay": 0.1}
     optimizer, reference = _adam([mine], 0.1, **settings), torch.optim.AdamW([theirs], 0.1, **settings)
     traceable = TraceableAdam(optimizer)
     for lr in (0.1, 0.02, 0.3):
-        mine.grad = theirs.grad = torch.randn(3, dtype=torch.float64)
+        mine.grad = theirs.grad = torch.randn(shape, dtype=torch.float64)
         optimizer.param_groups[0]["lr"] = reference.param_groups[0]["lr"] = lr
         traceable.read_learning_rate()
         traceable.step()

@@ -27,7 +27,7 @@ def gradient_step(
     batch: Batch,
     updates_policy: bool = True,
 ) -> dict[str, Tensor]:
-    """One gradient step: critics, policy, alpha, targets. Returns what to log.
+    """One gradient step: critics, policy, alpha, targets. Returns what to log, see `Engine.update`.
 
     Args:
         agent: the agent to update, in place.

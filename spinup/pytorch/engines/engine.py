@@ -81,9 +81,16 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def update(self, agent: Agent, batches: Batches) -> Metrics:
-        """One gradient step per batch; fields (n, B, *shape), metrics with leading axis n.
+        """One gradient step per batch.
 
-        An engine that lists the field `weight` returns the metric TDError, (n, B), for batches that have it.
+        Args:
+            agent: the agent to update, in place.
+            batches: fields of n batches, (n, B, *shape), with those of `draw_noise`.
+
+        Returns:
+            Metrics on the host, in the dtype of the agent: LossQ, Alpha and TargetEntropy (n,), Q1Vals and
+            Q2Vals (n, B); LossPi and Entropy (k,) and LogPi (k, B) of the k steps that update the policy;
+            TDError (n, B), if batches have the field `weight`.
 
         Raises:
             ConfigError: if the engine cannot compile or capture the actor-critic's update.

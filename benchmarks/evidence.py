@@ -2,13 +2,13 @@
 
     python benchmarks/evidence.py --jobs 2              # runs what is missing, in the order of the plan
     python benchmarks/evidence.py --only sac tqc        # of these settings alone
-    python benchmarks/evidence.py --draw                # table and figure of what is there
+    python benchmarks/evidence.py --draw                # table and figure, with the unfinished runs
 
 Each run takes one thread, and is added to results/evidence.csv when it ends, with the columns
-exp_name,env_name,seed,metric,env_step,value; a run that is interrupted continues from its checkpoint. Metrics
-are the mean return of ten deterministic test episodes, and the minutes of processor time so far, which other
-programs on the machine hardly change. "sbx" is the control: SBX with the settings of "sac"; it uses the
-environment that `make bench` makes.
+exp_name,env_name,seed,metric,env_step,value. An interrupted run is added as far as it is by the next command,
+and continues from its checkpoint if its folder is still there. Metrics are the mean return of ten
+deterministic test episodes, and the minutes of processor time so far, which other programs hardly change.
+"sbx" is the control: SBX with the settings of "sac"; it uses the environment that `make bench` makes.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ STORE, TABLE, FIGURE = (RESULTS / f"evidence.{suffix}" for suffix in ("csv", "md
 PYTHON = ROOT / ".bench-venv" / "bin" / "python"
 COLUMNS = ("exp_name", "env_name", "seed", "metric", "env_step", "value")
 RETURN, MINUTES = "AverageTestEpRet", "ProcessorMinutes"
+COMPARED = (20_000, 50_000, 100_000, 200_000)  # numbers of steps for which the table has returns
 EVERY, EPISODES, LAST = 5000, 10, 3  # steps between tests, episodes of each, tests of the final return
 HOPPER, WALKER, CHEETAH, ANT = "Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Ant-v5"
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -48,7 +49,7 @@ PLAN = (
     (("sac", "tqc"), (HOPPER, WALKER, CHEETAH), 3, 100_000),
     (("crossq, critics 2 x 256",), (HOPPER, WALKER), 3, 100_000),
     (("sbx",), (HOPPER, WALKER), 3, 100_000),
-    (("droq",), (HOPPER, WALKER), 3, 20_000),
+    (("droq",), (HOPPER, WALKER), 3, 50_000),
     (("crossq, critics 2 x 256",), (CHEETAH,), 3, 100_000),
     (("sac",), (HOPPER, WALKER, CHEETAH, ANT), 5, 200_000),
     (("redq",), (HOPPER, WALKER), 3, 20_000),
@@ -98,6 +99,9 @@ def main() -> None:
         control(Job(*args.control))
         return
     rows = read()
+    for job in plan():
+        if len(points := points_of(job)) * EVERY > steps_done(rows, job):
+            rows = add(rows, job, points)
     if not args.draw:
         jobs = [job for job in plan() if job.name in args.only and job.env in args.envs]
         missing = [job for job in jobs if steps_done(rows, job) < job.steps]
@@ -134,8 +138,7 @@ def train_spinup(job: Job) -> Points:
     """One run of this library, in a folder of its own that is continued if it is there."""
     import spinup
 
-    folder = ROOT / "data" / "evidence" / "_".join([job.name, job.env, str(job.seed)]).replace(" ", "_")
-    minutes_file = folder.with_suffix(".minutes")  # a line per test: step, minutes since the one before
+    folder, minutes_file = files(job)
     folder.parent.mkdir(parents=True, exist_ok=True)
     latest = time.process_time()
 
@@ -151,9 +154,24 @@ def train_spinup(job: Job) -> Points:
         num_test_episodes=EPISODES, resume=True, callback=callback,
         logger_kwargs={"output_dir": str(folder), "quiet": True}, **SETTINGS[job.name],
     )  # fmt: skip
+    return points_of(job)
+
+
+def files(job: Job) -> tuple[Path, Path]:
+    """The folder of a run, and a file with a line for each test: step, minutes since the one before."""
+    name = "_".join([job.name, job.env, str(job.seed)]).replace(" ", "_")
+    folder = ROOT / "data" / "evidence" / name
+    return folder, folder.parent / f"{name}.minutes"
+
+
+def points_of(job: Job) -> Points:
+    """The tests in the folder of a run, which may be unfinished; none if there is no such folder."""
+    folder, minutes_file = files(job)
+    if not minutes_file.exists() or not (folder / "progress.txt").exists():
+        return []
     spent = dict(line.split() for line in minutes_file.read_text().splitlines())  # the latest of each step
     with open(folder / "progress.txt") as file:
-        table = list(csv.DictReader(file, delimiter="\t"))
+        table = [row for row in csv.DictReader(file, delimiter="\t") if row["TotalEnvInteracts"] in spent]
     steps = [int(row["TotalEnvInteracts"]) for row in table]
     minutes = np.cumsum([float(spent[str(step)]) for step in steps])
     return [(n, float(row[RETURN]), float(m)) for n, row, m in zip(steps, table, minutes, strict=True)]
@@ -275,7 +293,7 @@ def table(rows: Rows, names: list[str], envs: list[str]) -> str:
     ]
     for env in envs:
         lengths = {int(run[0, -1]) for name in names for run in curves(rows, name, env)}
-        for steps in sorted(lengths):
+        for steps in sorted(lengths & set(COMPARED)):
             for name in names:
                 runs = [run[:, run[0] <= steps] for run in curves(rows, name, env) if run[0, -1] >= steps]
                 if not runs:

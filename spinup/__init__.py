@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spinup.loggers.epoch_logger import EpochLogger
     from spinup.model import SAC
     from spinup.pytorch.sac import sac_pytorch
-    from spinup.pytorch.variants.registry import register_variant
+    from spinup.pytorch.variants.register import register_variant
     from spinup.tf1.sac import sac_tf1
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 _LAZY = {
     "SAC": "spinup.model",
     "sac_pytorch": "spinup.pytorch.sac",
-    "register_variant": "spinup.pytorch.variants.registry",
+    "register_variant": "spinup.pytorch.variants.register",
     "sac_tf1": "spinup.tf1.sac",
     "EpochLogger": "spinup.loggers.epoch_logger",
 }

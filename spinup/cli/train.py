@@ -15,8 +15,8 @@ from spinup.config import BUILT_IN_VARIANTS, SACConfig, check_ac_kwargs, field_d
 from spinup.envs.make import EnvFactory, env_function
 from spinup.envs.saved_spec import env_flag
 from spinup.errors import ConfigError
+from spinup.pytorch.make_networks import check_networks
 from spinup.pytorch.sac import check_choices
-from spinup.pytorch.variants.registry import check_networks
 from spinup.recipes import with_recipe
 from spinup.runs.grid import ExperimentGrid, Variant, call_kwargs
 from spinup.user_config import DEFAULT_BACKEND

@@ -21,6 +21,7 @@ from spinup.playback.viewer import use_offscreen_gl
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.diagnostics import NetworkDiagnostics, preserved_buffers
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
+from spinup.pytorch.make_networks import build_actor_critic
 from spinup.pytorch.make_replay import make_normalizer, make_replay
 from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
@@ -35,9 +36,8 @@ from spinup.pytorch.torch_settings import (
     torch_settings,
 )
 from spinup.pytorch.validation import check_actor_critic
+from spinup.pytorch.variants.register import check_variant
 from spinup.pytorch.variants.registry import (
-    build_actor_critic,
-    check_variant,
     choose_variant,
     held_noise_arguments,
     make_objective,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import spinup
 from spinup.cli.main import main
+from spinup.config import BUILT_IN_VARIANTS
 from spinup.errors import ConfigError
 from spinup.pytorch.variants import registry
 from spinup.pytorch.variants.discrete import DiscreteSACObjective
@@ -200,6 +201,10 @@ def test_a_changed_option_is_refused_when_resuming(tmp_path: Path) -> None:
     spinup.register_variant("own", Penalized, weight=0.6)
     with pytest.raises(ConfigError, match=r"objective was .*0\.5.* and is now .*0\.6"):
         train(tmp_path, Point, variant="own", epochs=4, resume=True)
+
+
+def test_built_in_variants_are_those_of_the_registry() -> None:
+    assert {variant.selected_by for variant in registry.BUILT_IN} == set(BUILT_IN_VARIANTS)
 
 
 def test_every_column_of_a_run_is_reserved(tmp_path: Path) -> None:

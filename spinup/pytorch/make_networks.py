@@ -1,0 +1,186 @@
+"""Makes the actor-critic of a run, and checks the arguments for it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from gymnasium.spaces import Box, Discrete
+from torch import nn
+
+from spinup.checks import check_choice
+from spinup.config import SACConfig, check_ac_kwargs
+from spinup.errors import ConfigError, SpinupError
+from spinup.hints import nearest
+from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.networks.encoded import EncodedActorCritic, encoder_options, features_space
+from spinup.pytorch.networks.layers import NORMS
+from spinup.pytorch.variants.registry import BUILT_IN, Variant
+from spinup.recipes import RECIPES
+from spinup.replay.image_layout import ImageLayout
+
+Constructor = Callable[..., Any]
+Spaces = tuple[Box, Box | Discrete]
+
+
+def build_actor_critic(
+    variant: Variant,
+    constructor: Constructor,
+    spaces: Spaces,
+    ac_kwargs: dict[str, Any],
+    config: SACConfig,
+    layout: ImageLayout | None = None,
+) -> tuple[Any, Constructor, dict[str, Any]]:
+    """The actor-critic, with the constructor and keyword arguments that made it.
+
+    MLPActorCritic is replaced by the variant's default networks. The constructor receives the keyword
+    `critics` if it is not 2, and `critic` with its options if it is not "scalar". If observations have images
+    (`layout` is given), the constructor makes an actor-critic of the encoder's features; the entry `encoder`
+    of `ac_kwargs` holds the encoder's options.
+
+    Raises:
+        ConfigError: for an entry of `ac_kwargs` that the constructor does not take, or that the default
+            networks cannot be built from, and if the constructor raises.
+    """
+    if not callable(constructor) or isinstance(constructor, nn.Module):
+        what = f"a {type(constructor).__name__}" if isinstance(constructor, nn.Module) else repr(constructor)
+        raise ConfigError(
+            f"actor_critic={what}: give a class or function, to be called as "
+            "actor_critic(observation_space, action_space, **ac_kwargs)"
+        )
+    if not isinstance(ac_kwargs, dict):
+        check_ac_kwargs(ac_kwargs)
+    if layout is not None:
+        encoder = encoder_options(ac_kwargs.get("encoder", {}))
+        given = {key: value for key, value in ac_kwargs.items() if key != "encoder"}
+        features = features_space(layout.features(encoder["features"])), spaces[1]
+        _, constructor, kwargs = build_actor_critic(variant, constructor, features, given, config)
+        made_by = {"actor_critic": constructor, "ac_kwargs": kwargs}
+        kwargs = {**made_by, "layout": layout.to_json(), "encoder": encoder}
+        return EncodedActorCritic(*spaces, **kwargs), EncodedActorCritic, kwargs
+    if constructor is MLPActorCritic:
+        constructor = variant.actor_critic
+    _check_arguments(constructor, spaces, ac_kwargs, config.recipe)
+    ac_kwargs = _with_critics(constructor, ac_kwargs, config)
+    if variant.has_value and str(ac_kwargs.get("critic_norm")).startswith("batch"):
+        raise ConfigError(
+            f"critic_norm={ac_kwargs['critic_norm']!r}: variant={variant.selected_by!r} has no batch "
+            "statistics of critics; give 'layer', or leave critic_norm out"
+        )
+    try:
+        return constructor(*spaces, **ac_kwargs), constructor, ac_kwargs
+    except SpinupError:
+        raise
+    except Exception as error:
+        text = (str(error).strip().splitlines() or ["no message"])[0]
+        raise ConfigError(
+            f"actor_critic failed: {type(error).__name__}: {text}; fix {_name(constructor)} or its ac_kwargs"
+        ) from error
+
+
+def check_networks(ac_kwargs: Any) -> None:
+    """Check what the default networks are built from.
+
+    Raises:
+        ConfigError: naming the first entry that is invalid, and what is valid.
+    """
+    check_ac_kwargs(ac_kwargs)
+    _check_own_keywords(ac_kwargs)
+    activation = ac_kwargs.get("activation", nn.ReLU)
+    if not _makes_module(activation):
+        raise ConfigError(f"activation={_name(activation)}: give a class of torch.nn, such as torch.nn.ReLU")
+    state_dependent = ac_kwargs.get("state_dependent_std", True)
+    if not isinstance(state_dependent, bool):
+        raise ConfigError(f"state_dependent_std={state_dependent!r}: give True or False")
+    for name in ("actor_norm", "critic_norm"):
+        if ac_kwargs.get(name) is not None:
+            check_choice(name, ac_kwargs[name], NORMS)
+    for name in ("actor_dropout", "critic_dropout"):
+        p = ac_kwargs.get(name, 0.0)
+        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p < 1.0:
+            raise ConfigError(f"{name}={p!r}: give a probability >= 0 and < 1, such as 0.01")
+    residual = ac_kwargs.get("residual", False)
+    if not isinstance(residual, bool):
+        raise ConfigError(f"residual={residual!r}: give True or False")
+    for name in ("hidden_sizes", "critic_hidden_sizes") if residual else ():
+        if ac_kwargs.get(name) is not None and len(set(ac_kwargs[name])) != 1:
+            raise ConfigError(
+                f"{name}={ac_kwargs[name]!r}: residual blocks are of one width; give it once for each block, "
+                "such as [512, 512]"
+            )
+
+
+# Keyword arguments of a training call that are passed on to the constructor, by the value of `critic`.
+_CRITIC_KEYWORDS = {
+    "scalar": (), "categorical": ("critic", "atoms", "value_bound"), "quantile": ("critic", "quantiles"),
+}  # fmt: skip
+
+
+def _check_own_keywords(ac_kwargs: dict[str, Any]) -> None:
+    for name in ("critics", "critic", "atoms", "value_bound", "quantiles"):
+        if name in ac_kwargs:
+            raise ConfigError(f"ac_kwargs has {name!r}: give {name} as a keyword argument of its own")
+
+
+def _with_critics(constructor: Constructor, ac_kwargs: dict[str, Any], config: SACConfig) -> dict[str, Any]:
+    added = {name: getattr(config, name) for name in _CRITIC_KEYWORDS[config.critic]}
+    if config.critics != 2:
+        added["critics"] = config.critics
+    if added:
+        _check_own_keywords(ac_kwargs)
+    keywords = _keywords(constructor)
+    for name, value in added.items():
+        if keywords is not None and name not in keywords:
+            offer = f"q1 to q{value}" if name == "critics" else "critics with the method `distribution`"
+            raise ConfigError(
+                f"{name}={value!r}: {_name(constructor)} takes no keyword {name!r}: leave {name} out, or let "
+                f"the constructor take it and offer {offer}"
+            )
+    return {**ac_kwargs, **added}
+
+
+def _check_arguments(
+    constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any], recipe: str | None
+) -> None:
+    if constructor in _DEFAULTS:
+        if isinstance(spaces[1], Discrete) and "state_dependent_std" in ac_kwargs:
+            raise ConfigError(
+                f"state_dependent_std applies to Gaussian policies, and this environment's actions are "
+                f"{spaces[1]}: leave it out of ac_kwargs"
+            )
+        check_networks(ac_kwargs)
+    known = _keywords(constructor)
+    for key in ac_kwargs:
+        if known is not None and key not in known:
+            if recipe in RECIPES and key in RECIPES[recipe].settings.get("ac_kwargs", {}):
+                raise ConfigError(
+                    f"recipe={recipe!r} has {key!r} in ac_kwargs, which {_name(constructor)} does not take: "
+                    f"let it take this keyword, or give single settings that `spinup recipes {recipe}` lists"
+                )
+            hint = nearest(str(key), known)
+            raise ConfigError(
+                f"ac_kwargs: {_name(constructor)} takes no {key!r}{hint}; it takes {', '.join(known)}"
+            )
+
+
+_DEFAULTS = tuple(variant.actor_critic for variant in BUILT_IN)
+
+
+def _keywords(constructor: Constructor) -> list[str] | None:
+    """The keyword arguments that `constructor` takes in addition to the two spaces; None if it takes any."""
+    parameters = inspect.signature(constructor).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return list(parameters)[2:]
+
+
+def _makes_module(activation: Any) -> bool:
+    try:
+        return isinstance(activation(), nn.Module)
+    except Exception:  # a class that needs arguments, or no class at all
+        return False
+
+
+def _name(thing: Any) -> str:
+    return str(getattr(thing, "__name__", None) or repr(thing))

@@ -1,4 +1,4 @@
-"""Soft Actor-Critic as Spinning Up documents it, on today's stack."""
+"""Soft Actor-Critic as Spinning Up documents it, for current versions of PyTorch and Gymnasium."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def check_real(
     open_high: bool = False,
     words: str = "",
 ) -> float:
-    """A finite number in [low, high], without the bounds that are open; `words` as in `check_whole`."""
+    """A finite number in [low, high], without bounds that are open; for `words`, see `check_whole`."""
     if _is_finite(value):
         excluded = (open_low and value == low) or (open_high and value == high)
         if low <= value <= high and not excluded:
@@ -108,9 +108,9 @@ def check_logger_kwargs(value: Any) -> None:
 
 
 def check_callback(value: Any, *arguments: str) -> None:
-    """Check that `value` is None or can be called with these positional arguments.
+    """Check that `value` is None or can be called with `arguments` as positional arguments.
 
-    This is checked before the run, since a callback is first called only after an epoch.
+    It is checked before the run, since a callback is first called only after an epoch.
     """
     if value is None:
         return

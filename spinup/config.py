@@ -153,14 +153,14 @@ class SACConfig:
 
     @property
     def initial_alpha(self) -> float:
-        """Alpha at the first update: its value, the number in "auto_<start>", or 1."""
+        """Alpha at the first update: the fixed value, the number in "auto_<start>", or 1 for "auto"."""
         if isinstance(self.alpha, str):
             return float(self.alpha[5:] or 1.0)
         return self.alpha
 
     @property
     def target_entropy_factor(self) -> float:
-        """Factor of the automatic target entropy: the number in "auto_<factor>", or 1."""
+        """Factor of the automatic target entropy: the number in "auto_<factor>", or 1 for "auto"."""
         return float(str(self.target_entropy)[5:] or 1.0)
 
     @property
@@ -195,7 +195,7 @@ class SACConfig:
         return 0 if self.offline else self.update_after
 
     def warnings(self) -> list[str]:
-        """One line for each combination of values that is valid but probably unintended."""
+        """One line for each combination of values that is valid, but probably not intended."""
         lines = []
         if not self.total_updates:
             remedy = f"raise updates_per_step={self.updates_per_step:g}"
@@ -219,10 +219,10 @@ class SACConfig:
         return lines
 
     def updates_due(self, n: int) -> int:
-        """Gradient steps due at env interaction n, from 1.
+        """Gradient steps due at env interaction n, counted from 1.
 
-        With `updates_per_step` = 1 this is `update_every` at each multiple of it from
-        `update_after` on. Fractions of a step carry over to the next block without state.
+        With `updates_per_step` = 1, `update_every` steps are due at each multiple of `update_every` from
+        `update_after` on. With a fraction, the remainder of a block is carried over to the next one.
         """
         if n % self.update_every or n < self._updates_from:
             return 0
@@ -400,7 +400,7 @@ def field_defaults() -> dict[str, Any]:
 
 
 def has_no_effect(name: str, settings: Mapping[str, Any]) -> bool:
-    """Whether the other settings, or their defaults, leave the setting `name` without an effect."""
+    """Whether the setting `name` has no effect with these settings, and defaults for those not given."""
     settings = {**field_defaults(), **settings}
     if name in _ONLY_WITH:
         other, value = _ONLY_WITH[name]
@@ -411,10 +411,10 @@ def has_no_effect(name: str, settings: Mapping[str, Any]) -> bool:
 
 
 def check_ac_kwargs(ac_kwargs: Any) -> None:
-    """Check the arguments of the default networks of both backends.
+    """Check those arguments of the default networks that both backends have.
 
     Raises:
-        ConfigError: if `ac_kwargs` is not a dict, or its hidden_sizes are not a list of whole numbers.
+        ConfigError: if `ac_kwargs` is not a dict, or hidden sizes are not lists of whole numbers >= 1.
     """
     if not isinstance(ac_kwargs, dict):
         raise ConfigError(f"ac_kwargs={ac_kwargs!r}: give a dict, such as dict(hidden_sizes=[256, 256])")

@@ -1,6 +1,6 @@
-"""Errors a user can act on: one line that names the cause and the remedy.
+"""Errors for users: their message is one line that names the cause and the remedy.
 
-The command line prints them without a traceback and exits with their `exit_code`.
+The command line prints it without a traceback and exits with the error's `exit_code`.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class MissingExtraError(SpinupError, ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """`Type: message`, of the message the first line, at most 200 characters."""
+    """The error as `Type: message`, with the first 200 characters of the message's first line."""
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {lines[0][:200]}"
 
@@ -53,7 +53,7 @@ _SAYS_FLAGS: ContextVar[bool] = ContextVar("says_flags", default=False)
 
 @contextmanager
 def messages_name_flags() -> Iterator[None]:
-    """Inside this context, which the command line sets, messages name flags instead of keyword arguments."""
+    """Context in which messages name flags instead of keyword arguments; the command line sets it."""
     token = _SAYS_FLAGS.set(True)
     try:
         yield

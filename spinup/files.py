@@ -17,8 +17,8 @@ import numpy as np
 from spinup.errors import RunError
 from spinup.hints import nearest
 
-# Limits far above what runs write, which bound the memory and time that a damaged or hostile file takes.
-MAX_JSON_BYTES, MAX_JSON_CONTAINERS = 16 * 2**20, 100_000  # lists and objects, small ones cost the most
+# Limits far above what runs write. They bound the memory and time that a damaged or hostile file takes.
+MAX_JSON_BYTES, MAX_JSON_CONTAINERS = 16 * 2**20, 100_000  # number of lists and objects; small ones cost most
 MAX_TABLE_BYTES = 64 * 2**20
 MAX_ARRAYS_BYTES = 16 * 2**30
 # Opening a FIFO without O_NONBLOCK waits for another process; Windows has neither FIFOs nor these flags.
@@ -135,7 +135,7 @@ class AppendedFile:
             self.position = 0
 
     def complete_lines(self) -> tuple[str, int]:
-        """The first complete line of the file and their number; it is truncated after the last of them.
+        """The first line and the number of complete lines; truncates the file after the last of them.
 
         Raises:
             RunError: if it is not a regular file, or too large.
@@ -177,8 +177,8 @@ def to_json(value: Any, *, strict: bool = False) -> Any:
     """Convert a value to one that JSON can represent.
 
     Numbers, strings, None, lists, tuples, dicts, arrays and tensors keep their content; nan and inf, which
-    JSON lacks, become strings. Unless `strict`, classes and functions become their qualified names, and all
-    other values their repr.
+    JSON lacks, and paths become strings. Unless `strict`, classes and functions become their qualified names,
+    and all other values their repr.
 
     Raises:
         TypeError: if `strict`, for a value that JSON cannot represent.
@@ -267,7 +267,8 @@ def existing_dir(path: str | Path) -> Path:
     """The path of an existing folder.
 
     Raises:
-        RunError: if it is not an existing folder, naming the run that it is in, or else the closest sibling.
+        RunError: if it is not an existing folder; the message names the run that contains the path, or else
+            the folder beside it with the closest name.
     """
     path = Path(path)
     if os.path.isdir(path):  # unlike Path.is_dir, False for a name that is too long

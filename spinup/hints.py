@@ -1,4 +1,4 @@
-"""Hints in messages about unknown names: the closest known name, or the equivalent of another library's."""
+"""Hints for messages about unknown names: the closest known name, or the name used here for a parameter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interfaces between the parts of a run, independent of framework, engine and place of collection."""
+"""Interfaces between the parts of a run, independent of framework, engine and collector."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from spinup.replay.transition import Batches, Transitions
 
 Float = NDArray[np.float32]
-# Arrays by name. The leading axis is the number of gradient steps; for metrics of the policy, the number of
-# those that update the policy.
+# Arrays by name. The leading axis has one entry per gradient step; for metrics of the policy, it has one per
+# step that updates the policy.
 Metrics = dict[str, NDArray[Any]]
 Act = Callable[[Float], Float]  # observations (N, obs_dim) to actions (N, act_dim)
 
@@ -65,7 +65,7 @@ class Trace:
         actions: actions at the same steps, (k, act_dim), in the format of transitions.
         stride: number of steps between two kept ones.
         last_obs: the observation after the last step, (obs_dim,).
-        terminated: whether the MDP terminated there, as opposed to a truncated episode.
+        terminated: whether the MDP terminated; False if the episode was truncated.
     """
 
     rewards: NDArray[np.float64]
@@ -102,7 +102,7 @@ class Collected:
 
 
 class Collector(Protocol):
-    """Transitions from environments, given a policy."""
+    """Collects transitions from environments with a policy."""
 
     num_envs: int
     env_steps: int  # environment interactions so far, over all environments
@@ -123,7 +123,7 @@ class Collector(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> str:
-        """Continue where `state` was taken; returns a line for the log, or an empty one."""
+        """Continue where `state` was taken; returns a line for the log, or an empty string."""
         ...
 
     def metrics(self) -> dict[str, float]:
@@ -139,11 +139,11 @@ class Evaluator(Protocol):
     """Runs test episodes."""
 
     def evaluate(self, act: Act, round_number: int) -> list[Episode]:
-        """Run the episodes of one test. They depend only on the round and the policy."""
+        """Run the episodes of one test, which depend only on `round_number`, `act` and `state_dict()`."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What tests depend on, as arrays, numbers and strings."""
+        """The state that tests depend on, as arrays, numbers and strings."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ class Evaluator(Protocol):
 class Diagnostics(Protocol):
     """Computes additional columns of an epoch's row, without affecting the run."""
 
-    columns: tuple[str, ...]  # of every row; those that the methods do not return are metrics of updates
+    columns: tuple[str, ...]  # columns of every row; the methods or the metrics of updates provide the values
 
     def of_test(self, episodes: Sequence[Episode], round_number: int) -> dict[str, float]:
         """Columns computed from the traced episodes of a test."""

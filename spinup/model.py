@@ -1,4 +1,4 @@
-"""SAC as an object with the methods learn, predict, save and load; each `learn` calls `sac_pytorch`."""
+"""The class SAC with the methods learn, predict, save and load; `learn` calls `sac_pytorch`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NOT_HERE = ("env_fn", "epochs", "resume")  # arguments of sac_pytorch that `lea
 
 
 class SAC:
-    """An agent with its run folder.
+    """An agent, trained by one run.
 
     ```python
     model = spinup.SAC("Pendulum-v1", alpha="auto", steps_per_epoch=1000).learn(20_000)
@@ -83,15 +83,15 @@ class SAC:
 
     @property
     def steps(self) -> int:
-        """Env interactions so far: those of the last checkpoint in the folder."""
+        """Env interactions so far, as of the last checkpoint in the folder."""
         found = progress_of(self.folder) if self._began and self.folder is not None else None
         return 0 if found is None else found.steps
 
     def learn(self, steps: int, callback: Callable[[dict[str, Any], Any], Any] | None = None) -> SAC:
         """Train for `steps` more env interactions, rounded up to whole epochs.
 
-        A later call continues the run exactly: two calls give the same result as one call with the sum,
-        unless a learning-rate schedule is set, which spans the steps planned so far.
+        A later call continues the run exactly: two calls give the same result as one call with the sum of
+        their steps, except with a learning-rate schedule, which spans the steps planned so far.
 
         Args:
             steps: env interactions, over all environments.

@@ -34,15 +34,16 @@ def import_ray() -> Any:
 def connect(
     address: str | None, settings: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> Callable[[], None] | None:
-    """Connect this process to Ray, without output. A connection that exists is kept, whatever its address.
+    """Connect this process to Ray, without output. An existing connection is kept, whatever its address.
 
     Args:
-        address: of the cluster; "auto" is the one on this machine; None or "local" starts one.
-        settings: arguments of `ray.init` for a Ray that is started, such as `num_cpus`.
-        environment: variables that Ray and its workers see unless the user has set them.
+        address: address of the cluster; "auto" is the one on this machine; None or "local" starts one.
+        settings: arguments of `ray.init`, such as `num_cpus`, if a cluster is started.
+        environment: environment variables of Ray and its workers; variables that are already set are kept.
 
     Returns:
-        A function that ends the connection, and a Ray that was started for it; None if a connection existed.
+        A function that ends the connection, and the cluster if it was started here; None if there was a
+        connection before.
 
     Raises:
         RunError: if there is no cluster at the address, or Ray cannot be started.
@@ -85,7 +86,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _same_signal_handlers() -> Iterator[None]:
-    """Restore the signal handlers that `ray.init` replaces: its own raise SystemExit at once."""
+    """Restore the signal handlers, which `ray.init` replaces by handlers that raise SystemExit at once."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
     try:

@@ -1,7 +1,7 @@
 """Recipes: named sets of settings, published ones and one for a laptop. docs/recipes.md explains them.
 
-A recipe is a set of keyword arguments; arguments that are given explicitly override it, and settings of the
-recipe that depend on them follow.
+A recipe is a set of keyword arguments. Arguments that are given explicitly override it, and settings of the
+recipe that depend on these arguments are adapted, see `with_recipe`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Recipe:
     """A named set of settings.
 
     Attributes:
-        source: the publication, or the search that found it.
+        source: the publication, or the search that found the settings.
         settings: keyword arguments of `sac_pytorch`, with `ac_kwargs` as a dict.
-        differs: differences of the authors' code.
-        needs: arguments that must be given in addition.
+        differs: differences between this recipe and the authors' code.
+        needs: arguments that should be given in addition.
     """
 
     source: str
@@ -126,11 +126,11 @@ RECIPES: dict[str, Recipe] = {
 
 
 def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call, with those of its `recipe` (if any) added unless they are given.
+    """The arguments of a call, with the settings of its `recipe` (if any) added unless they are given.
 
-    Settings of the recipe that have no effect with those given, such as `target_entropy` with a fixed alpha,
-    are left out. If `updates_per_step` is given and the recipe updates the policy once per environment step,
-    it still does.
+    Settings of the recipe that have no effect with the given arguments, such as `target_entropy` with a fixed
+    alpha, are left out. A recipe that updates the policy once per environment step still does so if
+    `updates_per_step` is given; `target_critics` is at most the given number of critics.
 
     Args:
         given: arguments by name; entries of `ac_kwargs` are added one by one.

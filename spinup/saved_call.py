@@ -1,4 +1,4 @@
-"""Rebuilds the call that started a run from the run's files, to continue the run."""
+"""Rebuilds the call that started a run from the run's files, so that the run can be continued."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def resume_call(
         raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")
     own_env = callable(env)
     saved_env = None if own_env else read_saved_env(folder)
-    # Checked before anything is built: files that contradict each other may require any amount of memory.
+    # Checked before anything is built, since contradictory files could require any amount of memory.
     changes(saved_settings, {name: value for name, value in config.items() if name in saved_settings})
     if not own_env and (reason := needs_same_call({"env": saved_env})):
         raise RunError(f"{folder} cannot be resumed from its files, since {reason}: {remedy}")
@@ -87,10 +87,13 @@ def resume_call(
 
 
 def _own_variant(name: Any, env: Any, remedy: str) -> str:
-    """The `variant` argument for a name that is none of the package's.
+    """The `variant` argument for the name of a variant that user code registered.
 
-    The module in the id of the environment, which the user gave, may have registered it; other processes then
-    import that module again.
+    If the user gave the environment as "module:id", the module is added to the variant's name, since it may
+    register the variant, and other processes must import it too.
+
+    Raises:
+        RunError: if the variant is not registered in this process.
     """
     if name not in [variant.selected_by for variant in VARIANTS]:
         raise RunError(f"its variant {name!r} is not registered here: {remedy}")

@@ -6,8 +6,8 @@
         at each multiple of `update_every` from `update_after` on: gradient steps, see `UpdateSchedule`
         at each end of an epoch: save, test, log; tests may instead run every `test_every` steps
 
-n counts environment interactions from 1, over all environments; the collector counts them.
-`Trainer.state_dict()` holds everything that the next step depends on. A run can be stopped and continued
+Environment interactions are counted over all environments, by the collector. `Trainer.state_dict()` holds
+everything that the next step depends on, except the replay buffer's rows. A run can be stopped and continued
 between two steps, or before a test.
 """
 
@@ -55,11 +55,11 @@ class Trainer:
         actions: the action space, from which the actions of the first `start_steps` steps are sampled.
         logger: receives the rows.
         callback: called with each epoch's row, and within epochs every `callback_every` env steps with the
-            row of the epoch so far; if it returns False the run ends.
+            row of the epoch so far; returning False ends the run.
         isolate_tests: returns the context manager in which tests run; it preserves global random generators.
-        monitor: called between steps.
+        monitor: called between steps and during tests.
         record: writes a video, `record(path, act, epoch)`; see `video_every`.
-        schedule: counts env steps and gradient steps; None makes one. Pass it if the collector shares it.
+        schedule: counts env steps and gradient steps; None makes one. Required if the collector reads it.
         diagnostics: computes additional columns; they are nan in rows logged within an epoch.
     """
 
@@ -106,7 +106,8 @@ class Trainer:
         """Train from the current state to the planned end, or until the callback stops the run.
 
         Raises:
-            TrainingDiverged: if a loss becomes NaN or infinite.
+            TrainingDiverged, RunError: see `update`.
+            EnvError: if an environment fails.
         """
         config = self.config
         self.collector.start()
@@ -180,14 +181,14 @@ class Trainer:
         self.logger.store(**metrics)
 
     def dump(self, k: int) -> None:
-        """Write the k-th batch of the last block to a file, to help find the cause of a divergence."""
+        """Write the k-th batch of the last block to the file DUMP, to help find the cause of a divergence."""
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {name: to_host(values[k]) for name, values in self.batches.items()}
         np.savez(buffer, **arrays)
         self._write(DUMP, lambda: atomic_write(Path(self.logger.output_dir) / DUMP, buffer.getvalue()))
 
     def end_epoch(self, epoch: int) -> None:
-        """Save, test, log one row."""
+        """Save the model, test, record a video, log a row and call the callback, as far as each is due."""
         config = self.config
         saved = epoch % config.save_freq == 0 or epoch == config.epochs or "model" in self.unsaved
         if saved:
@@ -206,7 +207,10 @@ class Trainer:
         self._call_back(row, saved)
 
     def test(self, round_number: int) -> None:
-        """Run and log the deterministic test episodes of a round, without affecting training."""
+        """Run and log a round of deterministic test episodes, without affecting training.
+
+        The model is saved as "model_best" if the mean return is the largest so far.
+        """
         start = time.perf_counter()
         with self.isolate_tests(), self.details.during("testing"):
             episodes = self.evaluator.evaluate(self._best_action, round_number)
@@ -220,7 +224,7 @@ class Trainer:
         self.details.seconds["test"] += time.perf_counter() - start
 
     def save(self, name: str) -> bool:
-        """Write a model for users; returns False if it could not be written, to be retried next epoch."""
+        """Write the model for use outside the run; returns False if it could not be written."""
         return self._write(name, lambda: self.agent.save(Path(self.logger.output_dir), name))
 
     def state_dict(self) -> dict[str, Any]:
@@ -283,7 +287,7 @@ class Trainer:
         return self.agent.act(obs, True)
 
     def _action_in_video(self, obs: Float) -> Float:
-        """The deterministic action; a signal waits, since the epoch's row has its tests already."""
+        """The deterministic action. Signals wait: a run stopped here would repeat the tests when resumed."""
         self.logger.progress(self.n, self.config.total_steps, self.details)
         return self.agent.act(obs, True)
 

@@ -17,10 +17,10 @@ _FLAG = "--config"
 
 
 def with_config(words: Sequence[str], names: dict[str, str]) -> list[str]:
-    """The words of a command, with the settings of its `--config FILE` in place of that flag.
+    """Replace `--config FILE` in the words of a command by the settings in that file.
 
-    The file maps names of flags to settings (`lr: 0.001`, `ac_kwargs: {hidden_sizes: [64, 64]}`), or
-    environment ids to such mappings, of which the one for the command's `--env` is used. A list for a flag
+    The file maps names of flags to settings (`lr: 0.001`, `ac_kwargs: {hidden_sizes: [64, 64]}`); or it maps
+    environment ids to such mappings, and the mapping for the command's `--env` is used. A list for a flag
     that takes no list is a grid. Flags of the command take precedence over those of the file.
 
     Args:
@@ -52,7 +52,7 @@ def _parameter(flag: str, names: dict[str, str]) -> str:
 
 
 def _takes_list(parameter: str, value: list[Any]) -> bool:
-    """Whether a list is one value of the parameter; a list of lists is a grid of them."""
+    """Whether the list is one value of the parameter, not a grid of values, as a list of lists is."""
     if ":" in parameter:
         return True
     return isinstance(field_defaults().get(parameter), tuple) and not any(isinstance(v, list) for v in value)

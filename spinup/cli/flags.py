@@ -75,8 +75,8 @@ class TrainFlags:
         params: values by parameter; the key `a:b` is the entry b of the dict parameter a. The keyword
             arguments of the environment are the parameter `env_kwargs`.
         shorthands: names of parameters in folder names, as given by --flag[short].
-        output: exp_name, data_dir, datestamp, overwrite, track, jobs, ray, cpus_per_run and gpus_per_run,
-            where given; with collectors, ray is a parameter.
+        output: values of exp_name, data_dir, datestamp, overwrite, track, jobs, ray, cpus_per_run and
+            gpus_per_run, if given; with collectors, ray is among the parameters instead.
     """
 
     env: list[str] = field(default_factory=list)

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 2 for an error with a one-line message; 130 after an interrupt; 141 if standard
-        output was closed; if one of several runs failed with another code, that code.
+        output was closed. If runs in separate processes failed, it is the code of the first failed run.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:

@@ -72,8 +72,8 @@ def relative_cost(settings: Mapping[str, Any]) -> float:
 def multiplications(settings: Mapping[str, Any]) -> float:
     """Scalar multiplications in matrix products, per environment step, of a call with these settings.
 
-    A forward pass counts as the number of a network's weights; a backward pass as twice that number, or as
-    once if it does not compute the gradients of the network's parameters.
+    A forward pass counts as the number of the network's weights. A backward pass counts as twice that number,
+    or as that number if it does not compute the gradients of the network's parameters.
     """
     given = {**field_defaults(), **settings}
     kinds = {k: given[k] for k in ("critic", "critics", "atoms", "quantiles")}

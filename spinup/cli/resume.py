@@ -46,7 +46,7 @@ def main(words: list[str]) -> int:
 
 
 def unfinished_runs(folder: Path, epochs: int | None = None) -> list[Path]:
-    """The folders below this one with runs that are not complete; the folder itself unless it contains runs.
+    """The folders below `folder` with unfinished runs; [folder] if it is a run itself, or has none below it.
 
     Args:
         folder: an existing folder.

@@ -88,7 +88,7 @@ def _make_grid(flags: TrainFlags, exp_name: str) -> ExperimentGrid:
 
 
 def validate(grid: ExperimentGrid, algorithm: str) -> None:
-    """Check every variant and environment before the first run, so that no error appears only after hours.
+    """Check every variant and environment before the first run, so that errors do not appear after hours.
 
     Raises:
         SpinupError: for the first invalid one.

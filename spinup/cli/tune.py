@@ -193,7 +193,7 @@ def _read_entry(flag: str, text: str) -> tuple[str, Range | Choice]:
 
 
 def _validate(flags: TrainFlags, space: Space) -> None:
-    """Check both ends of each range and each value of each choice, with the first values of the others."""
+    """Check both ends of each range and each value of each choice, combined with the others' first values."""
     values = {
         name: list(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high]
         for name, entry in space.items()

@@ -1,4 +1,4 @@
-"""Collector: steps N environments and turns what they return into transitions."""
+"""Collector: steps N environments and makes transitions from the results."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Float = NDArray[np.float32]
 class EnvCollector:
     """Steps N environments, resets those whose episode ended, and counts steps.
 
-    An episode ends if the MDP terminates, or if it is truncated by the environment or at `max_ep_len`; only
-    the first sets `terminated`, so the other two bootstrap.
+    An episode ends if the MDP terminates, or if it is truncated by the environment or at `max_ep_len`. Only a
+    termination sets `terminated`, so targets bootstrap at truncations.
 
     Args:
         vector: the environments.
@@ -77,10 +77,10 @@ class EnvCollector:
         self.started = True
 
     def collect(self, act: Act) -> Collected:
-        """Act once in every environment. If one crashed, it is restarted, and the result is empty.
+        """Act once in every environment. After a crash, all are rebuilt and the result has only a note.
 
         Raises:
-            EnvError: after too many restarts.
+            EnvError: after too many restarts, or see `step`.
         """
         actions = self.actions.clip(act(self.obs))
         try:
@@ -95,12 +95,12 @@ class EnvCollector:
             actions: (N, act_dim) float32, in the environment's units (indices for discrete actions).
 
         Returns:
-            The transitions by field (see `transition_fields`): N rows, without those that a vector
-            environment used for a reset; and the episodes that ended.
+            The transitions by field (see `transition_fields`), N rows, or fewer if a vector environment used
+            the step to reset some environments; and the episodes that ended.
 
         Raises:
             EnvError, EnvCrash: if an environment fails.
-            TrainingDiverged: if one fails when it is given an action that is NaN.
+            TrainingDiverged: if an environment fails and an action is NaN or infinite.
         """
         try:
             result = self.vector.step(self.actions.to_env(actions))
@@ -122,7 +122,7 @@ class EnvCollector:
             transitions = {name: column[result.valid] for name, column in transitions.items()}
         ended = self._ended(result)
         following = self._follow(next_obs, ended)
-        # Nothing fails from here on: an error above leaves the state from before this step.
+        # Nothing can fail from here on, so an error above leaves the collector's state unchanged.
         finished: list[Episode] = []
         for i in np.flatnonzero(result.valid).tolist():
             episode = self.episodes[i]
@@ -145,7 +145,7 @@ class EnvCollector:
         return crash_recovery.restore_collector(self, state)
 
     def metrics(self) -> dict[str, float]:
-        """Columns of the epoch's row for remote environments; empty for local ones."""
+        """Columns of the epoch's row if environments are remote; empty otherwise."""
         return self.vector.metrics()
 
     def new_epoch(self) -> None:
@@ -157,11 +157,11 @@ class EnvCollector:
         self.vector.close()
 
     def seed_of(self, env: int, episode: int) -> int:
-        """The seed of an episode of one environment."""
+        """The seed of episode number `episode` of environment `env`."""
         return episode_seed(self.seed, self.stream, self.first_env + env, episode)
 
     def observe(self, observations: Any) -> Float:
-        """Flatten and check observations that the vector returned; see `obs` for shape and dtype."""
+        """Flatten and check observations that the vector returned; shape and dtype are those of `obs`."""
         return checked_observations(self.vector, observations, self.obs.shape, self._where, self.layout)
 
     def begin(self, mask: Bools) -> None:
@@ -208,7 +208,7 @@ class EnvCollector:
 def random_then_policy(
     obs: Float, at_random: int, actions: ActionSpec, rng: Generator, policy: Callable[[Float], Float]
 ) -> Float:
-    """Actions (N, act_dim) for `obs` (N, obs_dim): uniform for the first `at_random`, then the policy's."""
+    """Actions (N, act_dim) for `obs` (N, obs_dim): random for the first `at_random`, then the policy's."""
     if at_random >= len(obs):
         return actions.sample(rng, len(obs))
     chosen = policy(obs)

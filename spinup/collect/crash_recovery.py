@@ -22,7 +22,7 @@ def collector_state(collector: EnvCollector) -> dict[str, Any]:
     episodes, dim = collector.episodes, collector.actions.dim
     try:
         now = collector.vector.statistics()
-    except EnvCrash:  # the run is stopping because of the crash; new episodes will start
+    except EnvCrash:  # the run stops because of a crash; the resumed run starts new episodes
         now = [e.statistics for e in episodes]
     return {
         "started": collector.started,
@@ -38,11 +38,11 @@ def collector_state(collector: EnvCollector) -> dict[str, Any]:
 def restore_collector(collector: EnvCollector, state: dict[str, Any]) -> str:
     """Continue where `collector_state` was taken.
 
-    Each running episode is replayed from its seed. Where the replay does not reproduce the stored
-    observation exactly, a new episode begins.
+    Each running episode is replayed from its seed. If the replay does not reproduce the stored observation
+    exactly, a new episode begins in that environment.
 
     Returns:
-        A line that names those environments, or an empty string.
+        A line that names the environments with a new episode, or an empty string.
     """
     saved = [state["episodes"][str(i)] for i in range(collector.num_envs)]
     collector.episodes = [EpisodeState(**{**e, "actions": list(e["actions"])}) for e in saved]
@@ -78,7 +78,7 @@ def restart(collector: EnvCollector, crash: EnvCrash) -> str:
         try:
             lost = _replay(collector, sorted(broken), [e.statistics for e in collector.episodes])
             break
-        except EnvCrash as again:  # another broke during its replay
+        except EnvCrash as again:  # another environment crashed during its replay
             crash, broken = again, broken | set(again.broken)
     others = [i for i in lost if i not in broken]
     tail = f"; so is that of environment {_list(others)}, whose replay differs" if others else ""
@@ -101,10 +101,10 @@ def rebuild(collector: EnvCollector, crash: EnvCrash) -> None:
 
 
 def _replay(collector: EnvCollector, skipped: list[int], now: list[Statistics]) -> list[int]:
-    """Replay the running episodes, except those of `skipped`.
+    """Replay the running episodes, except in the environments `skipped`.
 
     If an environment is skipped, or its replay ends in a different observation, its statistics are set to
-    `now` and a new episode starts. Returns the indices of these environments.
+    `now` and a new episode starts. Returns the indices of the environments with a new episode.
     """
     vector, episodes = collector.vector, collector.episodes
     lost = np.isin(np.arange(collector.num_envs), skipped)

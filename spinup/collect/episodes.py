@@ -19,9 +19,13 @@ def episode_seed(seed: int, stream: int, env: int, episode: int) -> int:
 
 @dataclass
 class EpisodeState:
-    """The running episode of one environment: what is needed to replay it from its seed.
+    """The running episode of one environment, with the data to replay it from its seed.
 
-    `statistics` are those of the environment's wrappers at the start of the episode.
+    Attributes:
+        number: number of the episode, from which its seed is derived.
+        ret, length: return and number of steps so far.
+        actions: the actions so far, (act_dim,) each.
+        statistics: statistics of the environment's wrappers at the start of the episode.
     """
 
     number: int

@@ -23,8 +23,8 @@ class EnvEvaluator:
     """Runs `episodes` test episodes, divided evenly among the environments of `collector`.
 
     Each environment contributes a fixed number, so short episodes are not over-represented. Seeds are derived
-    from the run's seed and the round number, so a test does not affect training, and depends only on the
-    policy and the statistics that the environments' wrappers have from earlier tests.
+    from the run's seed and the round number. A test therefore does not affect training, and depends only on
+    the policy and on statistics that the environments' wrappers keep from earlier tests.
 
     Args:
         collector: the environments.
@@ -98,8 +98,8 @@ class EnvEvaluator:
 class _TraceRecorder:
     """Collects the trace of one running episode.
 
-    When the maximum number of steps is reached, every second kept step is dropped, so that the kept steps of
-    an episode of any length are evenly spaced.
+    When the maximum number of kept steps is reached, every second one is dropped, so that kept steps are
+    evenly spaced in episodes of any length.
 
     Args:
         episodes: number of episodes of the test.

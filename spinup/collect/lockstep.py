@@ -1,4 +1,4 @@
-"""Environments in other processes that step together, bitwise equal to `num_envs` local environments.
+"""Environments in other processes that step together; results are bitwise equal to local environments.
 
 The learner computes all actions; collectors only step their environments. Answers are merged in the order of
 the collectors, regardless of the order in which they arrive.
@@ -43,7 +43,7 @@ class VectorProgram:
 
 
 class VectorWorker:
-    """Answers the requests of a `RemoteVector`, one for each method of an EnvVector."""
+    """Answers the requests of a `RemoteVector`, each of which calls a method of a LocalVector."""
 
     def __init__(self, program: VectorProgram, collector: int, incarnation: int) -> None:
         self.program, self.collector, self.incarnation = program, collector, incarnation
@@ -201,7 +201,7 @@ class RemoteVector(EnvVector):
         self._call("open", {i: {} for i in range(len(self._parts))}, timeout=START_SECONDS)
 
     def _observations(self, answers: dict[int, dict[str, Any]]) -> Any:
-        """The observations in answers, with zeros for collectors that received no request."""
+        """The observations in `answers`, with zeros for the environments of collectors without an answer."""
         shape, dtype = self.observation_space.shape, self.observation_space.dtype
         assert shape is not None
         observations = np.zeros((self.num_envs, *shape), dtype)
@@ -221,7 +221,7 @@ class RemoteVector(EnvVector):
             timeout: seconds; by default `env_timeout` for each step.
 
         Raises:
-            EnvError: if the collector's validation of an environment failed.
+            EnvError: if an environment failed with an error that would recur after a restart.
             EnvCrash: if an environment raised, or a collector was lost or does not answer.
         """
         self._number += 1

@@ -1,6 +1,6 @@
 """Messages between learner and collectors: a JSON header and array buffers in one bytes object.
 
-The format is that of safetensors, with the header among its metadata. Reading a message runs no code from it.
+The format is safetensors, with the header in its metadata. Reading a message executes no code from it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def pack(tree: dict[str, Any]) -> bytes:
         tree: nested dicts with string keys, and lists, of arrays, numbers, strings and None.
 
     Raises:
-        TypeError: if the tree holds anything else.
+        TypeError: if the tree holds any other object.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save

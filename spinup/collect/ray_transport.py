@@ -1,4 +1,4 @@
-"""Collectors as Ray actors. Ray starts and places the processes, and carries requests and answers."""
+"""Collectors as Ray actors. Ray starts their processes and transfers requests and answers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from spinup.collect.transport import Message, Worker
 from spinup.errors import EnvError, first_line
 from spinup.ray_connection import connect, import_ray
 
-# Environment of a Ray cluster that this process starts: no processes before they are needed, and the behavior
-# of later versions, about which Ray would warn otherwise.
+# Environment variables of a Ray cluster that this process starts: workers start only when they are needed,
+# and the behavior of later versions of Ray is selected, so that Ray does not warn about it.
 _ENVIRONMENT = {"RAY_prestart_worker_first_driver": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
@@ -79,7 +79,7 @@ class RayTransport:
         self._actors[collector], self._incarnations[collector] = actor, incarnation
 
     def send(self, collector: int, request: bytes, policy: bytes = b"") -> None:
-        """Send a request; a policy goes to each node once, through Ray's object store."""
+        """Send a request; each policy is sent to a node only once, through Ray's object store."""
         if policy is not self._policy[0]:
             self._policy = policy, self._ray.put(policy) if policy else b""
         with self._reachable():
@@ -98,7 +98,7 @@ class RayTransport:
         return [message for answer in ready if (message := self._message(answer)) is not None]
 
     def close(self) -> None:
-        """Kill the actors, and shut down or leave the cluster that this object has started or joined."""
+        """Kill the actors, and shut down or leave a cluster that this object has started or joined."""
         for collector in list(self._actors):
             self._end(collector)
         if self._disconnect is not None:
@@ -126,7 +126,7 @@ class RayTransport:
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[None]:
-        """Raise a one-line EnvError if Ray fails, as opposed to an actor."""
+        """Convert errors of Ray itself to a one-line EnvError."""
         try:
             yield
         except self._ray.exceptions.RayError as error:

@@ -1,15 +1,16 @@
 """Collectors in other processes that act asynchronously, ahead of the learner by a bounded number of steps.
 
 The learner sends numbered tickets, each a request for a block of transitions, together with a snapshot of the
-policy. A collector answers its tickets in order. A block has the index of its collector, the incarnation (how
-often the collector was started before), a sequence number and the policy's version, which is the number of
-gradient steps made before the snapshot. A block is admitted to the replay buffer once, in the order of its
+policy. A collector answers its tickets in order. A block contains the index of its collector, the incarnation
+(how often the collector was started before), a sequence number and the policy's version, which is the number
+of gradient steps made before the snapshot. A block is admitted to the replay buffer once, in the order of its
 collector's sequence numbers; duplicates and blocks of earlier incarnations are refused and counted.
 
-Staleness is bounded as in Ho et al. (2013). A ticket is sent only if, with all requested transitions
-admitted, at most `max_staleness` gradient steps are due. A block is admitted before that of an older ticket
-only if the latter can still be admitted within the bound. So the block of the oldest ticket can always be
-admitted, and no block is discarded. The learner eventually waits for a slow collector, not for a lost one.
+Staleness is bounded as in Ho et al. (2013). A ticket is sent only if at most `max_staleness` gradient steps
+would be due once all requested transitions were admitted. A block is admitted before the block of an older
+ticket only if the older one can still be admitted within the bound. The block of the oldest ticket can
+therefore always be admitted, and no block becomes too stale. The learner waits for a slow collector if
+necessary; a collector that gives no answer in time is restarted, and its blocks are discarded.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from spinup.interfaces import Act, Collected, Episode
 from spinup.replay.transition import Field, Transitions
 
 TICKETS = 2  # tickets per collector at a time, so that it works on one while another is in transit
-SNAPSHOTS = 20  # a snapshot is reused until it is max_staleness / 20, or update_every, gradient steps old
-POLL_SECONDS = 0.2  # after which `collect` returns, so that the loop can react to signals
+# A snapshot is reused until it is max_staleness / SNAPSHOTS or update_every gradient steps old.
+SNAPSHOTS = 20
+POLL_SECONDS = 0.2  # after this time, `collect` returns, so that the loop can react to signals
 PATIENCE = 20.0  # seconds without any collector before the log says so
 
 
@@ -86,7 +88,7 @@ class RemoteCollector:
         actions: the environment's actions.
         fields: the fields of its transitions.
         transport: connection to the collectors.
-        schedule: the training loop's schedule, whose counts bound how much is requested.
+        schedule: the training loop's schedule, whose counts limit the requested transitions.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class RemoteCollector:
         self.new_epoch()
 
     def act_by(self, policy: PolicySource) -> None:
-        """Set the policy that collectors act by; must be called before `start`.
+        """Set the policy of the collectors; must be called before `start`.
 
         Raises:
             ConfigError: if the environment or the policy cannot be pickled.
@@ -141,7 +143,7 @@ class RemoteCollector:
             self._start(collector)
 
     def collect(self, act: Act) -> Collected:
-        """Admit the next block; the result is empty if none arrives within `POLL_SECONDS`.
+        """Admit the next block; the result has no transitions if none arrives within `POLL_SECONDS`.
 
         Args:
             act: not used, since collectors act with snapshots of the policy.
@@ -248,7 +250,7 @@ class RemoteCollector:
         self._lost(collector, f"failed ({error})")
 
     def _keep_time(self) -> None:
-        """Restart collectors whose answers are overdue, by a clock that excludes long updates."""
+        """Restart collectors whose answers are overdue, measured by a clock that excludes long updates."""
         now = time.monotonic()
         self._clock += min(now - self._last_turn, 1.0)
         self._last_turn = now
@@ -360,8 +362,8 @@ class RemoteCollector:
     def _next_block(self) -> _Collector | None:
         """The collector whose block is admitted next, or None.
 
-        Of the received blocks, it is that of the oldest ticket, unless its admission would make a block of
-        an older ticket too stale.
+        It is the received block of the oldest ticket; None if its admission would make the block of an older
+        ticket too stale.
         """
         waiting = [c for c in self._collectors if c.sequence in c.blocks]
         if not waiting:
@@ -382,7 +384,7 @@ class RemoteCollector:
         return min(count, self.config.steps_per_epoch - self.env_steps % self.config.steps_per_epoch)
 
     def _admit(self, collector: _Collector) -> tuple[Transitions, list[Episode]]:
-        """Rows and episodes of a collector's next block; rows beyond the end of the epoch stay in it."""
+        """Rows and episodes of a collector's next block; rows beyond the end of the epoch remain in it."""
         block = collector.blocks[collector.sequence]
         rows, count = block["rows"], self._rows_to_admit(block)
         age = self.schedule.updates - block["version"]

@@ -1,7 +1,7 @@
 """A collector's process: steps its environments with a snapshot of the policy, as the learner requests.
 
-It has no random generator or count that a run depends on: each ticket gives the number of transitions, the
-number of random actions among them, and a number from which the noise is seeded.
+It keeps no random state or count that a checkpoint would need: each ticket contains the number of
+transitions, the number of random actions among them, and a number from which the noise is seeded.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from spinup.envs.workers import EnvCrash
 from spinup.errors import EnvError, SpinupError
 
 REMOTE_STREAM = 5  # seeds the noise of tickets
-BLOCK_SECONDS = 1.0  # after which a collector answers with the transitions so far
-INCARNATION_EPISODES = 2**32  # episodes of incarnation k are numbered from k times this: no seed repeats
+BLOCK_SECONDS = 1.0  # after this time, a collector answers with the transitions so far
+INCARNATION_EPISODES = 2**32  # incarnation k numbers its episodes from k times this, so that no seed repeats
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class CollectorWorker:
         self._idle_since = time.perf_counter()
 
     def run(self, request: bytes, policy: bytes) -> bytes:
-        """Answer one request: a "hello" with a "hello", a ticket with a block of transitions.
+        """Answer a request: "hello" is answered by "hello", a ticket by a block of transitions.
 
-        An exception becomes an answer of kind "error".
+        After an exception, the answer has the kind "error".
         """
         try:
             asked = unpack(request)
@@ -140,7 +140,7 @@ class CollectorWorker:
             self.policy.seed(entropy)
 
     def step(self, at_random: int) -> None:
-        """Step every environment once, the first `at_random` with a random action."""
+        """Step every environment once, the first `at_random` environments with random actions."""
         envs = self.open()
         assert self.policy is not None
         policy, count = self.policy, min(max(at_random, 0), envs.num_envs)
@@ -175,7 +175,7 @@ class CollectorWorker:
 
 
 def described(error: Exception) -> dict[str, Any]:
-    """The entries "error", one line, and "final", whether the error would recur after a restart."""
+    """The entries "error", one line of text, and "final", whether the error would recur after a restart."""
     cause = error.__cause__ if isinstance(error, EnvError) else error
     final = isinstance(error, SpinupError) and (cause is None or not isinstance(error, EnvError))
     if final or isinstance(cause, EnvCrash):

@@ -1,4 +1,4 @@
-"""The interface between the learner and collectors in other processes; Ray is one implementation."""
+"""The interface between the learner and collectors in other processes; `RayTransport` implements it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Worker(Protocol):
     """The object that answers requests in a collector's process."""
 
     def run(self, request: bytes, policy: bytes) -> bytes:
-        """Answer a request; `policy` is a snapshot of the policy, or empty. Raises nothing."""
+        """Answer a request; `policy` is a snapshot of the policy, or empty. It must not raise."""
         ...
 
 
@@ -21,7 +21,7 @@ Program = Callable[[int, int], Worker]  # makes the worker of a collector and an
 
 
 class Message(NamedTuple):
-    """An answer of a collector; if `body` is None, the collector was lost, and `reason` says why."""
+    """An answer of a collector; if `body` is None, the collector was lost, for the given `reason`."""
 
     collector: int
     incarnation: int
@@ -30,15 +30,15 @@ class Message(NamedTuple):
 
 
 class Transport(Protocol):
-    """Starts collectors and carries requests and answers, as bytes.
+    """Starts collectors, and transfers requests and answers as bytes.
 
-    A collector may be restarted at any time; each start is a new incarnation, and ends the process of the
-    previous one. Answers may arrive in any order, late, twice, or not at all; the receiver handles all of
-    these. A collector that has ended should be reported once, by a `Message` without body.
+    A collector may be restarted at any time. Each start is a new incarnation, and ends the process of the
+    previous one. Answers may arrive in any order, late, twice or not at all; the receiver handles all of
+    these. The end of a collector should be reported once, by a `Message` without body.
     """
 
     def open(self, program: bytes, collectors: int) -> None:
-        """Prepare for that many collectors; `program` is a pickled `Program`.
+        """Prepare to start `collectors` collectors; `program` is a pickled `Program`.
 
         Raises:
             SpinupError: if they cannot be provided.
@@ -92,7 +92,7 @@ class PolicySource:
 
 
 def pickled_program(program: Program) -> bytes:
-    """The program as bytes; lambdas and definitions of the main script are pickled by value.
+    """Pickle a program; lambdas and definitions of the main script are pickled by value.
 
     Raises:
         ConfigError: if it cannot be pickled.

@@ -11,12 +11,12 @@ from spinup.config import SACConfig
 class UpdateSchedule:
     """Counts environment steps and gradient steps, and computes how many gradient steps are due.
 
-    After s steps that were added to the replay buffer, `SACConfig.updates_by(s)` gradient steps are due in
-    total: `updates_per_step` for each step, without those before the first block of updates. They are made in
-    blocks, one for each multiple of `update_every`. The same rules hold for local, vector and remote
-    collectors, so the ratio of gradient steps to environment steps depends neither on the collector nor on
-    how many transitions arrive at a time. The loop makes all gradient steps that are due before it collects
-    again, so a resumed run can compute both counts from `steps`.
+    After s steps were added to the replay buffer, `SACConfig.updates_by(s)` gradient steps are due in total:
+    `updates_per_step` for each step, except for steps before the first block of updates. They are made in
+    blocks, one at each multiple of `update_every`. This holds for local, vector and remote collectors, so the
+    ratio of gradient steps to environment steps depends neither on the collector nor on the number of
+    transitions that arrive at a time. The loop makes all due gradient steps before it collects again, so a
+    resumed run can compute both counts from `steps`.
 
     Attributes:
         steps: environment steps added to the replay buffer.
@@ -28,12 +28,12 @@ class UpdateSchedule:
 
     @property
     def updates_due(self) -> int:
-        """Gradient steps that are due and have not been made."""
+        """Number of gradient steps that are due and have not been made."""
         return self.updates_by(self.steps) - self.updates
 
     @property
     def steps_with_updates(self) -> int:
-        """The number of steps whose gradient steps are due by now."""
+        """Number of environment steps whose gradient steps are due by now."""
         every = self.config.update_every
         return max(self.steps // every * every - self.config.first_block + every, 0)
 
@@ -51,7 +51,7 @@ class UpdateSchedule:
         self.updates += updates
 
     def resume(self, steps: int) -> None:
-        """Count from `steps` environment steps, whose gradient steps have been made."""
+        """Continue from `steps` environment steps, whose gradient steps have been made."""
         self.steps, self.updates = steps, self.updates_by(steps)
 
 

@@ -53,12 +53,13 @@ def export_policy(
 ) -> tuple[Path, float]:
     """Write the deterministic policy of a PyTorch run as one file that needs no spinup.
 
-    The model maps the input `obs`, float32 (batch, obs_dim) of any batch size, to the output `action`:
-    float32 (batch, act_dim) in the environment's units, or int64 (batch,) in the environment's numbering. If
-    the observation is an image, `obs` is uint8 (batch, *shape); a Dict with images has one input per key,
-    with vectors as flat float32. The metadata are `env` (id, keyword arguments, step limit),
-    `observation_space`, `action_space`, `versions`, `config_sha256` and `itr`, each as JSON. The exported
-    policy is compared with the actor-critic's `act` on 1,000 random observations before the file is written.
+    The model maps the input `obs`, float32 (batch, obs_dim) for any batch size, to the output `action`:
+    float32 (batch, act_dim) in the environment's units, or int64 (batch,) in the environment's numbering;
+    (batch, *shape) for MultiDiscrete and MultiBinary. If the observation is an image, `obs` is uint8
+    (batch, *shape); for a Dict with images there is one input per key, with vectors as flat float32. The
+    metadata are `env` (id, keyword arguments, step limit), `observation_space`, `action_space`, `versions`,
+    `config_sha256` and `itr`, each as JSON. Before the file is written, the exported policy is compared with
+    the actor-critic's `act` on CHECKED random observations.
 
     Args:
         fpath: the folder of the run.
@@ -139,7 +140,7 @@ def export(
         actions = np.concatenate([run(part) for part in parts])
     except MissingExtraError:
         raise
-    except Exception as error:  # a user's module may contain operations that the exporter does not support
+    except Exception as error:  # a custom module may contain operations that the exporter does not support
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(
             f"the policy cannot be exported to {to} ({type(error).__name__}: {reason}): use torch operations "
@@ -197,7 +198,7 @@ def _load_onnx(data: bytes) -> Run:
 
 
 def _import_onnx() -> Any:
-    """onnxruntime, after a check that what torch.onnx needs is installed too."""
+    """The module onnxruntime, after a check that the packages that torch.onnx needs are installed too."""
     try:
         import onnx  # noqa: F401
         import onnxruntime

@@ -45,7 +45,7 @@ def push(
 ) -> str:
     """Upload a PyTorch run: models, settings, rows, and a card with return, curve, video and command.
 
-    The model is first evaluated on new episodes. Checkpoints are not uploaded.
+    Before the upload, the model is evaluated on new episodes. Checkpoints are not uploaded.
 
     Args:
         fpath: the folder of the run.
@@ -104,7 +104,7 @@ def push(
 def pull(repo_id: str, folder: str | Path | None = None, revision: str | None = None) -> Path:
     """Download a model that `push` uploaded, as the folder of a run.
 
-    Only files that a run writes are downloaded, and loading them runs no code.
+    Only files of the kinds that `push` uploads are downloaded; loading them with spinup executes no code.
 
     Args:
         repo_id: "user/name".
@@ -185,7 +185,7 @@ def _copy(folder: Path, staging: Path) -> None:
 
 
 def _add_video(folder: Path, path: Path, itr: int | str, env: Any, max_ep_len: int) -> bool:
-    """Copy the newest video of the run, or record one; prints a message and returns False if impossible."""
+    """Copy the newest video of the run, or record one; if neither is possible, print why and return False."""
     films = sorted((folder / VIDEO_FOLDER).glob("epoch*.mp4"), key=lambda film: film.stat().st_mtime)
     if films:
         shutil.copyfile(films[-1], path)
@@ -203,7 +203,7 @@ def _add_video(folder: Path, path: Path, itr: int | str, env: Any, max_ep_len: i
 
 
 def _steps_and_curve(folder: Path, path: Path) -> int:
-    """Draw the learning curve; returns the env interactions of the run."""
+    """Draw the learning curve into the file `path`; returns the env interactions of the run."""
     make_plots([folder], save=path)
     return int(column(find_runs([folder])[0], "TotalEnvInteracts")[-1])
 

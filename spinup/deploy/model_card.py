@@ -54,7 +54,7 @@ def training_command(config: dict[str, Any], env: dict[str, Any] | None) -> str:
         env: the environment's entry in vars.json.
 
     Returns:
-        The command; empty if no command gives the same run, as for an environment that only code can make.
+        The command; empty if no command gives the same run, since its environment or networks need user code.
     """
     if not env or wrappers_from_code(env) or config.get("actor_critic", "") not in _OUR_NAMES:
         return ""

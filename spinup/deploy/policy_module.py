@@ -19,7 +19,7 @@ ActionSpace = Box | Discrete | MultiDiscrete | MultiBinary
 
 
 class DeployedPolicy(nn.Module):
-    """Applies the encoder, if any, computes the most likely action, and converts it for the environment.
+    """The deterministic policy: applies the encoder, if any, and the policy, and converts the action.
 
     Args:
         ac: an actor-critic; for continuous actions, it must have `pi.mean_action(obs)`, see
@@ -46,8 +46,8 @@ class DeployedPolicy(nn.Module):
         encoder: Any = getattr(ac, "encoder", None)
         self.encoder = encoder if isinstance(getattr(encoder, "layout", None), ImageLayout) else None
         self.pi = ac.pi if self.encoder is None else ac.ac.pi
-        # Of a product of discrete actions: the sizes of its parts, and how many combinations each step of a
-        # part is apart. Of a single one, there are none.
+        # For a product of discrete actions: the size of each part, and its stride in the index of a
+        # combination. Both are empty for a Discrete space.
         spec = action_spec(action_space)
         self.sizes: tuple[int, ...] = getattr(spec, "sizes", ())
         self.strides = tuple(math.prod(self.sizes[i + 1 :]) for i in range(len(self.sizes)))
@@ -60,10 +60,15 @@ class DeployedPolicy(nn.Module):
         self.eval()
 
     def forward(self, *obs: Tensor) -> Tensor:
-        """Actions for observations: float32 (B, act_dim), int64 (B,) if discrete, (B, *shape) for several.
+        """The deterministic actions for observations.
 
         Args:
-            obs: (B, obs_dim) float32; or the parts of observations with images, uint8 and float32.
+            obs: (B, obs_dim) float32; or the parts of observations with images, (B, *shape) each, uint8 for
+                images and float32 for vectors.
+
+        Returns:
+            float32 (B, act_dim) for a Box; int64 (B,) for Discrete; int64 (B, *shape) for MultiDiscrete and
+            MultiBinary.
         """
         x = obs[0].to(self.dtype) if self.encoder is None else self.encoder.encode(obs)
         if self.discrete:
@@ -79,9 +84,9 @@ class DeployedPolicy(nn.Module):
 def random_observations(
     space: Box, count: int, seed: int = 0, layout: ImageLayout | None = None
 ) -> NDArray[Any]:
-    """Random observations (count, obs_dim): uniform between bounds, or standard normal if these are wide.
+    """Random observations (count, obs_dim) float32: uniform between bounds up to +-100, else standard normal.
 
-    Observations with images are rows of their `layout`, with uniform pixels and standard normal vectors.
+    Observations with images are rows of `layout`, uint8, with uniform pixels and standard normal vectors.
     """
     rng = np.random.default_rng(seed)
     if layout is not None:
@@ -113,8 +118,8 @@ def largest_difference(
 
     Returns:
         Continuous: the largest absolute difference, in half ranges of the action's dimension. Discrete: the
-        largest difference in probability between two different choices, since rounding may decide between
-        equally likely actions. inf if the shapes differ.
+        largest difference in probability between the two chosen actions, since rounding may decide between
+        equally likely actions. inf if the shapes differ or an action is not in the action space.
     """
     wanted = np.asarray(ac.act(torch.as_tensor(observations), deterministic=True))
     if isinstance(action_space, Box):

@@ -15,10 +15,10 @@ Statistics = dict[str, Any]
 
 @dataclass(frozen=True)
 class EpisodeHistory:
-    """What is needed, besides its seed, to replay a running episode.
+    """The data, besides its seed, from which a running episode is replayed.
 
     Attributes:
-        statistics: restored before the reset; None leaves them unchanged.
+        statistics: statistics of wrappers to restore before the reset; None leaves them unchanged.
         actions: the actions taken since the reset, in the format of the environment.
     """
 
@@ -28,7 +28,7 @@ class EpisodeHistory:
 
 @runtime_checkable
 class Stateful(Protocol):
-    """An environment or wrapper that offers its state across episodes as a state dict."""
+    """An environment or wrapper that provides the state it keeps across episodes as a state dict."""
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays, numbers and strings in nested dicts with string keys."""
@@ -49,12 +49,12 @@ class RunningMoments(Protocol):
 
 
 class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
-    """An environment whose reset can replay an episode up to its middle.
+    """An environment whose reset can replay a running episode up to its current step.
 
     A vector reads and writes the attributes with `get_attr` and `set_attr`, also across processes.
 
     Attributes:
-        history: what the next reset replays; None for an ordinary reset. The reset clears it.
+        history: the history that the next reset replays; None for an ordinary reset. The reset clears it.
         replayed: number of actions that the last reset replayed, -1 if the episode ended during the replay.
     """
 
@@ -65,7 +65,7 @@ class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     @property
     def statistics(self) -> Statistics:
-        """The statistics that wrappers keep across episodes (see `read_statistics`); None is not written."""
+        """Statistics that wrappers keep across episodes, see `read_statistics`; setting None is ignored."""
         return read_statistics(self.env)
 
     @statistics.setter
@@ -103,7 +103,7 @@ def read_statistics(env: Any) -> Statistics:
 
 
 def normalizes(statistics: list[Statistics]) -> bool:
-    """Whether there are running means and variances among the results of `read_statistics`."""
+    """Whether the results of `read_statistics` contain a running mean and variance."""
     kept = [value for layers in statistics for values in layers.values() for value in values.values()]
     return any(isinstance(value, dict) and {"mean", "var", "count"} <= value.keys() for value in kept)
 
@@ -139,7 +139,7 @@ def _is_kept(key: str, value: Any) -> bool:
 
 
 def _is_moments(value: Any) -> bool:
-    """Whether mean, var and count are values; a pandas DataFrame has them as methods."""
+    """Whether `value` has mean, var and count as values; a pandas DataFrame has them as methods."""
     return isinstance(value, RunningMoments) and not any(map(callable, (value.mean, value.var, value.count)))
 
 

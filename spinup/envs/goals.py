@@ -1,4 +1,4 @@
-"""Environments with goals, as gymnasium-robotics defines them: Dict observations and compute_reward."""
+"""Goals of environments in the format of gymnasium-robotics: Dict observations and compute_reward."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KEYS = ("observation", "achieved_goal", "desired_goal")
 def goals_of(env: gym.Env[Any, Any]) -> Goals:
     """The columns of goals in an environment's flat observations, and its reward as a function of goals.
 
-    `compute_reward(achieved_goal, desired_goal, info)` is called with arrays of n goals, in the goals' dtype,
-    and an empty info, and must return n rewards. `compute_terminated` is called in the same way if the
-    environment has it.
+    `compute_reward(achieved_goal, desired_goal, info)` is called with arrays of n goals in the dtype of the
+    space and an empty info, and must return n rewards. `compute_terminated`, if the environment has it, is
+    called in the same way and must return n booleans.
 
     Raises:
-        EnvError: if the observation space is not a Dict with the keys of KEYS, the goals' spaces are not
-            Boxes of one shape, or there is no `compute_reward`.
+        EnvError: if the observation space is not a Dict with the keys of KEYS or has images, the goals'
+            spaces are not Boxes of one shape, or there is no `compute_reward`.
     """
     space = env.observation_space
     keys = list(space.spaces) if isinstance(space, Dict) else []

@@ -1,4 +1,4 @@
-"""A vector built from an environment function, in this process or in one worker process each."""
+"""A vector of environments made by a function, in this process or in one worker process each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from spinup.envs.workers import (
 
 
 class LocalVector(EnvVector):
-    """Environments built from a function and reset only by the collector (AutoresetMode.DISABLED).
+    """Environments made by a function, and reset only by the collector (AutoresetMode.DISABLED).
 
     Args:
         env_fn: makes one ReplayableEnv.
@@ -88,7 +88,8 @@ class LocalVector(EnvVector):
     def _step_each(self, envs: SyncVectorEnv, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any]:
         """The first four results of `envs.step(actions)`.
 
-        It omits what `envs.step` does for info dicts, which FlatEnv leaves empty, and for spaces besides Box.
+        It is faster: it omits the handling of info dicts, which FlatEnv leaves empty, and of spaces that are
+        not Boxes.
         """
         space, count = self.observation_space, self.num_envs
         next_obs, reward = np.empty((count, *(space.shape or ())), space.dtype), np.empty(count)

@@ -1,4 +1,4 @@
-"""Creates environments and vectors of them from an environment id or a user's function."""
+"""Creates environments and vector environments from an environment id or a user's function."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class FreshEnvs:
     """Calls a user's `env_fn` and checks that every call returns a new environment.
 
     A new wrapper around an earlier environment is rejected too, since two episodes would share its state.
-    Picklable when `env_fn` is; a copy in another process knows no earlier environments.
+    Picklable when `env_fn` is; a copy in another process does not know earlier environments.
 
     Raises:
-        ConfigError: at a call that returns an earlier environment.
+        ConfigError: when called, if `env_fn` returns an earlier environment.
     """
 
     def __init__(self, env_fn: EnvFn) -> None:
@@ -106,8 +106,8 @@ def make_by_id(env_id: str, /, **kwargs: Any) -> gym.Env[Any, Any]:
         kwargs: keyword arguments of `gymnasium.make`.
 
     Raises:
-        EnvError: if it cannot be made: a package that it needs is missing, or `kwargs` do not fit. The
-            message names the newest version of the id.
+        EnvError: if it cannot be made, for example because of a missing package or wrong `kwargs`. The
+            message names a newer version of the id, if there is one.
     """
     try:
         return gym.make(env_id, **kwargs)

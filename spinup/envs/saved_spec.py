@@ -40,7 +40,7 @@ class MakeEnv:
 
 
 def env_flag(env_fn: Any) -> str:
-    """The flag ` --env ID` for commands on a saved run if its id names a module, else an empty string."""
+    """The flag ` --env ID` for commands on a saved run if the id contains a module, else an empty string."""
     env_id = env_fn.env_id if isinstance(env_fn, MakeEnv) else env_fn
     return f" --env {shlex.quote(env_id)}" if isinstance(env_id, str) and ":" in env_id else ""
 
@@ -64,7 +64,7 @@ def read_saved_env(folder: Path) -> dict[str, Any] | None:
 
 
 def wrappers_from_code(saved: dict[str, Any]) -> list[str]:
-    """The names of a saved environment's wrappers; empty if its id makes them."""
+    """Names of the wrappers that user code added to a saved environment; empty if it was made by its id."""
     return [] if saved.get("by_id") is True else [str(name) for name in saved.get("wrappers") or ()]
 
 
@@ -93,7 +93,7 @@ def env_of_run(folder: Path, saved: dict[str, Any] | None, given: str | None, ot
         saved: the result of `read_saved_env`.
         given: an id from the user, which may name a module; None uses the saved id. The saved keyword
             arguments and step limit apply if both ids agree apart from the module.
-        otherwise: an alternative remedy, for messages.
+        otherwise: another remedy, for messages.
 
     Raises:
         EnvError: if the id is not registered, or the module in `given` cannot be imported.

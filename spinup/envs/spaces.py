@@ -1,4 +1,4 @@
-"""Conversion of observation and action spaces to those of the networks."""
+"""Converts an environment's observation and action spaces to the spaces of the networks."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def image_layout(space: Space[Any]) -> ImageLayout | None:
     observation must be an image, or a Dict of images and of spaces that can be flattened.
 
     Raises:
-        EnvError: for images in other spaces, images of floats, and images whose channels cannot be
-            recognized, or that are too small for convolutions.
+        EnvError: for images inside other spaces, images that are not uint8, images whose channels cannot be
+            recognized, and images that are too small for convolutions.
     """
     if _is_image(space):
         return ImageLayout((_image_part("", space),))
@@ -78,7 +78,7 @@ def image_layout(space: Space[Any]) -> ImageLayout | None:
 
 
 def flatten_observation(space: Space[Any], layout: ImageLayout | None, observation: Any) -> NDArray[Any]:
-    """One observation of `space` as a row, see `flat_observation_space`; without images, in its own dtype.
+    """One observation as a row, see `flat_observation_space`; without images, in the dtype of `space`.
 
     Raises:
         ValueError, TypeError, KeyError, IndexError: for an observation that does not fit the space.
@@ -114,7 +114,7 @@ def policy_columns(space: Space[Any], critic_keys: tuple[str, ...]) -> list[int]
     """The indices of the columns of a flat observation that do not belong to `critic_keys`.
 
     Raises:
-        EnvError: if the space is not a Dict, lacks one of the keys, or has no other.
+        EnvError: if the space is not a Dict, lacks one of the keys, or has no other key.
     """
     if not isinstance(space, Dict):
         raise EnvError(
@@ -242,7 +242,7 @@ class BoxActions:
 
 
 class _IndexedActions:
-    """Base class of actions that are stored as an index from 0."""
+    """Base class for actions that are stored as an index from 0."""
 
     space: Discrete
 
@@ -276,10 +276,10 @@ class DiscreteActions(_IndexedActions):
 
 @dataclass(frozen=True)
 class ProductActions(_IndexedActions):
-    """Several discrete actions at once, stored as the index of their combination, the last varying fastest.
+    """Several discrete actions at once, stored as the index of their combination; the last varies fastest.
 
-    A distribution over combinations can represent dependencies between the actions, unlike a product of
-    distributions over the single ones.
+    A distribution over combinations can represent dependencies between the actions, unlike a product of one
+    distribution per action.
     """
 
     env_space: MultiDiscrete | MultiBinary
@@ -325,8 +325,8 @@ def action_spec(space: Space[Any]) -> ActionSpec:
     """The ActionSpec for an environment's action space.
 
     Raises:
-        EnvError: for an unbounded, half-bounded, empty or integer Box, a product of too many discrete actions
-            and any other space.
+        EnvError: for a Box that is not bounded on every side, is empty, has an integer dtype, bounds beyond
+            LARGEST_BOUND or low >= high; for more than MAX_COMBINATIONS combinations; for other spaces.
     """
     if isinstance(space, Discrete):
         return DiscreteActions(space, Discrete(int(space.n)))

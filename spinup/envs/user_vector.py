@@ -1,4 +1,4 @@
-"""A vector environment that the user's function returned."""
+"""Adapts a vector environment that the user's function returned."""
 
 from __future__ import annotations
 

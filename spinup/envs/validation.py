@@ -1,4 +1,4 @@
-"""Flattens observations and checks observations and rewards against the declared spaces."""
+"""Flattens observations, and checks observations and rewards."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Where = Callable[[int], str]  # maps an environment's index to text such as "in 
 class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
     """Flattens observations and checks observations and rewards against the declared spaces.
 
-    The info dict of a step is dropped: nothing reads it, and merging it in a vector can take longer than
-    the step of a small environment.
+    The info dict of a step is replaced by an empty one: it is not used, and merging info dicts in a vector
+    can take longer than the step of a small environment.
 
     Raises:
         EnvError: for a space that cannot be flattened, and for an observation or reward that does not fit.
@@ -36,7 +36,7 @@ class FlatEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._space = env.observation_space
         flat = flat_observation_space(self._space)
         self._layout = image_layout(self._space)
-        # The space's own dtype, which may be wider than float32.
+        # In the space's dtype, which may be wider than float32.
         self.observation_space = flat if self._layout else gym.spaces.utils.flatten_space(self._space)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
@@ -69,7 +69,7 @@ def reset_env(env: Any, **kwargs: Any) -> tuple[Any, Any]:
     """The observation and info that an environment's reset returns.
 
     Raises:
-        EnvError: if its reset has the API of an old Gym: it takes no seed, or returns only the observation.
+        EnvError: if reset has the API of old Gym: it takes no seed or options, or returns no pair.
     """
     try:
         result = env.reset(**kwargs)
@@ -93,7 +93,7 @@ def step_env(env: Any, action: Any) -> tuple[Any, Any, Any, Any, Any]:
     """The five values that an environment's step returns.
 
     Raises:
-        EnvError: if there are four, as in the API of an old Gym, here or in a wrapper around it.
+        EnvError: if the environment or one of its wrappers returns four values, as in the API of old Gym.
     """
     try:
         observation, reward, terminated, truncated, info = env.step(action)
@@ -116,7 +116,7 @@ def flatten_batch(
         space: observation space of a single environment.
         observations: batched as Gymnasium does for `space`, or a list of N single observations.
         num_envs: N.
-        layout: see `image_layout`; the space may be that of its rows.
+        layout: see `image_layout`; `space` may already be the space of rows, (nbytes,) uint8.
     """
     if layout is not None:
         if isinstance(space, gym.spaces.Box) and space.shape == (layout.nbytes,):

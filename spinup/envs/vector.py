@@ -1,4 +1,4 @@
-"""The vector-environment interface of the collector: masked resets, and true final observations."""
+"""The interface of vector environments that collectors use, with masked resets and final observations."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class StepResult:
     """The result of one step of N environments.
 
     Attributes:
-        next_obs: the observations that the actions led to, unflattened; where an episode ended, its final
-            observation and not the first one of the next episode.
+        next_obs: the observations that the actions led to, in the format of the vector; at the end of an
+            episode, its final observation, not the first one of the next episode.
         reward: (N,) float64.
         terminated, truncated: (N,) bool.
         valid: (N,) bool, False where the environment used the step to reset itself, so that the row is not
@@ -46,7 +46,7 @@ class EnvVector(abc.ABC):
         observation_space, action_space: the spaces of a single environment.
         original_space: the observation space before `FlatEnv` flattens observations.
         spec: the EnvSpec of the environments, or None.
-        resets_itself: whether the next episode starts without a call of `reset`.
+        resets_itself: whether environments start their next episode without a call of `reset`.
         keeps_statistics: whether a wrapper keeps statistics across episodes, such as a running mean.
     """
 
@@ -73,7 +73,7 @@ class EnvVector(abc.ABC):
 
     @abc.abstractmethod
     def next_observations(self) -> Any:
-        """The observations to act on after a step; only for a vector with `resets_itself`."""
+        """The observations to act on after a step; called only if `resets_itself`."""
 
     @abc.abstractmethod
     def statistics(self) -> list[Statistics]:
@@ -90,8 +90,8 @@ class EnvVector(abc.ABC):
         """Rebuild mid-episode states: reset where `mask` (N,) is set, then replay the recorded actions.
 
         Returns:
-            The observations of all environments, and the number of actions replayed in each, -1 where the
-            replay failed.
+            The observations of all environments, and the number of actions replayed in each; the number is -1
+            if the replay failed.
         """
 
     @abc.abstractmethod
@@ -111,14 +111,14 @@ class EnvVector(abc.ABC):
 
 
 def call_checked(call: Callable[[], T], remedy: str = "fix the environment, then resume the run") -> T:
-    """Call code of an environment in this process.
+    """Call a function that runs code of an environment in this process, and return its result.
 
     Args:
-        call: the code.
+        call: the function.
         remedy: the remedy in the message.
 
     Raises:
-        EnvError: for any exception that the environment raised, with one line; the exception is its cause.
+        EnvError: for any exception of the environment, as one line; the exception is its cause.
     """
     try:
         return call()

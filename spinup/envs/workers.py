@@ -42,7 +42,7 @@ def sendable_exceptions() -> Iterator[None]:
     """Replace exceptions that cannot be sent from a worker to the training process.
 
     AsyncVectorEnv pickles an exception, and raises `type(error)(error)` in the training process. If pickling
-    fails, it would wait for the exception forever.
+    failed, the training process would wait forever.
 
     Raises:
         RemoteError: in place of such an exception.
@@ -81,8 +81,8 @@ class SendableEnv(gym.Wrapper[Any, Any, Any, Any]):
 class WorkerEnvFn:
     """Calls `env_fn`; in a worker process, makes that process ignore SIGINT, SIGTERM and SIGUSR1 first.
 
-    A terminal or a batch system sends these to every process of a run. The training process needs its
-    workers to finish the current step, and ends them itself.
+    A terminal or a batch system sends these signals to every process of a run. The training process needs
+    its workers to finish the current step, and ends them itself.
     """
 
     env_fn: Callable[[], Any]

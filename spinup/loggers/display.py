@@ -17,7 +17,7 @@ from spinup.loggers.text import Row, format_cells, plain_table, printable, spark
 Report = Callable[[str, Any], None]  # called as report("progress", [n, total]) and report("row", row)
 NOTEBOOK_SECONDS = 1.0  # between two updates of the line in a notebook
 REPORT_SECONDS = 0.5  # between two reports of progress
-PLAIN_SECONDS = (5.0, 60.0)  # until the first line of progress in a log file, and between two
+PLAIN_SECONDS = (5.0, 60.0)  # until the first line of progress in a log file, and between two lines
 _LAST_DOCUMENTED = "StepsPerSecond"  # columns after it are for diagnosis
 
 _RICH_COLORS = {"gray": "bright_black", "crimson": "bright_red"}
@@ -36,7 +36,7 @@ class Display(abc.ABC):
 
     @abc.abstractmethod
     def progress(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
-        """Show that n of total steps are done; called at every step, also of tests, so it must be cheap."""
+        """Show that `n` of `total` steps are done; it is called at every step, so it must be fast."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -90,7 +90,7 @@ class PlainDisplay(Display):
 
 
 class NotebookDisplay(Display):
-    """Messages, and one line that is updated in place, by IPython's display."""
+    """Messages, and one line that is updated in place, with IPython's display."""
 
     def __init__(self, show: Callable[..., Any]) -> None:
         self._show, self._status = show, Status()
@@ -127,8 +127,8 @@ class NotebookDisplay(Display):
 class LiveDisplay(Display):
     """A Rich display that a separate thread redraws; `progress` only stores numbers.
 
-    The lines with progress and results are at the bottom. If the terminal is not high enough for the table
-    above them, the table ends with the last documented column; if that does not fit, it is left out.
+    The lines with progress and results are at the bottom. If the table above them does not fit on the
+    terminal, it ends with the column _LAST_DOCUMENTED; if that does not fit either, it is left out.
     """
 
     def __init__(self, console: Any) -> None:
@@ -214,7 +214,7 @@ class LiveDisplay(Display):
 
 
 class ReportingDisplay(Display):
-    """Also reports progress and rows to the process that started this one.
+    """A display that also reports progress and rows to the process that started this one.
 
     Args:
         display: display of this process.
@@ -254,7 +254,7 @@ _report: Report | None = None
 
 
 def report_to(report: Report | None) -> None:
-    """Let displays made later in this process also report to `report`; None switches this off."""
+    """Make displays that are created later in this process also report to `report`; None undoes this."""
     global _report
     _report = report
 
@@ -278,7 +278,7 @@ def live_console() -> Any:
     """A Rich console if standard output is a terminal on which lines can be redrawn, else None."""
     if not (hasattr(sys.stdout, "isatty") and sys.stdout.isatty()):
         return None
-    # Imported here so that runs whose output is a file never load it.
+    # Imported here so that runs whose output is a file do not import Rich.
     from rich.console import Console
 
     console = Console()

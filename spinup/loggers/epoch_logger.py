@@ -29,18 +29,18 @@ __all__ = ["EpochLogger", "restore_tf_graph"]
 class EpochLogger:
     """Collects values over an epoch and writes one row per epoch.
 
-    `store` adds values, `log_tabular` sets the columns of a row, `dump_tabular` writes it. The first row
-    determines the columns. It can be used without the rest of this package.
+    `store` adds values, `log_tabular` sets the columns of a row, and `dump_tabular` writes the row. The first
+    row determines the columns. The class can be used without the rest of this package.
 
     Args:
         output_dir: the folder of the run, created if necessary; None creates a new one under data/.
         output_fname: the file name of the table.
         exp_name: the experiment's name, written to config.json; plots group seeds by it.
-        overwrite: remove the files of the run in the folder, and no others.
+        overwrite: remove the files of a run that is in the folder, and no other files.
         resume: append to the run in the folder.
         tensorboard: also write TensorBoard events, if TensorBoard is installed.
-        trackers: names of further trackers that receive the rows: "wandb", "trackio", "mlflow"; "tensorboard"
-            is the same as the argument of that name.
+        trackers: names of trackers that also receive the rows: "wandb", "trackio", "mlflow"; "tensorboard"
+            has the same effect as the argument of that name.
         quiet: print nothing.
 
     Raises:
@@ -92,7 +92,7 @@ class EpochLogger:
         self._display.line(msg, color)
 
     def progress(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
-        """Show that n of total steps are done; cheap enough to call at every step."""
+        """Show that `n` of `total` steps are done; fast enough to be called at every step."""
         self._display.progress(n, total, details)
 
     def store(self, **values: Any) -> None:
@@ -103,7 +103,7 @@ class EpochLogger:
             self._stats.setdefault(key, RunningStats()).add(value)
 
     def get_stats(self, key: str) -> list[float]:
-        """[mean, std, min, max] of the values stored in this epoch; all nan if there are none."""
+        """[mean, std, min, max] of the values stored under `key` in this epoch; all nan if there are none."""
         return self._stats.get(key, RunningStats()).summary()
 
     def log_tabular(
@@ -132,14 +132,14 @@ class EpochLogger:
             self._set(f"Min{key}", low)
 
     def accepts(self, key: str) -> bool:
-        """Whether rows can have this column: the file has it, or has no row yet."""
+        """Whether rows can have this column: the file has the column, or has no row yet."""
         return not self._header or key in self._header
 
     def dump_tabular(self) -> dict[str, Any]:
-        """Write and print the row, and start the next; columns that are not set are nan.
+        """Write and print the row, and start the next one; columns that are not set are nan.
 
-        A write error, such as a full disk, is reported but not raised: the row is kept in memory and written
-        by a later call.
+        A write error, such as a full disk, is reported but not raised: the row is kept in memory, and a later
+        call writes it.
 
         Returns:
             The row.
@@ -159,7 +159,7 @@ class EpochLogger:
         return row
 
     def preview(self, set_columns: Callable[[], None]) -> dict[str, Any]:
-        """The row that `set_columns` would set now; nothing is written, and statistics are not reset."""
+        """The row that `set_columns` sets at this point; nothing is written, and no statistics are reset."""
         row, stats = self._row, dict(self._stats)
         self._row = {}
         try:
@@ -195,11 +195,11 @@ class EpochLogger:
         """Write `vars<itr>.json`, and the model if a saver is set up; each is replaced atomically.
 
         Entries that JSON cannot represent are skipped, with a message. A write error, such as a full disk, is
-        reported but not raised, and the previous files stay.
+        reported but not raised, and the previous files are kept.
 
         Args:
             state_dict: values to save in addition to the model.
-            itr: None for the latest save, which later ones replace; a number or a name ("best") to keep it.
+            itr: None for the latest save, which later saves replace; a number or name ("best") keeps it.
         """
         kept, skipped = jsonable_entries(state_dict)
         if skipped:
@@ -217,7 +217,7 @@ class EpochLogger:
             self.log(f"could not save ({error}): the previous files are kept", color="red")
 
     def state_dict(self) -> dict[str, Any]:
-        """The state for an exact continuation, as plain JSON: statistics, columns, position, pending rows."""
+        """The state of the logger, as plain JSON: statistics, columns, position in the file, pending rows."""
         return {
             "stats": {key: stats.state() for key, stats in self._stats.items()},
             "header": list(self._header),
@@ -270,7 +270,7 @@ class EpochLogger:
         return int(step) if isinstance(step, (int, float)) and math.isfinite(step) else self._rows
 
     def _check(self, error: OSError | None, what: str) -> None:
-        """Report a write error once, and once when writing works again."""
+        """Report the first of several write errors, and that writing works again."""
         if error is not None and what not in self._warned:
             self._warned.add(what)
             self.log(f"could not write {what} ({error}): kept in memory until the next attempt", color="red")

@@ -16,10 +16,10 @@ ROW_SECONDS = 1.0  # between two updates of the current epoch's row
 
 @dataclass
 class ProgressInfo:
-    """Data that a run provides to its display in addition to the number of steps; it updates them in place.
+    """Data that a run provides to its display besides the number of steps; the run updates them in place.
 
     Args:
-        begin: number of steps before the first update; they are fast, and excluded from the time left.
+        begin: number of steps before the first update; they are fast, so the speed excludes them later.
         epochs: planned number of epochs.
         row: returns the row of the current epoch so far; called in the thread of the run.
     """
@@ -36,7 +36,7 @@ class ProgressInfo:
 
     @contextmanager
     def during(self, phase: str) -> Iterator[None]:
-        """Set the phase inside this context."""
+        """Context in which `phase` is the current activity."""
         self.phase = phase
         try:
             yield
@@ -52,10 +52,10 @@ class ProgressInfo:
 
 
 class Progress:
-    """Number of steps done, and the speed of this process, measured from its first step.
+    """Number of steps done, and the speed since the first step of this process.
 
-    A resumed run starts at n > 1. After the first update, the speed excludes steps before it, and the time of
-    tests, which the time left includes once per remaining epoch.
+    A resumed run starts at n > 1. Once updates have begun, the speed excludes the steps before them. It
+    excludes the time of tests, which is added to the time left once per remaining epoch.
 
     Attributes:
         n: steps done.
@@ -69,7 +69,7 @@ class Progress:
         self._learning = True
 
     def update(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
-        """Set the numbers; cheap enough to call at every step."""
+        """Set the numbers of steps; fast enough to be called at every step."""
         if self.total == 0:
             self.details = details or self.details
             self._measure_from(n - 1)
@@ -80,7 +80,7 @@ class Progress:
         self.n, self.total = n, total
 
     def speed(self, at: float) -> float:
-        """Steps per second up to the moment `at`, of `time.monotonic`, without the time of tests."""
+        """Steps per second up to the time `at` of `time.monotonic()`, without the time of tests."""
         testing = self.details.seconds["test"] - self._tested
         return (self.n - self._first) / max(at - self._started - testing, 1e-9)
 
@@ -99,7 +99,7 @@ class Progress:
 
 
 class Status:
-    """A run in a few lines: progress, the row of the current epoch, and a curve of the returns.
+    """The displayed data of a run: progress, the row of the current epoch, and the returns of all epochs.
 
     The run calls `update` at every step; another thread may call the other methods.
     """
@@ -111,17 +111,17 @@ class Status:
         self._row_due_at = 0.0
 
     def update(self, n: int, total: int, details: ProgressInfo | None = None) -> None:
-        """Set the steps; once per ROW_SECONDS also fetch the row of the current epoch."""
+        """Set the numbers of steps; every ROW_SECONDS, also get the row of the current epoch."""
         self.progress.update(n, total, details)
         now = time.monotonic()
         if details is not None and now >= self._row_due_at:
             self._row_due_at = now + ROW_SECONDS
             row = details.row()
-            # In a new epoch most columns are nan at first; the last epoch's values are kept until then.
+            # In a new epoch, most columns are nan at first; they keep the last epoch's values until then.
             self.row = self.row | {key: value for key, value in row.items() if not _is_nan(value)}
 
     def finish_epoch(self, row: Row) -> None:
-        """Take the row of a finished epoch."""
+        """Set the row of a finished epoch, and add its return."""
         self.row = dict(row)
         self.returns.append(mean_return(row))
 
@@ -134,7 +134,7 @@ class Status:
         return "  ".join([*parts, progress.details.phase]).rstrip()
 
     def results(self) -> str:
-        """Return, alpha, entropy and Q in one line, without those that are unknown."""
+        """Return, alpha, entropy and Q in one line; unknown values are left out."""
         wanted = {"return": mean_return(self.row)}
         names = {"alpha": "Alpha", "entropy": "Entropy", "Q": "AverageQ1Vals"}
         wanted |= {name: self.row.get(column, math.nan) for name, column in names.items()}
@@ -142,7 +142,7 @@ class Status:
 
 
 def mean_return(row: Row) -> float:
-    """The mean return of the test episodes in a row, or of training episodes if none; nan if none either."""
+    """The mean return of a row's test episodes, else of its training episodes; nan if it has neither."""
     returns = [row.get(name) for name in ("AverageTestEpRet", "AverageEpRet")]
     finite = [r for r in returns if isinstance(r, (int, float)) and math.isfinite(r)]
     return finite[0] if finite else math.nan

@@ -14,8 +14,8 @@ LOG_FILE = "log.txt"  # output of a run in a separate process
 VIDEO_FOLDER = "videos"
 TRACKED = "trackers.json"  # ids of the run in the tracking services
 
-# All files that a run writes into its folder and `overwrite` removes, except LOG_FILE and the lock file,
-# which the new run holds. Names that begin with a dot are temporary files of an interrupted save.
+# All files that a run writes into its folder, which `overwrite` removes; not LOG_FILE and the lock file,
+# which the new run may already use. Names that begin with a dot are temporary files of an interrupted save.
 _RUN_FILES = (
     "config.json", "vars*.json", "pyt_save", "tf1_save", "tf1_save_*", "tf1_save[0-9]*", "checkpoint",
     "nan_batch.npz", VIDEO_FOLDER, TRACKED, "policy.onnx", "policy.torchscript",
@@ -33,7 +33,7 @@ def prepare_folder(output_dir: str | Path | None, output_fname: str, overwrite: 
     """The folder for a run, created if necessary; None creates a new one under data/.
 
     Raises:
-        ConfigError: if both `overwrite` and `resume` are set, or `output_dir` is no path.
+        ConfigError: if both `overwrite` and `resume` are set, or `output_dir` is not a path.
         RunError: if it holds a run and neither `overwrite` nor `resume` is set, or cannot be created.
     """
     refuse_both(overwrite, resume)
@@ -61,7 +61,7 @@ def prepare_folder(output_dir: str | Path | None, output_fname: str, overwrite: 
 
 
 def prune_models(folder: Path, keep: int) -> None:
-    """Remove all numbered models in pyt_save but the `keep` with the highest numbers."""
+    """Remove the numbered models in pyt_save, except for the `keep` >= 1 models with the highest numbers."""
     saves = {p.stem.removeprefix("model"): p for p in (folder / "pyt_save").glob("model*.pt")}
     for number in sorted((name for name in saves if name.isdecimal()), key=int)[:-keep]:
         saves[number].unlink(missing_ok=True)
@@ -111,5 +111,5 @@ def _remove(path: Path) -> None:
 
 
 def relative(path: Path) -> Path:
-    """The path relative to the current folder, if it is inside it."""
+    """The path relative to the current folder if it lies in that folder, else unchanged."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -32,7 +32,7 @@ class RunningStats:
             number = float(x[0])
             self._merge(1, number, 0.0 if math.isfinite(number) else math.nan, number, number)
             return
-        # NaN and infinite values make the statistics nan or inf, which needs no warning.
+        # NaN and infinite values make the statistics nan or inf, which is intended.
         with np.errstate(all="ignore"):
             mean = x.mean()
             m2 = np.square(x - mean).sum()

@@ -1,7 +1,8 @@
 """Writes TensorBoard event files without TensorBoard's own writer.
 
-That writer imports TensorFlow if it is installed, which takes seconds and hundreds of megabytes, and writes
-from a separate thread. Scalars need neither: an event is one protocol buffer in one checksummed record.
+TensorBoard's writer imports TensorFlow if it is installed, which takes seconds and hundreds of megabytes, and
+writes from a separate thread. Neither is needed for scalars: an event is one protocol buffer in one record
+with checksums.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class EventFile:
     """
 
     def __init__(self, folder: Path, purge: bool = False) -> None:
-        # Imported here so that a logger that writes no row never loads it.
+        # Imported here so that a logger that writes no row does not import TensorBoard.
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
         from tensorboard.compat.proto.tensor_pb2 import TensorProto

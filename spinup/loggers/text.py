@@ -1,4 +1,4 @@
-"""Values, rows, errors and curves as printable text."""
+"""Formats values, rows, errors and curves as printable text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def printable(text: str) -> str:
-    """The text with characters that a terminal would not show replaced by their escapes in Python.
+    """Replace characters that a terminal does not show by their Python escapes.
 
-    These are control characters, which begin the sequences that color text or move the cursor, invisible
+    These are control characters (with which sequences begin that color text or move the cursor), invisible
     formatting such as a change of direction, and parts of surrogate pairs. Newlines and tabs are kept.
     """
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
@@ -29,7 +29,7 @@ def _shortened(line: str) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A table value: floats with five significant digits, all else in full."""
+    """A value for a table: floats with five significant digits, others in full."""
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 

@@ -24,7 +24,7 @@ _GROUPS = (
 )
 # Operations excluded from these groups, as they end the process, read a file, or run a function by its name.
 _EXCLUDED = frozenset({"Abort", "ImmutableConst", "RemoteCall", "SymbolicGradient"})
-# Operations of other groups that are safe too, as are TensorArray*V3: checks, partitions and loops use them.
+# Safe operations of other groups, for checks, partitions and loops; TensorArray*V3 are allowed as well.
 _ALSO_ALLOWED = frozenset({"Assert", "DynamicPartition", "DynamicStitch", "ParallelDynamicStitch"})
 _COLLECTIONS = ("variables", "trainable_variables")
 # Attributes that name resources and loops, which nodes of all graphs in a session share.
@@ -34,9 +34,9 @@ _SHARED = ("shared_name", "frame_name")
 def restore_tf_graph(sess: Any, fpath: str | Path) -> dict[str, Any]:
     """Load a SavedModel written by EpochLogger into a session.
 
-    A graph is a program. To make untrusted files safe to load, this imports only the part that the named
-    tensors and the variables depend on, refuses operations that could do more than compute, and assigns the
-    variables itself from the saved values. Operations that the file would run at loading are left out.
+    A graph is a program. To make untrusted files safe to load, this function imports only the part that the
+    named tensors and the variables depend on, refuses operations that could do more than compute, and assigns
+    the saved values to the variables itself. Operations that the file would run when loaded are left out.
 
     Args:
         sess: an open `tf.compat.v1.Session`. The saved graph is added to its graph, in a scope `restored` if
@@ -104,7 +104,7 @@ def _read_meta_graph(path: Path) -> Any:
 def _extract_needed(names: Iterable[str], meta: Any, saved: Any) -> tuple[Any, dict[str, Any]]:
     """The part of a MetaGraphDef that these tensors and the variables depend on, and the variables' values.
 
-    Variables made after the saver, and so not saved, are left out if no tensor depends on them.
+    Variables without a saved value, since they were made after the saver, are left out unless needed.
     """
     wanted = [_node_name(name) for name in names]
     needed = {node.name for node in _extract_subgraph(meta.graph_def, wanted).node}
@@ -128,7 +128,7 @@ def _extract_needed(names: Iterable[str], meta: Any, saved: Any) -> tuple[Any, d
 
 
 def _extract_subgraph(graph_def: Any, names: list[str]) -> Any:
-    """The nodes that these depend on, by data, control or colocation, and the functions they call."""
+    """The nodes that `names` depend on, by data, control or colocation, and the functions that they call."""
     try:
         part = import_tf().graph_util.extract_sub_graph(graph_def, names)
     except AssertionError as error:  # a name is not in the graph
@@ -152,10 +152,13 @@ def _names_called(message: Any) -> set[str]:
 
 
 def _check_operations(path: Path, graph_def: Any) -> None:
-    """Raise RunError if any node of the graph or its functions could do more than compute.
+    """Check that no node of the graph or of its functions could do more than compute.
 
-    Function names are checked everywhere, because attributes can pass them on, and must be functions of the
-    file: TensorFlow also accepts the name of an operation where it expects that of a function.
+    Names of functions are checked in all attributes, and must be functions of the file: TensorFlow also
+    accepts the name of an operation in place of the name of a function.
+
+    Raises:
+        RunError: naming the first operation, call or constant that is refused.
     """
     functions = {function.signature.name for function in graph_def.library.function}
     allowed = _allowed_operations() | functions
@@ -197,10 +200,10 @@ def _allowed_operations() -> frozenset[str]:
 
 
 def _choose_scope(graph: Any, graph_def: Any) -> str:
-    """An empty scope, or `restored/` if a name of the saved graph is already in use in this one.
+    """An empty scope, or `restored/` if a name of the saved graph is already in use in `graph`.
 
-    Without a scope, variables of the same name would be shared, and the saved values would overwrite those of
-    the session. The scope is added to the shared attributes here; the import adds it to node names.
+    Without a scope, variables of the same name would be shared, and the saved values would overwrite the
+    session's values. This function adds the scope to the shared attributes; the import adds it to node names.
     """
     shared = _shared_names(_messages(graph_def))
     names = {node.name for node in graph_def.node} | {name.s.decode() for name in shared}

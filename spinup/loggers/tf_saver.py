@@ -17,8 +17,8 @@ INFO_FILE = "model_info.json"
 def import_tf() -> Any:
     """TensorFlow's `compat.v1` module.
 
-    Sets two defaults, which environment variables of the user override: no informational messages, and no
-    oneDNN, so that results are the same on all machines with the same kind of processor.
+    Sets two environment variables unless the user has set them: no informational messages, and no oneDNN, so
+    that results are the same on all machines with the same kind of processor.
 
     Raises:
         MissingExtraError: if TensorFlow is not installed.
@@ -81,7 +81,7 @@ class TFSaver:
         shutil.rmtree(previous, ignore_errors=True)
 
     def _tensor_infos(self, tensors: dict[str, Any]) -> dict[str, Any]:
-        info = self._tf.TensorInfo  # filled in here, because build_tensor_info warns that it is deprecated
+        info = self._tf.TensorInfo  # not build_tensor_info, which warns that it is deprecated
         return {
             key: info(name=t.name, dtype=t.dtype.as_datatype_enum, tensor_shape=t.shape.as_proto())
             for key, t in tensors.items()

@@ -1,7 +1,7 @@
 """Experiment trackers: wandb, trackio and mlflow receive the rows of progress.txt under the same names.
 
-Each is an optional package, imported when a run that names it begins. The failure of a tracker, for example
-because of the network, is reported once, and the tracker is disabled; it never stops the run.
+Each is an optional package, imported when a run that uses it begins. If a tracker fails, for example because
+of the network, this is reported once, the tracker is disabled, and the run continues.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Tracker(abc.ABC):
         folder: the run's folder.
         project: the experiment's name.
         config: the settings, as plain JSON.
-        run_id: `run_id` of the tracker when the same run began; None for a new run.
+        run_id: the id of the record that a resumed run continues; None for a new run.
     """
 
     package: ClassVar[str]
@@ -54,7 +54,7 @@ class Tracker(abc.ABC):
 
 
 class WandbTracker(Tracker):
-    """Weights & Biases; WANDB_MODE=offline keeps everything in the run's folder, for `wandb sync`."""
+    """Weights & Biases; with WANDB_MODE=offline, records stay in the run's folder, for `wandb sync`."""
 
     package = "wandb"
 
@@ -141,7 +141,7 @@ TRACKERS: dict[str, type[Tracker]] = {
 
 
 def check_trackers(names: Sequence[str]) -> list[str]:
-    """The names as a list, without repetition; "tensorboard" may be among them.
+    """The names as a list without duplicates, after a check; "tensorboard" is a valid name too.
 
     Raises:
         ConfigError: for a name that is not known.
@@ -179,7 +179,7 @@ class Trackers:
         self._started: dict[str, Tracker] | None = None
 
     def config(self, config: dict[str, Any]) -> None:
-        """Set the run's settings, and start all trackers."""
+        """Set the run's settings, and start all trackers with them."""
         self._config = to_json(config)
         self._start()
 

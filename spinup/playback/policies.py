@@ -87,7 +87,7 @@ def _find_save(folder: Path, stem: str, suffix: str, itr: int | str) -> Path:
 
 
 def _check_archive(file: BufferedReader) -> None:
-    """Check that the file is an archive of `torch.save`, without compression, which could hide its true size.
+    """Check that the file is an uncompressed archive of `torch.save`; compression could hide its true size.
 
     Raises:
         ValueError: if it is not.

@@ -27,7 +27,7 @@ class Recorder:
         max_ep_len: maximum episode length in steps.
 
     Raises:
-        EnvError: if the environment has no spec to make another from, or cannot be rendered here.
+        EnvError: if the environment has no spec, or cannot be rendered on this machine.
         MissingExtraError: if imageio is not installed.
     """
 

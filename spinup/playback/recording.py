@@ -46,7 +46,7 @@ def record_episodes(
     max_ep_len: int | None = None,
     seed: int | None = None,
 ) -> tuple[int, float]:
-    """Run episodes and write them as a Minari dataset, in the folder $MINARI_DATASETS_PATH.
+    """Run episodes and write them as a Minari dataset, in Minari's folder of datasets.
 
     An episode that reaches `max_ep_len` is recorded as truncated.
 
@@ -102,7 +102,7 @@ def _portable_spec(env: Any) -> Any:
 def _run_episode(
     viewer: Viewer, get_action: Callable[[Any], Any], max_ep_len: int | None, seed: int | None
 ) -> dict[str, list[Any]]:
-    """The steps of one episode, by the names of a Minari dataset; one observation more than steps."""
+    """The steps of one episode by Minari's names; there is one more observation than there are steps."""
     names = ("observations", "actions", "rewards", "terminations", "truncations")
     found: dict[str, list[Any]] = {name: [] for name in names}
     observation, over = viewer.reset(seed), False

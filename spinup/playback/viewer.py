@@ -88,9 +88,10 @@ def check_recording(env: Any) -> None:
 
 
 def use_offscreen_gl() -> None:
-    """Make MuJoCo and pygame render off-screen if there is no display, if they are not yet imported.
+    """Make MuJoCo and pygame render off-screen, on Linux without a display.
 
-    It sets environment variables that are not set yet, and leaves them: both libraries read them later.
+    It sets environment variables, unless they are set already, and does not remove them, since the libraries
+    read them later. Libraries that are already imported are not affected.
     """
     if sys.platform.startswith("linux") and not has_display():
         os.environ.setdefault("MUJOCO_GL", "egl")
@@ -98,7 +99,14 @@ def use_offscreen_gl() -> None:
 
 
 def _make_window(env: Any) -> Any:
-    """A copy of the environment that renders to a window; None, after a message, if that is impossible."""
+    """A copy of the environment that renders to a window.
+
+    None if `env` itself renders to a window; also None, after a message, if there is no display, or the
+    environment has no spec or no render mode "human".
+
+    Raises:
+        EnvError: if the window cannot be opened.
+    """
     if env.render_mode == "human":
         return None
     hide, record = option("render=False", "-nr"), option("video=FILE", "--video FILE")
@@ -132,7 +140,11 @@ def _recording(env: Any, video: Path) -> Iterator[Viewer]:
 
 
 def _make_rgb_array(env: Any) -> Any:
-    """A copy of the environment that renders to arrays, after a test frame."""
+    """A copy of the environment that renders to arrays; one frame is rendered as a test.
+
+    Raises:
+        EnvError: if the environment cannot be rendered.
+    """
     if env.spec is None or "rgb_array" not in env.metadata.get("render_modes", ()):
         raise EnvError(f"{_video()}: this environment cannot render frames (render_mode='rgb_array')")
     copy = None

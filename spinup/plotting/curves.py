@@ -118,7 +118,7 @@ def find_runs(
 
 
 def _tables(root: Path) -> list[Path]:
-    """The tables of all runs below a folder, which need not be called progress.txt."""
+    """The paths of the tables of all runs below a folder; config.json may give a table another name."""
     tables = set(root.rglob("progress.txt"))
     for path in root.rglob("config.json"):
         with contextlib.suppress(RunError):  # reported where the run is read, if it has rows
@@ -233,7 +233,7 @@ def moving_average(y: Array, width: int) -> Array:
 
 
 def interpolated(series: Series) -> tuple[Array, Array]:
-    """All x of several runs, (points,), and y of each run there, (runs, points); nan outside its range."""
+    """The union of the runs' x, (points,), and each run's y there, (runs, points); nan outside its range."""
     sorted_series = [(x[order], y[order]) for x, y in series for order in [np.argsort(x, kind="stable")]]
     grid = np.unique(np.concatenate([x for x, _ in sorted_series]))
     table = np.array([np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in sorted_series])
@@ -241,10 +241,14 @@ def interpolated(series: Series) -> tuple[Array, Array]:
 
 
 def aggregate(name: str, series: Series, estimator: str) -> Curve:
-    """One curve from the (x, y) of several runs, with a point at each x of any of them.
+    """Aggregate the (x, y) of several runs to one curve, with a point at each x of any run.
 
-    Runs are interpolated linearly between their rows and never extrapolated: a run counts only from its
-    first x to its last.
+    Runs are interpolated linearly between their rows, and excluded outside the range of their x.
+
+    Args:
+        name: label of the curve.
+        series: x and y of each run.
+        estimator: a key of ESTIMATORS, applied over runs.
     """
     grid, table = interpolated(series)
     finite = np.isfinite(table)

@@ -158,7 +158,7 @@ def _line_name(run: Run) -> str:
 
 def _draw(axes: Any, curves: list[Curve], xaxis: str, title: str) -> None:
     for curve in curves:
-        # The line before those of its runs, so that colors follow the order of the curves.
+        # The curve's line is drawn before the lines of its runs, so that colors follow the order of curves.
         (line,) = axes.plot(curve.x, curve.y, label=curve.name, marker="o" if curve.x.size == 1 else None)
         for x, y in curve.runs:
             axes.plot(x, y, color=line.get_color(), alpha=0.3, linewidth=0.7)

@@ -64,7 +64,7 @@ class UpdateOptions:
     normalize_weights: bool = False
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of gradient step number `step`, from 0."""
+        """The learning rate of gradient step number `step`, counted from 0."""
         if self.lr_schedule == "constant":
             return self.lr
         done = min(step / self.total_updates, 1.0)
@@ -73,11 +73,11 @@ class UpdateOptions:
 
 
 class StepSettings(NamedTuple):
-    """What differs between gradient steps of a run besides the batch.
+    """Settings that differ between the gradient steps of a run.
 
     Args:
         updates_policy: whether the step updates the policy and alpha, see `policy_delay`.
-        lr: the learning rate, a number or 0-dim; None if it is constant.
+        lr: the learning rate, a number or a 0-dim tensor; None if it is constant.
     """
 
     updates_policy: bool
@@ -96,20 +96,21 @@ class Agent:
     """All learned state of a run; the same class for every engine.
 
     Args:
-        ac: the actor-critic: `pi`, and critics `q1` to `q<critics>`; the target networks are copies of the
-            critics.
+        ac: the actor-critic, with the policy `pi` and the critics `q1` to `q<critics>`; the target networks
+            are copies of the critics.
         options: settings of the optimizers, the targets and alpha.
         critics: number of critics.
-        has_value: whether `ac.v` is a value network; then its copy is the target, and the critics have none.
+        has_value: whether `ac.v` is a value network; if so, only the value network has a target network.
         make_policy: makes the policy that acts, from `ac` and a source of noise.
         seed: seed of the generator of that noise.
         save: writes `model` as model.pt.
         target_networks: whether there are target networks; otherwise the critics compute their own targets.
-        hold_noise: the arguments of `HeldNoise` after `rng`; None draws new noise for each action.
+        hold_noise: the arguments `longest`, `rows` and `size` of `HeldNoise`; None draws new noise for each
+            action.
         normalizer: normalizes the observations given to `act`; batches must be normalized already.
 
     Attributes:
-        model: the actor-critic that takes raw observations: `ac`, preceded by the normalizer if that
+        model: the actor-critic for raw observations: `ac`, wrapped in a `NormalizedActorCritic` if the run
             normalizes observations.
     """
 
@@ -162,10 +163,11 @@ class Agent:
 
         Args:
             obs: raw observations, (N, obs_dim) float32; with images (N, nbytes) uint8, see `ImageLayout`.
-            deterministic: whether to return the policy's mean, or its likeliest action, instead of a sample.
+            deterministic: whether to return the squashed mean, or the most likely action if actions are
+                discrete, instead of a sample.
 
         Returns:
-            Actions in the environment's units, (N, act_dim) float32; indices, (N, 1), if they are discrete.
+            Actions in the environment's units, (N, act_dim) float32; if discrete, indices (N, 1) float32.
         """
         if self.normalizer is not None:
             obs = self.normalizer.observations(obs)
@@ -198,7 +200,7 @@ class Agent:
             optimizer.param_groups[0]["lr"] = lr
 
     def state_tensors(self) -> list[Tensor]:
-        """Every tensor that an update changes, in place."""
+        """Every tensor that an update changes in place."""
         tensors = [*self.ac.state_dict().values(), *self.target.state_dict().values()]
         for optimizer in filter(None, self.optimizers):
             for p, state in optimizer.state.items():
@@ -210,7 +212,7 @@ class Agent:
         self._save(self.model, folder / "pyt_save" / f"{name}.pt")
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, targets, optimizers, alpha and generators, as arrays and numbers."""
+        """Networks, targets, optimizers, alpha, noise, normalizer and generators, as arrays and numbers."""
         state: dict[str, Any] = {
             "ac": arrays(self.ac),
             "target": arrays(self.target),
@@ -270,9 +272,9 @@ def unique_parameters(*modules: nn.Module, but_not: list[nn.Parameter] | None = 
 
 
 def _actor_call(pi: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
-    """How losses call the policy: with the batch's noise, if its `forward` takes `noise`.
+    """The function (obs, noise) by which losses call the policy.
 
-    A policy that does not take it draws from torch's global generator.
+    A policy whose `forward` has no argument `noise` draws from torch's global generator instead.
     """
     if "noise" in inspect.signature(pi.forward).parameters:
         return lambda obs, noise: pi(obs, noise=noise)
@@ -285,7 +287,7 @@ def _adam(
     betas: tuple[float, float] = (0.9, 0.999),
     weight_decay: float = 0.0,
 ) -> torch.optim.Adam:
-    """Adam, or AdamW with weight decay. Its state is allocated here, in tensors that are changed in place."""
+    """Adam, or AdamW if there is weight decay, with its state allocated, so that engines can refer to it."""
     on_cuda = params[0].is_cuda if params else False
     kind = torch.optim.AdamW if weight_decay else torch.optim.Adam
     optimizer = kind(params, lr=lr, betas=betas, weight_decay=weight_decay, fused=True, capturable=on_cuda)

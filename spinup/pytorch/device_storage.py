@@ -1,4 +1,4 @@
-"""Replay storage on a CUDA device. A block of batches needs a few copies from the host, not one per step."""
+"""Replay storage on a CUDA device, so that the transitions of batches are not copied from the host."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from spinup.replay.transition import Batches, Field, Transitions
 
 @final
 class DeviceStorage(Storage):
-    """Stores rows on a device; gathered fields are tensors on it.
+    """Stores rows on a device; gathered fields are tensors on that device.
 
-    New rows are buffered on the host, and copied together when rows are next gathered or read.
+    New rows are buffered on the host, and copied together before rows are next gathered or read.
+
+    Args:
+        fields: the fields to store.
+        capacity: maximum number of rows.
+        device: the torch device.
 
     Raises:
         ConfigError: if `capacity` rows do not fit in the device's free memory.
@@ -56,7 +61,7 @@ class DeviceStorage(Storage):
         super().clear(total)
 
     def _flush(self) -> None:
-        """Copy the waiting rows to the device."""
+        """Copy the buffered rows to the device."""
         if not self._waiting:
             return
         for name, column in self._columns.items():

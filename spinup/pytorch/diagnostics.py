@@ -30,7 +30,7 @@ from spinup.pytorch.variants.objective import Batch, Objective
 from spinup.replay.buffer import ReplayBuffer
 
 OF_EPOCH_STREAM, OF_TEST_STREAM = 6, 7
-# Bounds of the batch size, which is otherwise that of updates, so that the cost is that of a few updates.
+# The batch size of updates is used within these bounds, so that an epoch's diagnostics cost a few updates.
 LEAST_ROWS, MOST_ROWS = 100, 256
 SATURATED = 0.99  # threshold for |tanh|, where the slope of tanh is 2%
 LEAST_KNOWN = 0.05  # minimum mean of 1 - w_t for an estimate of the bias, see `QBias`
@@ -44,7 +44,7 @@ class NetworkDiagnostics:
 
     Args:
         agent, objective: networks, and the losses whose gradients are measured.
-        replay: where the batch of an epoch is drawn from, uniformly.
+        replay: the buffer from which the batch of an epoch is drawn uniformly.
         config: the hyperparameters.
         space: the action space of the networks.
     """
@@ -123,7 +123,7 @@ class NetworkDiagnostics:
             squashed = (action - center) / half_range
             columns["SaturatedActions"] = (squashed.abs() > SATURATED).double().mean().item()
         for name, layers in outputs.items():
-            if layers:  # a user's module may have a ReLU that it does not call
+            if layers:  # a custom module may have a ReLU that it does not call
                 columns[f"DeadUnits{name}"] = torch.cat([_dead(x) for x in layers]).double().mean().item()
         if len(q) > 1:
             columns["CriticSpread"] = q.std(0, correction=0).mean().item()
@@ -193,10 +193,10 @@ class QBias:
         W_t = r_t + gamma (b_{t+1} + W_{t+1}),    W_{T-1} = r_{T-1} + gamma V_T
 
     If the MDP terminated, V_T is 0. The return after a truncation is unknown; the networks' soft value V_T
-    replaces it. If Q is too large by c everywhere, so is V_T, and Q - W is c (1 - w_t) with
-    w_t = gamma^(T-t), or w_t = 0 in an episode that terminated. The bias is therefore estimated as the sum of
+    replaces it. If Q is too large by c everywhere, so is V_T, and Q - W is c (1 - w_t), where
+    w_t = gamma^(T-t), or 0 in an episode that terminated. The bias is therefore estimated as the sum of
     Q - W divided by the sum of 1 - w_t, which gives steps near a truncation little weight. Without truncation
-    it is the mean of Q - W. A step that is not kept takes the bonus of the last kept step before it.
+    it is the mean of Q - W. For a step that is not kept, b_t is that of the last kept step before it.
 
     Args:
         gamma: discount factor.

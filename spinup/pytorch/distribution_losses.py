@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def atom_values(logits: Tensor, atoms: Tensor) -> Tensor:
-    """The mean of each categorical distribution over `atoms` (n,), from its logits (..., n): (...)."""
+    """The means (...) of categorical distributions over `atoms` (n,), given their logits (..., n)."""
     return torch.softmax(logits, -1) @ atoms
 
 
@@ -40,9 +40,9 @@ def categorical_target(
 
 
 def lowest_mean(logits: Tensor, atoms: Tensor, subset: Tensor | None = None) -> Tensor:
-    """Per sample, the probabilities (B, n) of the critic with the smallest mean; logits (N, B, n).
+    """For each sample, the atoms' probabilities (B, n) by the critic with the smallest mean.
 
-    This replaces the minimum over critics (equation 4). `subset` as in `min_q`.
+    This replaces the minimum over critics (equation 4). logits are (N, B, n); `subset` is as in `min_q`.
     """
     chosen = logits if subset is None else logits[subset]
     lowest = atom_values(chosen, atoms).argmin(0)
@@ -50,11 +50,11 @@ def lowest_mean(logits: Tensor, atoms: Tensor, subset: Tensor | None = None) -> 
 
 
 def categorical_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Equation 12: the cross-entropy of each critic's distribution to one target, summed over critics; 0-dim.
+    """Equation 12: cross-entropy between the target and each critic, summed over critics; 0-dim.
 
     Args:
-        logits: (N, B, n).
-        target: probabilities, (B, n).
+        logits: each critic's logits of the atoms, (N, B, n).
+        target: the target's probabilities of the atoms, (B, n).
         weight: importance of each transition, (B,); 1 if None.
     """
     error = -(target * torch.log_softmax(logits, -1)).sum(-1)
@@ -62,10 +62,10 @@ def categorical_loss(logits: Tensor, target: Tensor, weight: Tensor | None = Non
 
 
 def truncated_quantiles(quantiles: Tensor, dropped: int, subset: Tensor | None = None) -> Tensor:
-    """Equation 13: the quantiles (N, B, n) of all critics pooled, without the largest; (B, N (n - dropped)).
+    """Equation 13: the pooled quantiles of N critics without the N * dropped largest, (B, N (n - dropped)).
 
     Args:
-        quantiles: (N, B, n).
+        quantiles: n quantiles of each critic, (N, B, n).
         dropped: number of quantiles to drop for each critic (Kuznetsov et al. 2020, section 3).
         subset: as in `min_q`.
     """
@@ -75,13 +75,14 @@ def truncated_quantiles(quantiles: Tensor, dropped: int, subset: Tensor | None =
 
 
 def quantile_loss(quantiles: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Equation 13: each critic's quantile regression to all target samples, summed over critics; 0-dim.
+    """Equation 13: each critic's quantile regression loss, summed over critics; 0-dim.
 
-    With delta = target sample - quantile at level tau, the mean of |tau - [delta < 0]| huber(delta), with
-    levels (2 i - 1) / 2n and the Huber loss of threshold 1 (Dabney et al. 2018, equation 10).
+    The loss of a critic is the mean of |tau - [delta < 0]| huber(delta) over the batch, its quantiles and
+    the target samples. delta = target sample - quantile at level tau; the levels are (2i - 1) / 2n, and the
+    Huber loss has threshold 1 (Dabney et al. 2018, equation 10).
 
     Args:
-        quantiles: (N, B, n).
+        quantiles: n quantiles of each critic, (N, B, n).
         target: samples of the target's distribution, (B, m).
         weight: importance of each transition, (B,); 1 if None.
     """

@@ -13,7 +13,7 @@ class NoiseSource(Protocol):
     """A source of standard normal noise for policies, such as a NumPy Generator."""
 
     def standard_normal(self, size: Any, dtype: Any) -> NDArray[Any]:
-        """Noise of that shape."""
+        """Noise of shape `size`."""
         ...
 
 
@@ -21,13 +21,13 @@ class NoiseSource(Protocol):
 class HeldNoise:
     """Standard normal noise, each row held for a random number of steps.
 
-    The number is k with probability proportional to k^-2, 1 <= k <= longest: the zeta distribution of
-    exponent 2, truncated, as in FlashSAC; its heavy tail correlates actions over many steps.
+    The number is k with probability proportional to k^-2, 1 <= k <= longest: a truncated zeta distribution
+    with exponent 2, as in FlashSAC. Its heavy tail correlates actions over many steps.
 
     Args:
-        rng: draws noise and times.
-        longest: largest number of steps.
-        rows: N, the number of environments.
+        rng: generator of the noise and of the numbers of steps.
+        longest: maximum number of steps.
+        rows: number of environments.
         size: length of a row, act_dim.
     """
 
@@ -52,7 +52,7 @@ class HeldNoise:
         return self.noise.astype(dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        """The noise and for how many steps it is still held, without the state of the generator."""
+        """The noise and the remaining steps of each row, without the generator's state."""
         return {"noise": self.noise.copy(), "left": self.left.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """The equations of Soft Actor-Critic as pure functions on tensors.
 
-B is the batch size; reductions are over the last axis, so that leading axes of several batches pass
-through. log_prob is log pi(a|s), (B,); xi is standard normal noise; q holds the values of N critics, (N, B),
-or (N, B, n) for n discrete actions, where probs and logp hold pi(.|s) and its logarithm, (B, n). alpha is a
-0-dim tensor. Equation numbers are those of docs/sac.md; the TensorFlow version has the same names.
+B is the batch size. Means over a batch are over the last axis, so (B,) may also be (n, B) for n batches.
+log_prob is log pi(a|s), (B,); xi is standard normal noise; q holds the values of N critics, (N, B), or
+(N, B, n) for n discrete actions; probs and logp hold pi(.|s) and its logarithm, (B, n). alpha is a 0-dim
+tensor. Equation numbers are those of docs/sac.md; the TensorFlow version uses the same names.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def squashed_gaussian(mu: Tensor, log_std: Tensor, xi: Tensor) -> tuple[Tensor, 
     Returns:
         The sample in (-1, 1), (B, act_dim), and log pi in tanh space, (B,).
 
-    log(1 - tanh(u)^2) is written 2 (log 2 - u - softplus(-2u)), finite for every u
-    (Haarnoja et al. 2018a, appendix C, gives the change of variables).
+    The change of variables is that of Haarnoja et al. (2018a), appendix C. log(1 - tanh(u)^2) is computed as
+    2 (log 2 - u - softplus(-2u)), which is finite for every u.
     """
     u = mu + log_std.exp() * xi
     log_normal = -0.5 * xi.square() - log_std - HALF_LOG_TWO_PI
@@ -44,10 +44,10 @@ def soft_value(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
 
 
 def min_q(q: Tensor, subset: Tensor | None = None) -> Tensor:
-    """The smallest of the critics' values, (N, B, ...) to (B, ...).
+    """The minimum of the critics' values, (B, ...).
 
     Args:
-        q: values of N critics.
+        q: values of N critics, (N, B, ...).
         subset: indices (M,) of the critics to use, all if None. REDQ (Chen et al. 2021, algorithm 1) uses a
             random subset of M = 2.
     """
@@ -85,7 +85,7 @@ def summed_over_critics(error: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def td_error(q: Tensor, target: Tensor) -> Tensor:
-    """The mean over N critics of |Q_i(s, a) - y|, (B,), by which prioritized replay draws transitions.
+    """The mean over N critics of |Q_i(s, a) - y|, (B,), from which prioritized replay computes priorities.
 
     Args:
         q: values of N critics, (N, B).
@@ -97,7 +97,7 @@ def td_error(q: Tensor, target: Tensor) -> Tensor:
 def actor_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
     """Equation 6: mean of alpha log pi(a|s) - Q(s, a), a drawn by equation 5; 0-dim.
 
-    q is one value per sample, (B,): the smallest or the mean of the critics'.
+    q is the minimum or the mean of the critics' values, (B,).
     """
     return -soft_value(q, log_prob, alpha).mean(-1)
 
@@ -105,16 +105,16 @@ def actor_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
 def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | float) -> Tensor:
     """Equation 8: mean of -alpha (log pi(a|s) + target entropy), alpha = exp(log_alpha); 0-dim.
 
-    This is the form of Haarnoja et al. (2018b), section 5; its gradient by log_alpha carries the
-    factor alpha, which the `log_alpha * (...)` form of some libraries lacks. log pi is held constant.
+    This is the form of Haarnoja et al. (2018b), section 5. Its gradient with respect to log_alpha has the
+    factor alpha, which the form `log_alpha * (...)` of some libraries lacks. log pi is detached.
     """
     return -(log_alpha.exp() * (log_prob.detach() + target_entropy)).mean(-1)
 
 
 def expected_log_prob(probs: Tensor, logp: Tensor) -> Tensor:
-    """sum over a of pi(a|s) log pi(a|s), minus the policy's entropy, (B,); both arguments (B, n).
+    """The negative entropy of the policy, sum over a of pi(a|s) log pi(a|s), (B,); both arguments (B, n).
 
-    0 log 0 counts as 0, in value and in gradient, so that a policy may give an action probability 0.
+    A term 0 log 0 has value 0 and gradient 0, so the policy may assign probability 0 to an action.
     """
     return (probs * logp.masked_fill(probs == 0.0, 0.0)).sum(-1)
 

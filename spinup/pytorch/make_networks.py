@@ -1,4 +1,4 @@
-"""Makes the actor-critic of a run, and checks the arguments for it."""
+"""Builds the actor-critic of a run, and checks its arguments."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def build_actor_critic(
 
 
 def check_networks(ac_kwargs: Any) -> None:
-    """Check what the default networks are built from.
+    """Check the keyword arguments of the default networks.
 
     Raises:
         ConfigError: naming the first entry that is invalid, and what is valid.

@@ -70,10 +70,10 @@ def make_replay(
     Args:
         config: the hyperparameters.
         collector: makes the transitions that will be stored.
-        env_fn: makes the environment whose reward function hindsight calls.
-        device: the agent's device; rows of vectors are stored on it.
+        env_fn: for hindsight, makes an environment whose reward function is called.
+        device: the agent's device, which stores the rows unless observations have images.
         normalizer: the run's normalizer, or None.
-        stack: closes that environment.
+        stack: closes the environment of `env_fn` at its exit.
 
     Raises:
         ConfigError: for prior data that cannot be used, a buffer that does not fit in memory, or

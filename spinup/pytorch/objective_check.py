@@ -1,4 +1,4 @@
-"""Checks of a user's losses, made once before training."""
+"""Checks of user-defined losses, made once before training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spinup.replay.transition import Field
 def check_objective(
     objective: Objective, agent: Agent, fields: dict[str, Field], batch_fields: tuple[str, ...]
 ) -> None:
-    """Compute the losses of a user's objective once, on a batch of zeros.
+    """Compute the losses of a custom objective once, on a batch of zeros.
 
     Args:
         objective: the losses.

@@ -1,4 +1,4 @@
-"""How an agent acts. Batches have one or a few observations, so overhead costs more than arithmetic."""
+"""Policies that act in a run. Batches have few observations, so call overhead exceeds arithmetic."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Policy(Protocol):
 def gaussian_policy(ac: Any, rng: NoiseSource) -> Policy:
     """The fastest policy that computes what `ac.act` computes for continuous actions.
 
-    The default actor takes its noise from `rng`; of any other actor-critic, `act` is called.
+    If `ac` is a default actor-critic, noise is drawn from `rng`; otherwise, the policy calls `ac.act`.
     """
     if isinstance(ac, EncodedActorCritic):
         return EncodedPolicy(ac, gaussian_policy(ac.ac, rng))
@@ -82,12 +82,12 @@ class EncodedPolicy:
 
 
 def uses_module_act(policy: Policy) -> bool:
-    """Whether the policy calls the `act` of a user's module, on observations or on features of images."""
+    """Whether the policy calls the `act` of a custom module, on observations or on features of images."""
     return isinstance(policy.policy if isinstance(policy, EncodedPolicy) else policy, ModulePolicy)
 
 
 class ModulePolicy:
-    """Calls the user's `act`, which draws from torch's global generator if it samples."""
+    """Calls `ac.act` of a custom actor-critic, which draws from torch's global generator if it samples."""
 
     def __init__(self, ac: Any, discrete: bool = False) -> None:
         self.ac, self.discrete = ac, discrete
@@ -101,7 +101,7 @@ class ModulePolicy:
 
 
 class GaussianPolicy:
-    """The default actor on any device, with noise from the agent."""
+    """The default actor on any device, with noise from `rng`."""
 
     def __init__(self, pi: SquashedGaussianActor, rng: NoiseSource) -> None:
         self.pi, self.rng = pi, rng
@@ -119,12 +119,12 @@ class GaussianPolicy:
 
 
 class NumpyPolicy:
-    """The default actor on the CPU, in NumPy on the parameters' own memory.
+    """The default actor on the CPU, in NumPy, on views of the parameters' memory.
 
-    For one row this takes a quarter of the time of torch, whose call overhead exceeds that of the products.
-    NumPy's BLAS has its own threads, which busy-wait after a multithreaded product and so compete with
-    torch's threads. It uses them for products of more than `SINGLE_THREAD` multiplications. Rows are
-    therefore processed in pieces below that size, and batches of more than `MAX_ROWS` rows by torch.
+    For one row this takes a quarter of the time of torch, whose call overhead exceeds the time of the
+    products. NumPy's BLAS uses its own threads for products of more than `SINGLE_THREAD` multiplications;
+    these busy-wait afterwards and compete with torch's threads. Rows are therefore processed in pieces that
+    do not exceed that size, and batches of more than `MAX_ROWS` rows by torch.
     """
 
     SINGLE_THREAD = 2**18  # OpenBLAS: 4 * 65536
@@ -148,7 +148,7 @@ class NumpyPolicy:
 
     @classmethod
     def supports(cls, pi: SquashedGaussianActor) -> bool:
-        """Whether every layer of `pi` has a NumPy counterpart here, small enough for one thread."""
+        """Whether this class implements every layer of `pi`, and each is small enough for one thread."""
         plain = all(
             type(layer) is (_activation(pi) if i % 2 else nn.Linear) for i, layer in enumerate(pi.net)
         )
@@ -183,7 +183,7 @@ class NumpyPolicy:
 
 
 class CategoricalPolicy:
-    """The default discrete actor on any device, with uniform numbers from the agent's generator."""
+    """The default discrete actor on any device, with uniform numbers from `rng`."""
 
     def __init__(self, pi: CategoricalActor, rng: np.random.Generator) -> None:
         self.pi, self.rng = pi, rng
@@ -199,10 +199,10 @@ class CategoricalPolicy:
 
 
 def inverse_cdf(probs: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices (N,) with the probabilities (N, n), from numbers (N,) uniform in [0, 1).
+    """Sample indices (N,) with probabilities `probs` (N, n), given numbers (N,) uniform in [0, 1).
 
-    The numbers are scaled by the sum of each row, so that rounding never yields an index past the end or one
-    whose probability is zero.
+    The numbers are scaled by the sum of each row, so that rounding errors never yield an index >= n or one
+    whose probability is 0.
     """
     cumulative = probs.cumsum(-1)
     passed = cumulative <= uniform[:, None] * cumulative[:, -1:]

@@ -1,4 +1,4 @@
-"""The policy of an agent, for collectors in other processes."""
+"""Snapshots of an agent's policy for collectors in other processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def policy_source(
     Args:
         agent: the agent that acts.
         make_policy: makes the agent's policy from an actor-critic and a source of noise.
-        constructor: the agent's networks are made by `constructor(*spaces, **kwargs)`.
+        constructor: makes networks like the agent's, as `constructor(*spaces, **kwargs)`.
         spaces: observation space and action space of the networks.
         kwargs: keyword arguments of the constructor.
     """
@@ -53,7 +53,7 @@ class MakeSnapshotPolicy:
 
 
 class SnapshotPolicy:
-    """Acts on the CPU as an agent did when a snapshot was taken.
+    """Acts on the CPU with the parameters of a snapshot.
 
     Args:
         ac: an actor-critic like the agent's.
@@ -70,7 +70,7 @@ class SnapshotPolicy:
         load_arrays(self.policy_module, arrays)
 
     def seed(self, entropy: list[int]) -> None:
-        """Seed the noise of the next actions, also that of modules that draw from torch's generator."""
+        """Seed the generator of noise, and torch's global generator, from which custom modules draw."""
         sequence = np.random.SeedSequence(entropy)
         self.rng.bit_generator.state = np.random.default_rng(sequence).bit_generator.state
         torch.manual_seed(int(sequence.generate_state(1)[0]))
@@ -81,6 +81,6 @@ class SnapshotPolicy:
 
 
 def _policy_module(ac: Any, policy: Policy) -> nn.Module:
-    """The part of an actor-critic that acts; all of it if the policy calls a user's `act`."""
+    """The module whose state a policy depends on: `ac.pi`, or all of `ac` if the policy calls `ac.act`."""
     part: nn.Module = ac if uses_module_act(policy) else ac.pi
     return part

@@ -1,4 +1,4 @@
-"""sac_pytorch: the signature, the documentation and the assembly of a run."""
+"""`sac_pytorch`: the documented training function, which builds the parts of a run."""
 
 from __future__ import annotations
 
@@ -156,8 +156,7 @@ def sac_pytorch(
             standard normal, receives noise from the run's generator; any other draws from torch's global
             generator, which is seeded for the run. Parameters that pi shares with the critics are trained by
             the critics' loss.
-            If the action space is Discrete, the protocol and the default are those of
-            `DiscreteMLPActorCritic`.
+            For Discrete action spaces, see `DiscreteMLPActorCritic` for the protocol; it is the default.
         ac_kwargs: keyword arguments for `actor_critic`.
         seed: seed of every random generator of the run.
         steps_per_epoch: env interactions per epoch.
@@ -202,7 +201,7 @@ def sac_pytorch(
             (C51); "quantile", quantiles of the return (TQC). See docs/recipes.md.
         atoms: number of atoms of a categorical critic.
         value_bound: the atoms of a categorical critic span [-value_bound, value_bound].
-        quantiles: number of quantiles of a quantile critic. The target pools those of all critics.
+        quantiles: number of quantiles of a quantile critic. The target pools the quantiles of all critics.
         drop_quantiles: number of quantiles to drop per critic, the largest of the pooled target.
         target_networks: False lets the critics compute their own targets, in one joint pass (CrossQ).
         reward_scale: multiplies the rewards of every batch. With categorical critics, choose it such that
@@ -218,12 +217,13 @@ def sac_pytorch(
             probability proportional to k^-2.
         recipe: a named set of these and other settings, see `spinup recipes` and docs/recipes.md. Other
             arguments, including entries of `ac_kwargs`, override those of the recipe.
-        critic_keys: keys of a Dict observation that only the critics see; the saved policy does not need
-            them.
+        critic_keys: keys of a Dict observation that only the critics receive; the saved policy does not
+            need them.
         random_shift: maximum number of pixels by which each image of a batch is shifted at random (DrQ,
             Kostrikov et al. 2021); 0 switches it off. See docs/images.md.
         normalize_observations: scale observations to mean 0 and variance 1 by running statistics. The
-            returned and saved actor-critics contain these and take raw observations. See docs/data.md.
+            returned and saved actor-critics contain the statistics and take raw observations. See
+            docs/data.md.
         normalize_rewards: divide rewards by the running standard deviation of the discounted return. Returns
             in the log are raw, losses and values are scaled.
         sampler: which transitions form a batch: "uniform"; "per", prioritized by TD error (Schaul et al.
@@ -247,16 +247,16 @@ def sac_pytorch(
         ray: address of the cluster of the collectors; None or "local" starts one on this machine.
         transport: a `spinup.collect.transport.Transport` to the collectors, used instead of Ray.
         callback: called as `callback(row, ac)` after each epoch; returning False ends the run.
-        callback_every: env steps between additional calls within an epoch, with the row of the epoch so far,
-            which has the same columns; 0 is never.
-        test_every: "epoch", at the end of each epoch, or env steps between two tests. In the latter case, a
-            row holds the statistics of the tests in its epoch.
+        callback_every: env steps between additional calls of `callback` within an epoch; their row has the
+            same columns and covers the epoch so far. 0 disables these calls.
+        test_every: "epoch" tests at the end of each epoch; a number is the env steps between two tests, and a
+            row then holds the statistics of all tests in its epoch.
         keep_checkpoints: whenever model.pt is saved, also write `model<epoch>.pt`, and keep this many of the
             newest ones; "all" keeps all, 0 writes none.
-        video_every: epochs between videos of a test episode, written to the folder `videos`; 0 is never.
-        checkpoint_every: "epoch", or env steps between two checkpoints of the whole state; 0 is never.
+        video_every: epochs between videos of a test episode, written to the folder `videos`; 0 records none.
+        checkpoint_every: "epoch", or env steps between two checkpoints of the whole state; 0 disables them.
         checkpoint_minutes: minutes after which a further checkpoint is written if `checkpoint_every` has not
-            caused one; 0 is never.
+            caused one; 0 disables this.
         resume: continue the run in the folder given by `logger_kwargs` exactly where its last checkpoint was
             taken, or start a new one if the folder holds none. "again" also continues a run that its
             callback ended before the planned end. See docs/reliability.md.

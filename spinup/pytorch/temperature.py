@@ -12,9 +12,9 @@ class Temperature:
     """The entropy coefficient alpha: fixed, or learned as exp(log_alpha) (equation 8).
 
     Args:
-        alpha: the value; the initial one if alpha is learned.
+        alpha: the value of alpha; its initial value if it is learned.
         target_entropy: target of the policy's entropy, in nats; None fixes alpha.
-        like: a tensor with the dtype and device of alpha.
+        like: a tensor with the dtype and device that alpha gets.
 
     Attributes:
         log_alpha: the learned parameter, 0-dim; None if alpha is fixed.

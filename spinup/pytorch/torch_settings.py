@@ -25,7 +25,7 @@ def threads_note(torch_threads: int, engine_threads: int) -> str:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is cuda where torch sees one.
+    """The device called `name`; "auto" is cuda if torch finds a CUDA device, else cpu.
 
     Raises:
         ConfigError: if torch cannot use it.
@@ -39,7 +39,7 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def torch_settings(threads: int, seed: int) -> Iterator[None]:
-    """Seed torch's generators, set its threads and flush denormals; restore all of it at the end."""
+    """Seed torch's generators, set its number of threads and flush denormals; restore all three at exit."""
     before, flushed = torch.get_num_threads(), _flushes_denormals()
     with preserved_generators():
         torch.manual_seed(seed)

@@ -22,14 +22,14 @@ def check_actor_critic(
     has_value: bool = False,
     critic_outputs: int | None = None,
 ) -> None:
-    """Call everything that SAC calls, at batch sizes 1 and 3; see `sac_pytorch` for the protocol.
+    """Call all methods that SAC uses with batches of 1 and 3; see `sac_pytorch` for the protocol.
 
     Args:
         ac: the actor-critic.
         observation_space, action_space: the spaces it was constructed with.
         critics: number of critics, q1 to q<critics>.
         has_value: whether the variant also learns a value network `v`.
-        critic_outputs: number of outputs of distributional critics, for their method `distribution`; None if
+        critic_outputs: number of outputs that the method `distribution` of critics must return; None if
             critics are scalar.
 
     Raises:

@@ -57,7 +57,7 @@ class ReplayBuffer:
         self.append(transitions)
 
     def append(self, transitions: Transitions) -> None:
-        """Append transitions that are part of the normalizer's statistics already."""
+        """Append transitions without updating the normalizer's statistics; arrays (N, *shape) by field."""
         start = self.storage.total
         self.storage.append(transitions)
         self.sampler.added(start, transitions)
@@ -68,9 +68,9 @@ class ReplayBuffer:
         return self._transformed(batches, rng)
 
     def sample_uniform(self, batch_size: int, rng: Generator) -> Batches:
-        """One batch of uniform rows, (1, batch_size, *shape) by field, without an effect on later batches.
+        """One batch of uniform rows, (1, batch_size, *shape) by field; it does not affect later batches.
 
-        Empty if there are no rows.
+        The batch is empty if there are no rows.
         """
         batches = self.sampler.sample_uniform(self.storage, batch_size, rng)
         return self._transformed(batches, rng) if batches else batches

@@ -1,4 +1,4 @@
-"""Builders: what transition of a batch a stored row becomes. Only they depend on gamma and n-step returns."""
+"""Builders make transitions from stored rows; only they depend on gamma and n-step returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Storage of observations with images; a frame that several stacks and rows share is stored once."""
+"""Storage of observations with images; a frame shared by several stacks or rows is stored once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_RECENT = 65_536  # maximum number of recent frames among which duplicates of
 
 
 class FramePool:
-    """The frames of one image of the observations of a ring of rows.
+    """Stores the frames of one image of each observation, for a ring of rows.
 
     A frame of a new row that has the same bytes as a recent frame is stored as a reference to it. Duplicates
     are found by content, so results do not depend on which wrapper stacked the frames, on how an episode's
@@ -56,7 +56,7 @@ class FramePool:
         self._keep = 0
 
     def add(self, start: int, obs: Bytes, next_obs: Bytes) -> None:
-        """Write rows at positions from `start` on, replacing those there; both (N, bytes)."""
+        """Write rows at positions from `start` on, replacing the previous ones; both (N, bytes)."""
         # Between two steps of an environment, each other environment may add the frames of two stacks.
         self._keep = max(self._keep, min(4 * len(obs) * (self.frames + 1), MAX_RECENT))
         stacks = np.stack([obs, next_obs], 1).reshape(len(obs), 2 * self.frames, self._size)
@@ -80,7 +80,7 @@ class FramePool:
         return pixels
 
     def _slot(self, frame: Bytes) -> int:
-        """The slot that holds these pixels; adds one reference to it."""
+        """The slot that holds these pixels, with one reference added; a new slot if no recent frame does."""
         content = frame.tobytes()
         key = hash(content)
         slot = self._recent.pop(key, -1)
@@ -115,7 +115,7 @@ class FramePool:
 
 @final
 class FrameStorage(RowStorage):
-    """Stores rows in host memory whose observations are bytes with images; each frame is stored once.
+    """Stores rows with images in host memory; each frame is stored once.
 
     Args:
         fields: the fields to store.
@@ -123,7 +123,7 @@ class FrameStorage(RowStorage):
         layout: layout of obs and next_obs.
 
     Raises:
-        ConfigError: if `capacity` rows do not fit.
+        ConfigError: if `capacity` rows do not fit in memory.
     """
 
     def __init__(self, fields: Sequence[Field], capacity: int, layout: ImageLayout) -> None:
@@ -168,7 +168,7 @@ _OBSERVATIONS = ("obs", "next_obs")
 
 
 def stored_fields(fields: Sequence[Field], layout: ImageLayout) -> list[Field]:
-    """What a row takes in a `FrameStorage`: new frames, references and the other fields.
+    """Fields from which a row's size in a `FrameStorage` follows: new frames, references, other fields.
 
     A new observation adds one frame to a stack. For an image whose channels come first, up to three channels
     are counted as new, since it may be a stack of frames with one or three channels.

@@ -28,8 +28,8 @@ class Goals:
     Attributes:
         achieved, desired: columns of the achieved and of the desired goal.
         reward: maps achieved and desired goals, each (n, goal_dim), to rewards, (n,) float32.
-        terminated: maps the same to whether the MDP terminates, (n,) bool; None if that does not depend on
-            the goal.
+        terminated: maps these to whether the MDP terminates, (n,) bool; None if termination does not depend
+            on the goal.
     """
 
     achieved: slice
@@ -63,9 +63,7 @@ class HindsightSampler(RowSampler):
     def reset(self, capacity: int) -> None:
         self._capacity = capacity
         self._env = np.zeros(capacity, np.int32)  # by position
-        self._step = np.zeros(
-            capacity, np.int64
-        )  # by position: its number in the `_Steps` of its environment
+        self._step = np.zeros(capacity, np.int64)  # by position: number of the step in `_Steps`
         self._steps: dict[int, _Steps] = {}
         self._checked = False
 
@@ -110,14 +108,14 @@ class HindsightSampler(RowSampler):
         return found % max(self._capacity, 1)
 
     def _check_rewards(self, storage: Storage) -> None:
-        """Compare the rewards of stored rows with those of the reward function.
+        """Compare the rewards of up to CHECKED_ROWS stored rows with the reward function.
 
         Raises:
-            EnvError: if they differ.
+            EnvError: if more than a share TOLERATED of them differs.
         """
         index = np.arange(min(len(storage), CHECKED_ROWS))
         rows = {name: to_host(v) for name, v in storage.gather(index, ("obs", "next_obs", "reward")).items()}
-        # An action pursues the goal in the observation before it.
+        # The reward of a step refers to the goal in the observation before the action.
         desired = rows["obs"][:, self.goals.desired]
         computed = self.goals.reward(rows["next_obs"][:, self.goals.achieved], desired)
         wrong = ~np.isclose(computed, rows["reward"], rtol=1e-4, atol=1e-5)
@@ -132,7 +130,7 @@ class HindsightSampler(RowSampler):
 
 
 class _Steps:
-    """The steps of one environment, numbered from 0: the row of each, and where episodes start."""
+    """The steps of one environment, numbered from 0: the row of each, and the first step of each episode."""
 
     def __init__(self) -> None:
         self._rows: NDArray[np.int64] = np.zeros(64, np.int64)  # of the steps numbered from `_first`
@@ -140,7 +138,13 @@ class _Steps:
         self._first = self._count = 0
 
     def append(self, row: int, starts: bool, gone: int) -> int:
-        """Add a step and return its number; rows numbered up to `gone` are no longer stored."""
+        """Add a step and return its number.
+
+        Args:
+            row: number of the step's row in the storage.
+            starts: whether an episode starts with this step.
+            gone: rows up to this number are no longer stored.
+        """
         used = self._count - self._first
         if used == len(self._rows):
             old = int(np.searchsorted(self._rows, gone, side="right"))

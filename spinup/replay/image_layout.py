@@ -17,13 +17,13 @@ MAX_CHANNELS = 32
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """The axis of an image (., ., .) that holds the channels: the first or the last, if it is the shortest.
+    """The axis that holds the channels of an image: the last or the first, whichever is the shortest axis.
 
     Args:
-        shape: shape of one image, without the axis of stacked frames.
+        shape: shape of one image, three axes, without the axis of stacked frames.
 
     Returns:
-        0, 2, or None if neither is shorter than both others or has at most 32 entries.
+        0 or 2; None if neither is shorter than both other axes and has at most MAX_CHANNELS entries.
     """
     for axis, others in ((2, shape[:2]), (0, shape[1:])):
         if shape[axis] < min(others) and shape[axis] <= MAX_CHANNELS:
@@ -102,7 +102,7 @@ class ImageLayout:
         """Pack arrays (..., *shape), one for each part, into rows (..., nbytes) uint8.
 
         Raises:
-            ValueError: if an array has not the part's shape, or an image is not uint8.
+            ValueError: if an array does not have the part's shape, or an image is not uint8.
         """
         rows = []
         for part, array in zip(self.parts, arrays, strict=True):

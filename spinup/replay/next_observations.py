@@ -1,4 +1,4 @@
-"""The next observation of each row, stored only if it is not the observation of a later row."""
+"""Stores the next observation of each row only if it is not the observation of a later row."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class NextObservations:
     """Next observations of the rows of a ring, most of them as references to the observations of later rows.
 
     Within an episode, the next observation of a row is the observation of the next row of the same
-    environment. A row refers to the first row added after it whose observation has the same bytes, which
-    stays in the ring longer than the row itself. Until there is one, and at the ends of episodes, the row
-    keeps a copy. Rows are matched by content, so their order in the ring does not matter.
+    environment. A row refers to the first later row whose observation has the same bytes; that row stays in
+    the ring longer. Until such a row is added, and at the ends of episodes, the row keeps a copy. Rows are
+    matched by content, so their order in the ring does not matter.
 
     Args:
         obs: the observations of the ring, (capacity, *shape); the caller writes them.
@@ -43,7 +43,7 @@ class NextObservations:
 
     def add(self, start: int, obs: NDArray[Any], next_obs: NDArray[Any]) -> None:
         """Write rows at positions from `start` on, replacing those there; both (N, *shape)."""
-        # Enough for all rows of one step, besides copies from ends of episodes, which no later row matches.
+        # Enough for all rows of one step and for copies from ends of episodes, which no later row matches.
         self._keep = max(self._keep, 2 * len(obs))
         for at, (first, last) in enumerate(zip(obs, next_obs, strict=True), start):
             self._release(at)

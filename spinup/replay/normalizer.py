@@ -51,10 +51,10 @@ class RunningMoments:
 class Normalizer:
     """Scales observations to mean 0 and variance 1, and rewards by the standard deviation of returns.
 
-    The statistics include each observation of the run once, in the order in which transitions arrive: the
-    first of an episode, then every next one, as in `gymnasium.wrappers.NormalizeObservation`. A reward is
-    divided by sqrt(var(G) + 1e-8), where G_t = gamma (1 - terminated_t) G_{t-1} + r_t for each environment,
-    as in `gymnasium.wrappers.NormalizeReward`; no mean is subtracted. Nothing is clipped. The replay buffer
+    The statistics include each observation of the run once: the first of each episode and every next
+    observation, as in `gymnasium.wrappers.NormalizeObservation`. A reward is divided by sqrt(var(G) + 1e-8),
+    where G_t = gamma (1 - terminated_t) G_{t-1} + r_t for each environment, as in
+    `gymnasium.wrappers.NormalizeReward`; no mean is subtracted, and nothing is clipped. The replay buffer
     stores raw values, so every batch is normalized by the current statistics. With `bound`, rewards are
     divided by max |G| / bound if that is larger, so that returns stay within the bound, as in FlashSAC.
 
@@ -84,7 +84,7 @@ class Normalizer:
         self._largest = np.zeros(())  # largest |G| so far, if there is a bound
 
     def update(self, transitions: Transitions) -> None:
-        """Update the statistics with new transitions, if any."""
+        """Update the statistics with new transitions, of which there may be none."""
         if not len(transitions["reward"]):  # a VectorEnv that uses a step to reset all its environments
             return
         if self.obs is not None:
@@ -99,7 +99,7 @@ class Normalizer:
                 np.maximum(self._largest, np.abs(returns).max(), out=self._largest)
 
     def update_with_data(self, transitions: Transitions) -> None:
-        """Update the statistics with transitions of other environments than those of this run."""
+        """Update the statistics with prior data, without changing the running returns of the run."""
         running, self._return = self._return, np.zeros(int(transitions["env"].max()) + 1)
         self.update(transitions)
         self._return = running

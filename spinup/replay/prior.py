@@ -1,4 +1,4 @@
-"""Batches with a share of prior data, which was collected before the run (RLPD, Ball et al. 2023)."""
+"""Samples batches of which a share is prior data, collected before the run (RLPD, Ball et al. 2023)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MixedSampler(Sampler):
         self.stored_fields, self.batch_fields = online.stored_fields, online.batch_fields
 
     def prior_count(self, batch_size: int) -> int:
-        """Transitions of a batch that are prior data."""
+        """Number of transitions in a batch that are prior data."""
         return round(self.fraction * batch_size)
 
     def reset(self, capacity: int) -> None:

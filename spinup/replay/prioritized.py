@@ -1,4 +1,4 @@
-"""Prioritized replay: rows are drawn by their last TD error (Schaul et al. 2016, proportional variant)."""
+"""Prioritized replay (Schaul et al. 2016, proportional variant): rows are drawn by their latest TD error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EPSILON = 1e-6  # added to |TD error|, so that every row can be drawn
 class BlockSums:
     """Priorities of rows and their sums by block, to draw positions in proportion to priorities.
 
-    It has two levels: a search in the cumulative sums of blocks, then one within a block, each vectorized
+    A draw searches the cumulative sums of blocks, then those within a block; both searches are vectorized
     over all draws. Sums are recomputed from priorities, never adjusted by differences, so they depend only
     on the current priorities.
 
@@ -63,7 +63,7 @@ class BlockSums:
         rows = self._rows[block]
         sums = rows.cumsum(1)
         column = (sums > target[:, None]).argmax(1)
-        # Where rounding leaves no sum above the target, the last priority of the block counts.
+        # If no sum exceeds the target because of rounding, the last positive priority of the block is taken.
         over = np.flatnonzero(sums[:, -1] <= target)
         column[over] = self.BLOCK - 1 - (rows[over, ::-1] > 0).argmax(1)
         found: NDArray[np.int64] = block * self.BLOCK + column
@@ -74,9 +74,9 @@ class BlockSums:
 class PrioritizedSampler(RowSampler):
     """Draws row i with probability P(i) = p_i^a / sum_j p_j^a, p_i = |TD error| + 1e-6.
 
-    A new row has the largest priority so far, so that it is drawn soon. The field `weight` of a batch is
-    (N P(i))^-beta, divided by the largest of the batch, where beta rises linearly to 1. All batches of one
-    block of updates are drawn from the same priorities, which are updated with the TD errors after the block.
+    A new row gets the largest priority so far, so that it is drawn soon. The field `weight` of a batch is
+    (N P(i))^-beta, divided by its maximum in the batch; beta rises linearly to 1. All batches of a block of
+    updates are drawn from the same priorities, which are updated from the TD errors after the block.
 
     Args:
         builder: makes transitions from rows.
@@ -96,7 +96,7 @@ class PrioritizedSampler(RowSampler):
         super().reset(capacity)
         self._capacity, self._tree = capacity, BlockSums(capacity)
         self._largest = 1.0  # largest p_i^a so far
-        self._total = self._known = 0  # number of rows ever added, and of those that have a priority
+        self._total = self._known = 0  # number of rows ever added, and of rows with a priority
         self._updates = 0
         self._drawn: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -128,7 +128,7 @@ class PrioritizedSampler(RowSampler):
         self._largest = max(self._largest, float(priorities.max()))
 
     def state_dict(self) -> dict[str, Any]:
-        """p_i^a of the stored rows, oldest first, the largest so far, and the gradient steps made."""
+        """p_i^a of the stored rows, oldest first, its maximum so far, and the number of gradient steps."""
         self._initialize_new_rows()
         kept = self._positions(max(self._total - self._capacity, 0))
         return {
@@ -157,5 +157,5 @@ class PrioritizedSampler(RowSampler):
         self._known = self._total
 
     def _positions(self, start: int) -> NDArray[np.int64]:
-        """The positions of rows numbered from `start` to the newest."""
+        """The positions of the rows from number `start` to the newest."""
         return np.arange(start, self._total) % max(self._capacity, 1)

@@ -43,9 +43,9 @@ class Sampler(abc.ABC):
 
     @abc.abstractmethod
     def sample_uniform(self, storage: Storage, batch_size: int, rng: Generator) -> Batches:
-        """One batch of uniform rows, each field (1, batch_size, *shape), without an effect on later batches.
+        """One batch of uniform rows, each field (1, batch_size, *shape); it does not affect later batches.
 
-        It is empty if there are no rows, and has no field `weight`.
+        The batch is empty if there are no rows, and has no field `weight`.
         """
 
     def update_priorities(self, td_errors: NDArray[Any]) -> None:
@@ -55,25 +55,25 @@ class Sampler(abc.ABC):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What later batches depend on besides the rows and the random generator, as arrays and numbers."""
+        """The state that later batches depend on, besides rows and random generator: arrays and numbers."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict()`, after its rows were restored."""
+        """Restore the result of `state_dict()`; the rows must be restored first."""
 
     def invalid_entry(self, state: dict[str, Any], rows: int) -> str | None:
-        """The first entry of a `state_dict()` with an impossible value for `rows` stored rows, or None.
+        """The first entry of a `state_dict()` whose value is impossible for `rows` stored rows, or None.
 
-        The names and types of entries, and dtypes and numbers of dimensions of arrays, are checked already.
+        The caller has checked names and types of entries, and dtypes and numbers of dimensions of arrays.
         """
         return None
 
 
 class RowSampler(Sampler):
-    """Samplers that choose rows; a builder makes transitions from these.
+    """Base class of samplers that choose rows, from which a builder makes transitions.
 
     Args:
-        builder: makes transitions; it implements n-step returns. `stored_fields` are those that it needs.
+        builder: makes transitions, including n-step returns, and determines `stored_fields`.
     """
 
     def __init__(self, builder: TransitionBuilder) -> None:

@@ -63,7 +63,7 @@ class RowStorage(Storage):
         needs: fields from which the memory of a row is computed; `fields` if None.
 
     Raises:
-        ConfigError: if `capacity` rows do not fit.
+        ConfigError: if `capacity` rows do not fit in memory.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RowStorage(Storage):
 
     @abc.abstractmethod
     def _put(self, at: int, rows: Transitions) -> None:
-        """Write the subclass's fields of rows at positions from `at` on; the other fields are written."""
+        """Write the subclass's fields of `rows` at positions from `at` on; the others are already written."""
 
     @abc.abstractmethod
     def _take(self, index: NDArray[np.int64], name: str) -> NDArray[Any]:
@@ -122,7 +122,7 @@ class HostStorage(RowStorage):
     """Stores rows in host memory; an observation that two rows share is stored once.
 
     Raises:
-        ConfigError: if `capacity` rows do not fit.
+        ConfigError: if `capacity` rows do not fit in memory.
     """
 
     def __init__(self, fields: Sequence[Field], capacity: int) -> None:
@@ -147,7 +147,10 @@ class HostStorage(RowStorage):
 
 
 def ring_slices(start: int, count: int, capacity: int) -> list[tuple[slice, slice]]:
-    """Pairs of slices, of `count` new rows numbered from `start` and of their positions in a ring."""
+    """Pairs of slices: a slice of `count` new rows, numbered from `start`, and their positions in a ring.
+
+    There are two pairs if the rows wrap around; of more than `capacity` rows, only the last are included.
+    """
     kept = min(count, capacity)
     at = (start + count - kept) % capacity
     first = min(kept, capacity - at)
@@ -161,7 +164,9 @@ def ring_slices(start: int, count: int, capacity: int) -> list[tuple[slice, slic
 def check_memory(
     fields: Sequence[Field], capacity: int, available: int, owner: str, remedy: str = ""
 ) -> None:
-    """Refuse a storage larger than 90% of `available` bytes; 0 means unknown.
+    """Refuse a storage that needs more than 90% of `available` bytes; 0 means unknown.
+
+    `owner` and `remedy` are parts of the message.
 
     Raises:
         ConfigError: naming a `replay_size` that fits.

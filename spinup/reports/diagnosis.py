@@ -14,9 +14,9 @@ from spinup.errors import RunError
 from spinup.files import enclosing_run, existing_dir
 from spinup.reports.run_summary import RunSummary, read_run
 
-# Several rows are averaged, since a single one is noisy; the last ones show the current state of the run.
+# The last rows, which show the current state of the run, are averaged, since a single row is noisy.
 WINDOW = 1 / 3  # share of the rows, at the end, that is judged
-LEAST_ROWS = 6  # minimum for a trend: two rows in each third
+LEAST_ROWS = 6  # minimum number of rows for a trend: two in each third
 ALPHA_GROWTH = 10.0  # alpha decreases or converges in runs that learn; a tenfold increase is not noise
 ALPHA_LEAST = 1.0  # below this, the entropy bonus is smaller than common rewards, and growth is harmless
 ALPHA_GAP = 0.1  # of the entropy below its target: nats, and share of |target|; a mean over rows is closer
@@ -86,7 +86,7 @@ def diagnose(folder: str | Path) -> str:
 def unjudged(run: RunSummary) -> list[str]:
     """The columns of diagnostics that are needed for a check and have no values in this run."""
     needed: tuple[str, ...] = ("TestQBias", "SaturatedActions", "DeadUnitsPi", "UpdatesPerStep")
-    if "GradNormPi" in run.columns:  # there are diagnostics, and those left out are not defined for the run
+    if "GradNormPi" in run.columns:  # the run has diagnostics; missing ones are not defined for it
         needed = tuple(name for name in needed if name in run.columns)
     return [name for name in needed if not np.isfinite(run.column(name)).any()]
 

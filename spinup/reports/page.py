@@ -27,7 +27,7 @@ from spinup.reports.videos import draw_videos
 from spinup.runs.status import COMPLETE
 from spinup.version import __version__
 
-COLORS = 8  # in report.css; further experiments reuse the colors with another dash pattern
+COLORS = 8  # number of colors in report.css; further experiments reuse them with another dash pattern
 MAX_OTHER_CHARTS = 60  # charts of columns that this version does not know
 MAX_SEED_LINES = 12  # maximum number of runs of an experiment that are drawn in addition to their mean
 TITLES = {

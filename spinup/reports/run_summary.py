@@ -1,4 +1,4 @@
-"""Summaries of runs from the files in their folders; a damaged file becomes a line, not an exception."""
+"""Summaries of runs from the files in their folders; damaged files are listed and raise no exception."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class RunSummary:
     table: str = "progress.txt"
 
     def column(self, name: str) -> Array:
-        """A column, (rows,); empty if there is none. Performance is the test return, or else the return."""
+        """A column, (rows,), or empty; Performance is the test return, else the training return."""
         if name == "Performance" and name not in self.columns:
             test = self.column("AverageTestEpRet")
             return test if np.isfinite(test).any() else self.column("AverageEpRet")
@@ -156,7 +156,7 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested dicts as one, names joined by dots and values as text; at most MAX_SETTINGS of them."""
+    """Flatten nested dicts: names are joined by dots, values become text; at most MAX_SETTINGS entries."""
     found: dict[str, str] = {}
     stack = [(prefix, value)]
     while stack and len(found) < MAX_SETTINGS:

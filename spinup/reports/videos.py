@@ -16,7 +16,7 @@ from spinup.loggers.text import printable
 from spinup.reports.run_summary import RunSummary
 
 TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
-MAX_VIDEO_BYTES, MAX_EMBEDDED_BYTES = 4 * 2**20, 24 * 2**20  # of one video; of all in a page
+MAX_VIDEO_BYTES, MAX_EMBEDDED_BYTES = 4 * 2**20, 24 * 2**20  # of one video; of all videos in a page
 MAX_VIDEOS_PER_RUN = 20
 
 

@@ -41,7 +41,7 @@ def watch(
     """Show the runs under some folders until Ctrl-C, or once if standard output is not a terminal.
 
     Args:
-        logdirs: folders, searched recursively, or prefixes of their names.
+        logdirs: folders, searched recursively, or prefixes of folder names.
         interval: seconds between two updates from the files.
         once: print one table and return.
         select: only runs whose path contains all of these.
@@ -197,7 +197,7 @@ def watched_run(run: RunSummary) -> WatchedRun:
 
 
 def sparkline(values: Array, width: int = CURVE_WIDTH) -> str:
-    """Values (n,) as bars, scaled from the smallest to the largest, each the mean of n / width values."""
+    """Values (n,) as at most `width` bars, each the mean of neighboring values, scaled to their range."""
     if values.size < 2:
         return ""
     parts = np.array([part.mean() for part in np.array_split(values, min(width, values.size))])

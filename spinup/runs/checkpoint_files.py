@@ -1,12 +1,12 @@
-"""Checkpoints: the whole state of a run in files that are written atomically and read as data only.
+"""Checkpoints: the whole state of a run in files. They are written atomically, and reading them runs no code.
 
     checkpoint/manifest-<k>.json                      numbers and strings; name, size and SHA-256 of each file
     checkpoint/state-<k>.safetensors                  all arrays except the replay buffer's
     checkpoint/replay-<k>-<start>-<stop>.safetensors  replay rows start to stop - 1, one array per field
 
-The manifest is written last, and a file that a manifest names is never written again, so the previous
-checkpoint stays intact until the new one is complete. A row is written once, and rewritten only when small
-files are merged.
+The manifest is written last, and files that a manifest names are never overwritten, so the previous
+checkpoint stays intact until the new one is complete. A row is written once, and again only when small files
+are merged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class CheckpointFolder:
     """The checkpoints of one run; the newest two are kept.
 
     Args:
-        folder: folder of the checkpoints; created by the first one.
+        folder: folder of the checkpoints; created when the first one is written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,12 +62,12 @@ class CheckpointFolder:
         Args:
             state: nested dicts with string keys of arrays, numbers, strings and lists of these.
             settings: the run's settings, as plain JSON.
-            replay: replay buffer; its rows that the previous checkpoint lacks are written.
+            replay: the replay buffer; only rows that the previous checkpoint lacks are written.
 
         Raises:
-            OSError: if a file cannot be written; earlier checkpoints are intact.
-            TypeError: if the state holds an object that is not data, or more data outside arrays than `read`
-                accepts.
+            OSError: if a file cannot be written; earlier checkpoints stay intact.
+            TypeError: if the state holds an object that is not data, or if the data outside arrays exceed the
+                limits of `load_json`.
         """
         last = self._last
         number = 1 + max((checkpoint_number(path.name) for path in self._checkpoint_files()), default=0)
@@ -155,11 +155,17 @@ class CheckpointFolder:
 def plan_segments(
     segments: list[Segment], oldest: int, total: int, number: int, most: int = MAX_SEGMENT_ROWS
 ) -> tuple[list[Segment], list[Segment]]:
-    """Segments to keep, and segments to write, that together hold the rows oldest to total - 1.
+    """Segments to keep and segments to write, which together hold the rows from `oldest` to `total` - 1.
 
     Segments whose rows have all been overwritten are dropped. When the last MERGE_COUNT segments have similar
     sizes, they are merged into one, so that there are few files and each row is rewritten only a few times.
-    No segment has more than `most` rows.
+    No new segment has more than `most` rows.
+
+    Args:
+        segments: the segments of the previous checkpoint.
+        oldest, total: number of the oldest stored row, and number of rows ever written.
+        number: number of the new checkpoint, for file names.
+        most: maximum number of rows of a segment.
     """
     current = [s for s in segments if s.stop > oldest]
     start = max(current[-1].stop if current else 0, oldest)

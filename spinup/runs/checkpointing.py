@@ -22,8 +22,8 @@ RETRY_SECONDS = 60.0
 class Checkpointer:
     """Writes checkpoints when they are due, and stops the run on a signal.
 
-    A checkpoint that cannot be written is retried a minute later; training continues, since the previous
-    one is still intact.
+    If a checkpoint cannot be written, the previous one stays intact, training continues, and writing is
+    retried after RETRY_SECONDS.
 
     Args:
         config: the hyperparameters, which say when checkpoints are due.
@@ -64,11 +64,11 @@ class Checkpointer:
         self.signals.check()
 
     def restored(self, trainer: Trainer) -> None:
-        """Compute when the next checkpoint is due, after `trainer` was restored from one."""
+        """Set when the next checkpoint is due, after `trainer` was restored from a checkpoint."""
         self._set_marks(trainer)
 
     def finish(self, trainer: Trainer) -> None:
-        """Write a checkpoint at the end of the run, from which it can be continued."""
+        """Write a checkpoint at the end of the run, unless the last one has this state already."""
         if (trainer.n, trainer.epoch, trainer.stopped) != self._saved:
             self.save(trainer)
 
@@ -76,7 +76,7 @@ class Checkpointer:
         """Write a checkpoint now, unless checkpoints are switched off; returns whether one was written.
 
         Raises:
-            TrainingDiverged: if the state is not finite; the previous checkpoint is kept.
+            TrainingDiverged: if the agent's state became NaN or infinite; the previous checkpoint is kept.
             ConfigError: if the state holds an object that is not data.
         """
         if not self.enabled:

@@ -1,4 +1,4 @@
-"""The number of processor cores that this process may use, and default numbers of threads and runs."""
+"""Number of processor cores that this process may use, and default numbers of threads and runs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def usable_cores() -> int:
 def thread_count(config: SACConfig) -> int:
     """Number of threads of an engine that starts its own.
 
-    It is `config.threads`, or for "auto" 2 if two cores are usable, else 1. Two threads process one critic
-    each; more threads gain little at these network sizes (docs/speed.md). Torch uses 1 thread for "auto": its
-    threads busy-wait, so that two runs on the same cores would slow each other down many times.
+    It is `config.threads`, or for "auto" 2 if two cores are usable, else 1. Each of two threads processes one
+    critic; more threads gain little for the default networks (docs/speed.md). Torch uses 1 thread for "auto",
+    since its threads busy-wait, and two runs on the same cores would slow each other down several times.
     """
     return config.threads if isinstance(config.threads, int) else min(2, usable_cores())
 

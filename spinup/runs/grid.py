@@ -28,7 +28,7 @@ Variant = dict[str, Any]
 
 
 class Call(NamedTuple):
-    """The call of one run, and the folder that it writes to."""
+    """The call of a training function for one run, and the folder that the run writes to."""
 
     folder: str
     function: Callable[..., Any]
@@ -163,25 +163,25 @@ class ExperimentGrid:
     ) -> list[str]:
         """Call `thunk` with each variant (see `call_kwargs`) and its `logger_kwargs`.
 
-        Every folder is checked before the first run starts. Of several runs with `resume`, those that are
-        complete are skipped.
+        Every folder is checked before the first run starts. If several runs have `resume`, complete ones are
+        skipped.
 
         Args:
             thunk: `sac_pytorch`, or another function with these keyword arguments; or the name of a parameter
                 of the grid whose values are such functions.
             num_cpu: number of runs at a time. With 1, runs are executed one after another in this process,
                 and the first failure ends the grid. With more, or "auto" (one per usable core), each run has
-                its own process, with one thread if `thunk` has a parameter `threads` and the grid does not
-                set it; its output goes to `log.txt` in its folder, and a failure does not stop the others.
+                its own process, with one thread if `thunk` has a parameter `threads` that the grid does not
+                set. The output of a run then goes to `log.txt` in its folder, and a failure does not stop the
+                other runs.
             data_dir: see `setup_logger_kwargs`.
             datestamp: see `setup_logger_kwargs`.
             overwrite: replace existing runs.
             after: called with the folder and the variant of each run once it is complete.
             how_to_continue: what to do to continue interrupted runs, for the message if `num_cpu` is not 1.
             ray: execute the runs on Ray (docs/scale.md): True starts Ray on this machine, "auto" or an
-                address connects to a cluster, whose nodes must share the folders of the runs. As with
-                `num_cpu` > 1 each has its own process; `num_cpu`, if it is a number > 1, limits the runs at a
-                time.
+                address connects to a cluster, whose nodes must share the folders of the runs. Each run has
+                its own process; a `num_cpu` > 1 limits the number of runs at a time.
             cpus_per_run: CPUs that Ray reserves for each run; by default its number of threads.
             gpus_per_run: GPUs that Ray reserves for each run; by default 1 if `device` is cuda, else 0.
 
@@ -258,14 +258,14 @@ def run_calls(
     after: Callable[[str], None] | None = None,
     ray: RayOptions | None = None,
 ) -> None:
-    """Make the call of each run: one after another in this process if `count` is 1, else in processes.
+    """Make the calls: one after another in this process if `count` is 1 without Ray, else in processes.
 
     Args:
         calls: the runs.
         count: runs at a time.
         how_to_continue: see `ExperimentGrid.run`.
         after: see `ExperimentGrid.run`; with Ray it receives the absolute path.
-        ray: options of Ray, to execute the processes there; None executes them on this machine.
+        ray: options of Ray, if the runs are executed there; None executes them on this machine.
 
     Raises:
         ConfigError: for arguments that cannot be pickled, unless `count` is 1 without Ray.
@@ -338,7 +338,7 @@ def call_experiment(
         thunk: `sac_pytorch`, or another function with these keyword arguments.
         seed: the run's seed.
         num_cpu: see `ExperimentGrid.run`.
-        kwargs: other keyword arguments of `thunk`, and those that `call_kwargs` converts.
+        kwargs: other keyword arguments of `thunk`, and arguments that `call_kwargs` converts.
 
     Raises:
         ConfigError, RunError: see `ExperimentGrid.run`.
@@ -350,7 +350,7 @@ def call_experiment(
 
 
 def call_kwargs(variant: Variant) -> dict[str, Any]:
-    """The keyword arguments of a variant's call: `env_name` and `env_kwargs` become the function `env_fn`."""
+    """The keyword arguments of a variant's call: `env_name` and `env_kwargs` are replaced by `env_fn`."""
     kwargs = copy.deepcopy(variant)
     env = kwargs.get("env_name", kwargs.get("env_fn"))
     if isinstance(env, str) and ("env_name" in kwargs or "env_kwargs" in kwargs):

@@ -1,8 +1,8 @@
 """Schedules several runs at once, and handles failures and signals.
 
-A run that fails does not stop the others. SIGINT, SIGTERM and SIGUSR1 ask every running one to write a
-checkpoint and end; a second SIGINT kills them. The function that starts a run is a parameter; it takes a Job
-and a Report, and returns a StartedRun.
+A run that fails does not stop the others. After SIGINT, SIGTERM or SIGUSR1, every running run is asked to
+write a checkpoint and end; a second SIGINT kills them. The function that starts a run is a parameter, so that
+runs can be processes on this machine or on a cluster.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def run_jobs(
         count: maximum number of runs at a time.
         how_to_continue: what to do to continue runs that did not complete, for messages.
         after: called with the folder of each run that completed.
-        start: starts a run; see `RunProcess`, and `RayRuns.start`.
+        start: starts a run; see `RunProcess` and `RayRuns.start`.
 
     Raises:
-        RunsFailed: if any run failed, after all others have ended.
-        KeyboardInterrupt, SystemExit: after SIGINT, and after SIGTERM or SIGUSR1, when all runs have ended.
+        RunsFailed: if any run failed, once all others have ended.
+        KeyboardInterrupt, SystemExit: after SIGINT, and after SIGTERM or SIGUSR1, once all runs have ended.
     """
     with SignalHandler() as signals, contextlib.closing(make_runs_display(_names(jobs))) as display:
         schedule = _Schedule(jobs, count, display, start, after)
@@ -92,7 +92,7 @@ def run_jobs(
 
 
 class _Schedule:
-    """The runs that wait, are running, and have failed."""
+    """Starts runs, at most `count` at a time, and tracks those that wait, run or have failed."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class _Schedule:
         self.stopping = False
 
     def run(self, signals: SignalHandler) -> None:
-        """Start runs as others end; returns when none is left or, after a signal, when all have ended."""
+        """Start runs as others end; returns when all have ended or, after a signal, the started ones have."""
         while self._running or (self._waiting and not self.stopping):
             if signals.received is not None and not self.stopping:
                 self._stop(signals.received)
@@ -172,7 +172,7 @@ class _Schedule:
 
 
 def _names(jobs: Sequence[Job]) -> list[str]:
-    """The name of each run's folder, or its path where two share a name."""
+    """The names of the runs' folders, or their paths if two runs share a name."""
     folders = [Path(job.folder) for job in jobs]
     names = [folder.name for folder in folders]
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]

@@ -1,4 +1,4 @@
-"""Runs a training from its configuration, in any framework: opens environments and logger, trains, closes."""
+"""Launches a run in any framework: opens environments and logger, trains, and closes everything."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class RunParts:
 
     Attributes:
         agent, engine, replay, record, diagnostics: see `Trainer`.
-        model: what the training function returns, and callbacks receive.
+        model: the object that callbacks receive; `sac_pytorch` also returns it.
         choices: the values chosen for "auto", such as engine and device, for config.json.
         notes, warnings: lines for the log.
         policy: the policy for remote collectors.
@@ -136,14 +136,19 @@ def launch(
 
     Args:
         config: the hyperparameters.
-        call: the call.
-        build: makes agent, engine and replay buffer from the configuration, in which `num_envs` is the size
-            of a VectorEnv that `env_fn` returned, and the collector of tests, which has the same spaces.
+        call: the other arguments of the training function.
+        build: makes the framework-specific parts, as `build(config, test_collector)`. In that `config`,
+            `num_envs` is the actual number, also if `env_fn` returned a VectorEnv; the collector of tests has
+            the same spaces as the collector of training.
         isolate_tests: returns the context manager in which tests run; it preserves global random generators.
+
+    Returns:
+        The parts that `build` made.
 
     Raises:
         ConfigError: for a callback that does not take `row, ac`, an invalid `resume`, or prior data in the
-            run's own folder; other SpinupErrors see `sac_pytorch`.
+            run's own folder.
+        SpinupError: see `sac_pytorch`.
         KeyboardInterrupt, SystemExit: after a signal; a checkpoint is written first.
     """
     check_callback(call.callback, "row", "ac")
@@ -199,7 +204,7 @@ def launch(
 
 
 def with_env_count(config: SACConfig, collector: EnvCollector | RemoteCollector) -> SACConfig:
-    """The configuration with the number of environments of this process, which a VectorEnv determines.
+    """The configuration with the actual `num_envs`, which a VectorEnv from `env_fn` determines.
 
     Raises:
         ConfigError: if this number does not divide `steps_per_epoch`.
@@ -210,7 +215,7 @@ def with_env_count(config: SACConfig, collector: EnvCollector | RemoteCollector)
 
 
 def statistics_warnings(config: SACConfig, test_collector: EnvCollector) -> list[str]:
-    """A warning about test environments whose wrappers keep their own running mean and variance, if any."""
+    """A warning if wrappers of the environments normalize by their own running statistics."""
     if not config.num_test_episodes or not normalizes(test_collector.vector.statistics()):
         return []
     return [
@@ -264,7 +269,12 @@ def open_logger(call: TrainingCall, stack: ExitStack) -> EpochLogger:
 
 
 def train(trainer: Trainer, checkpointer: Checkpointer, call: TrainingCall) -> None:
-    """Train to the end, a signal or a crash of an environment, and write a checkpoint then."""
+    """Train to the end, to a signal or to an EnvError; then write a checkpoint.
+
+    Raises:
+        EnvError: after a checkpoint was written.
+        KeyboardInterrupt, SystemExit: after a signal, once a checkpoint was written.
+    """
     try:
         trainer.run()
         checkpointer.finish(trainer)
@@ -280,7 +290,7 @@ def train(trainer: Trainer, checkpointer: Checkpointer, call: TrainingCall) -> N
 
 @contextmanager
 def _crash_as_error() -> Iterator[None]:
-    """Raise an EnvError for an EnvCrash before the first episode, when there is no episode to replay."""
+    """Convert an EnvCrash that collectors do not handle, as while environments are made, to an EnvError."""
     try:
         yield
     except EnvCrash as crash:

@@ -1,4 +1,4 @@
-"""Locks that allow one run per folder, and one per process; they are released when the process ends."""
+"""Locks that allow one run per folder and one per process; they are released when the process ends."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def is_locked(folder: Path) -> bool | None:
 def process_lock() -> Iterator[None]:
     """Context manager that holds the lock of this process; the thread that holds it may enter it again.
 
-    It protects the state that is global to a process: signal handlers, and torch's threads, flush mode and
-    generators.
+    It protects state that is global to a process: signal handlers, and torch's number of threads,
+    flush-to-zero mode and generators.
 
     Raises:
         RunError: if another thread holds it.
@@ -106,7 +106,7 @@ if sys.platform == "win32":
         return True
 
     def _test_lock(handle: int) -> bool | None:
-        return None  # the only test is to lock it, which would make a run fail that starts at that moment
+        return None  # it can be tested only by locking, and a run that starts at that moment would fail
 
 else:
     import errno
@@ -117,11 +117,11 @@ else:
     _FLOCK, _TYPE = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi", 0)
 
     def _lock(handle: int) -> bool:
-        # A record lock: unlike flock's, it is not inherited by worker processes, which may outlive this one.
+        # A record lock, which worker processes do not inherit, unlike flock's: they may outlive this process.
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            # A file system without locks reports another error; the run then goes on without one.
+            # A file system without locks reports another error; the run then continues without a lock.
             return error.errno not in (errno.EACCES, errno.EAGAIN)
         return True
 

@@ -32,7 +32,7 @@ def describe_machine(device: Any = None) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The name of the processor's model, or else of its architecture."""
+    """The name of the processor's model; the name of its architecture if that is unknown."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
             names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

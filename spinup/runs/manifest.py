@@ -1,4 +1,4 @@
-"""Format and validation of the manifest and the array files of a checkpoint. Reading them runs no code."""
+"""Reads and validates the manifest and the array files of a checkpoint, without executing code from them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Segment(NamedTuple):
 
 
 class CheckpointError(Exception):
-    """A checkpoint that is damaged, foreign, or does not fit the run; the message gives the reason."""
+    """A checkpoint that is damaged, was not written by a run, or does not fit it; the message says why."""
 
 
 class OldVersionError(CheckpointError):
@@ -52,11 +52,11 @@ class Checkpoint:
 
 
 def read_manifest(path: Path, number: int) -> Checkpoint:
-    """Read a manifest; arrays of the state are still placeholders, and no other file is read.
+    """Read a manifest. No other file is read, so the state has placeholders for arrays.
 
     Raises:
         OldVersionError: if spinup 0.1.0 wrote it.
-        CheckpointError: if it is damaged, has another format, or names files that no checkpoint has.
+        CheckpointError: if it is damaged, has another format, or names files that are not of a checkpoint.
     """
     try:
         outer = load_json(path, links=False)
@@ -134,7 +134,7 @@ def read_segment(folder: Path, segment: Segment, files: dict[str, list[Any]]) ->
     """The replay rows of a segment: arrays (stop - start, *shape) by field.
 
     Raises:
-        CheckpointError: see `read_arrays`; or if the number of rows is wrong.
+        CheckpointError: see `read_arrays`; also if the number of rows is wrong.
     """
     fields = read_arrays(folder, segment.file, files)
     if not fields or any(array.shape[:1] != (segment.stop - segment.start,) for array in fields.values()):

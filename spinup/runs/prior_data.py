@@ -37,12 +37,12 @@ class PriorData:
 def read_prior_data(source: str, collector: EnvCollector) -> PriorData:
     """The transitions of a Minari dataset, or of the newest checkpoint of a run.
 
-    A step is terminal if its episode terminates there; at a truncation, the target bootstraps. No code is run
-    from the files, and no environment is made.
+    A step is terminal only if its episode terminates there; at truncations, targets bootstrap. No code from
+    the files is executed, and no environment is made.
 
     Args:
-        source: a run's folder, a Minari dataset's folder, or its id among the local datasets.
-        collector: collector of the run, whose environment the data must fit.
+        source: the folder of a run, or the folder or id of a local Minari dataset.
+        collector: a collector of this run; the data must have the spaces of its environments.
 
     Raises:
         ConfigError: naming the source, if it does not exist, is empty or damaged, or has other spaces.

@@ -1,10 +1,10 @@
 """Executes runs on a Ray cluster: each is a Ray task that supervises the run's process on its node.
 
 The task starts a `RunProcess`, as for several runs on one machine. Once a second, it sends the reports of
-that process to the mailbox, an actor of the submitting process, and receives whether the run is to stop. If
-the mailbox is gone, because the submitting process has ended for any reason, the task stops its run. A run
-whose node or worker process dies, or that is killed from outside, is submitted again and resumes from its
-last checkpoint.
+that process to the mailbox, an actor of the submitting process; the answer says whether the run is to stop.
+If the mailbox no longer exists, because the submitting process has ended, the task stops its run. A run whose
+node or worker process dies, or that is killed from outside, is submitted again and resumes from its last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ class RayOptions:
     """How runs are executed on Ray.
 
     Attributes:
-        address: address of the cluster; "auto" is a running one on this machine, None starts Ray on this
-            machine.
+        address: address of the cluster; "auto" is the one that runs on this machine, None starts a new one.
         cpus_per_run: CPUs that Ray reserves for each run; None is its number of threads.
         gpus_per_run: GPUs that Ray reserves for each run; None is 1 if its `device` is cuda, else 0.
     """
@@ -58,7 +57,7 @@ class RayOptions:
 
 
 def ray_options(ray: bool | str, cpus_per_run: Any = None, gpus_per_run: Any = None) -> RayOptions | None:
-    """The options from their arguments; None if `ray` is False.
+    """Check the arguments about Ray and return them as options; None if `ray` is False.
 
     Args:
         ray: True, False or an address.
@@ -135,7 +134,7 @@ class RayRuns:
             self._disconnect()
 
     def room(self) -> int:
-        """How many runs the nodes of the cluster can execute at a time, at least 1."""
+        """Number of runs that the nodes of the cluster can execute at a time, at least 1."""
         cpus, gpus = self._options.cpus_per_run or 1, self._options.gpus_per_run or 0
         return max(
             1, sum(min(_times(node, "CPU", cpus), _times(node, "GPU", gpus)) for node in self._nodes())
@@ -173,7 +172,12 @@ class RayRuns:
         return {"num_cpus": cpus, "num_gpus": gpus}
 
     def _check_room(self, run: _Submitted) -> None:
-        """Raise a ConfigError if a local Ray can never execute a run; warn if a cluster needs a new node."""
+        """Check whether any node has the resources of a run.
+
+        Raises:
+            ConfigError: if none has, and Ray runs only on this machine. For a cluster, the run waits, with a
+                report, since a node may join.
+        """
         cpus, gpus = resources = tuple(run.resources.values())
         known = resources in self._fits
         if not known:
@@ -206,7 +210,7 @@ class RayRuns:
             self._ray.cancel(run.reference)
 
     def kill(self, run: _Submitted) -> None:
-        """Kill the worker process of a run; the run's process then ends too."""
+        """Kill the worker process of a run, which ends the run's process too."""
         self._ray.cancel(run.reference, force=True)
 
     def _serve(self) -> None:
@@ -262,7 +266,7 @@ class _Submitted:
     """A run that was submitted to the cluster.
 
     Attributes:
-        number: identifies it in the mailbox.
+        number: identifies the run in the mailbox.
         resources: num_cpus and num_gpus.
         reference: reference to the result of its task.
         begun: whether its task has sent a report.
@@ -326,8 +330,8 @@ def _resuming(job: Job, trained: bool) -> Job:
 
     Args:
         job: the job that started it.
-        trained: whether it is known to have trained. If not, a job that replaces an earlier run in its folder
-            may not have replaced it yet.
+        trained: whether the run has reported progress. If not, a job with `overwrite` may not have removed
+            the earlier run in its folder, and is repeated as it is.
     """
     function, kwargs = pickle.loads(job.call)  # made by `make_job` in this process
     logger_kwargs = dict(kwargs.get("logger_kwargs", {}))
@@ -339,5 +343,5 @@ def _resuming(job: Job, trained: bool) -> Job:
 
 
 def _times(resources: dict[str, float], name: str, amount: float) -> int:
-    """How many times `amount` of a resource fits into `resources`."""
+    """How many times `amount` of the resource `name` fits into `resources`; MAX_SUBMITTED if it is 0."""
     return int(resources.get(name, 0) // amount) if amount else MAX_SUBMITTED

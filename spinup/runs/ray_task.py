@@ -29,18 +29,18 @@ Start = Callable[[Job, Report], StartedRun]
 def supervise(
     job: Job, number: int, resumed: bool, paths: list[str], mailbox: Any, process: Start
 ) -> list[Any]:
-    """The task of a run, on its node.
+    """The Ray task that executes a run on a node, and supervises it.
 
     Args:
         job: the run.
         number: identifies the run in the mailbox.
-        resumed: whether it was started before, so that its previous process may still be running.
+        resumed: whether the run was started before, so that its previous process may still be running.
         paths: `sys.path` of the process that submitted it.
         mailbox: receives reports.
-        process: see `RayRuns`.
+        process: starts the run's process, see `RayRuns`.
 
     Returns:
-        Exit code and message.
+        Exit code and message of the run.
     """
     ray = importlib.import_module("ray")
 
@@ -81,7 +81,10 @@ def supervise(
 
 
 def batches(reports: queue.SimpleQueue[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
-    """Batches of the reports of about one second, with only the last of progress; the last has the end."""
+    """Group reports into batches of about one second, with only the latest progress in each.
+
+    The last batch ends with the report "end".
+    """
     while True:
         batch: list[tuple[str, Any]] = []
         due = time.monotonic() + _REPORT_SECONDS
@@ -114,12 +117,12 @@ def released(folder: Path, stopped: Callable[[], bool]) -> bool:
 def mailbox_class() -> type:
     """The class of the actor through which tasks and the process that submitted them communicate.
 
-    It is defined in a function so that Ray pickles it by value, and its process does not import this package.
+    The class is local to a function so that Ray pickles it by value; its process need not import spinup.
     """
     import asyncio
 
     class Mailbox:
-        """Reports that have not been taken yet, and the numbers of the runs that are to stop."""
+        """Holds reports until they are taken, and the numbers of the runs that are to stop."""
 
         def __init__(self) -> None:
             self._reports: list[tuple[int, str, Any]] = []

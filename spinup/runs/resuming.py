@@ -29,7 +29,7 @@ OUR_ACTOR_CRITICS = ("", DEFAULT_ACTOR_CRITIC, "DiscreteMLPActorCritic", "MLPVal
 
 
 def previous_choices(logger_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Engine, device and threads of the run in the folder, with the values chosen for "auto"; empty if none.
+    """Engine, device and threads of the run in the folder, as chosen for "auto"; empty without a checkpoint.
 
     Raises:
         ConfigError: if no folder is given.
@@ -42,12 +42,12 @@ def previous_choices(logger_kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def keep_choices(config: SACConfig, previous: dict[str, Any]) -> SACConfig:
-    """The configuration with each "auto" replaced by the previous choice."""
+    """The configuration in which each "auto" is replaced by its value in `previous`, if it has one."""
     return dataclasses.replace(config, **{k: v for k, v in previous.items() if getattr(config, k) == "auto"})
 
 
 def is_complete(folder: Path, epochs: int, output_fname: str = "progress.txt") -> bool:
-    """Whether the run in the folder has reached the end of epoch `epochs`, or its callback has ended it.
+    """Whether the run in the folder has finished epoch `epochs`, or was ended by its callback.
 
     Args:
         folder: the run's folder; need not exist.
@@ -67,7 +67,7 @@ def is_complete(folder: Path, epochs: int, output_fname: str = "progress.txt") -
 
 
 class RunProgress(NamedTuple):
-    """How far a run is: finished epochs, and env interactions."""
+    """The progress of a run: number of finished epochs, and of env interactions."""
 
     epoch: int
     steps: int
@@ -95,10 +95,10 @@ def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any)
         folder: the run's folder; need not exist.
         config: the hyperparameters.
         ac_kwargs: the arguments of the networks.
-        env_fn: compared if it is an environment id, with its keyword arguments, if any.
+        env_fn: compared, with its keyword arguments, if it is an environment id or a `MakeEnv`.
 
     Raises:
-        ConfigError: for the first setting that differs and must not.
+        ConfigError: for the first setting that differs and is not in MAY_CHANGE.
         RunError: if spinup 0.1.0 wrote its checkpoint.
     """
     settings = newest_settings(folder / FOLDER)
@@ -120,12 +120,14 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
     """Load the newest intact checkpoint into a run; without one, it starts from the beginning.
 
     Args:
-        trainer: in its initial state.
+        trainer: the run, in its initial state.
         checkpointer: the run's checkpointer.
-        again: continue a run that its callback has ended; otherwise only if its number of epochs is raised.
+        again: whether to continue a run that its callback has ended; otherwise, such a run continues only if
+            its number of epochs was raised.
 
     Raises:
-        RunError: for a changed hyperparameter, or if there are rows or damaged checkpoints but no intact one.
+        ConfigError: if a setting that must not change was changed.
+        RunError: if there are rows or damaged checkpoints but no intact one, or the checkpoint does not fit.
     """
     log = trainer.logger.log
     checkpoint, lines = checkpointer.folder.read()
@@ -168,10 +170,13 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """A line about each setting that differs from before and may.
+    """A line about each changed setting of MAY_CHANGE.
+
+    Args:
+        old, new: settings as plain JSON, by name; entries that only `old` has are ignored.
 
     Raises:
-        ConfigError: for the first setting that differs and must not.
+        ConfigError: for the first other setting that was changed.
     """
     defaults = field_defaults()
     lines = []
@@ -194,7 +199,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def needs_same_call(settings: dict[str, Any]) -> str:
-    """Why `spinup resume` could not repeat the call from the files; empty if it could."""
+    """Why `spinup resume` cannot rebuild the call from the run's files; empty if it can."""
     env = settings.get("env")
     if not isinstance(env, dict) or not isinstance(env.get("id"), str):
         return "no id describes its environment"

@@ -1,9 +1,9 @@
 """Executes a run in a separate process: starts it, receives its reports, asks it to stop.
 
-The process reads the call from its standard input, which stays open. When it is closed, because the run is to
-stop or because the parent process has ended for any reason, the run stops as for SIGTERM. Reports are sent
-through its standard output, one JSON list [kind, value] per line; the output of the run goes to `log.txt` in
-its folder. The process is started anew, never forked from one that has used torch.
+The process reads the call from its standard input, which stays open. When the input is closed, because the
+run is to stop or the parent process has ended, the run stops as after SIGTERM. The process writes reports to
+its standard output, one JSON list [kind, value] per line; the output of the run goes to `log.txt` in its
+folder. The process is a new interpreter, never a fork of one that has used torch.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from spinup.loggers.run_folder import LOG_FILE
 from spinup.loggers.runs_display import STARTING
 from spinup.loggers.text import error_line
 
-# Ctrl-C reaches every process of a terminal; only the one that started the runs handles it. Its import path
-# is set before any import, since spinup itself may be found there.
+# Ctrl-C reaches every process of a terminal, but only the process that started the runs handles it. The
+# import path of that process is set before spinup is imported, which may be found only there.
 _PROGRAM = """
 import json, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -82,7 +82,7 @@ class RunProcess:
 
     def __init__(self, job: Job, report: Report) -> None:
         self._log = job.folder / LOG_FILE
-        # Libraries whose number of threads a run does not set, such as NumPy's BLAS, share the cores too.
+        # Limits libraries whose number of threads the run does not set, such as NumPy's BLAS.
         environment = {"OMP_NUM_THREADS": "1", **os.environ}
         command = [sys.executable, "-c", _PROGRAM, str(job.folder)]
         try:
@@ -102,7 +102,7 @@ class RunProcess:
     def stop(self) -> None:
         """Ask the run to write a checkpoint and end."""
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             self._process.stdin.close()
 
     def kill(self) -> None:
@@ -142,7 +142,7 @@ class RunProcess:
 
 
 def main(size: int, folder: str) -> None:
-    """Run the call of `size` bytes on standard input, and exit; the program of the process.
+    """The program of the process: read a call from standard input, run it, and exit.
 
     Args:
         size: size of the pickled call.
@@ -189,7 +189,7 @@ def _stopped_by(code: int) -> str:
 
 
 def _take_standard_output() -> io.BufferedWriter:
-    """The pipe for reports; standard output is redirected to standard error, which goes to the log."""
+    """The pipe for reports; standard output is redirected to standard error, which is the log."""
     reports = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -202,8 +202,8 @@ def _take_standard_output() -> io.BufferedWriter:
 def _stop_when_input_ends(parent: int) -> None:
     """Wait until standard input is closed, then stop this process as SIGTERM does.
 
-    If it does not stop, for example because its environment hangs, and the parent process has ended and can
-    no longer kill it, it kills itself.
+    If the process does not stop, for example because its environment hangs, and the parent process has ended
+    and cannot kill it, it kills itself after _SECONDS_TO_STOP.
     """
     # Not sys.stdin.read, whose lock the interpreter needs when it exits.
     while os.read(0, 1):

@@ -24,15 +24,18 @@ class Interrupted(Exception):
         self.signum = signum
 
     def exit_exception(self) -> BaseException:
-        """What to raise to the caller: KeyboardInterrupt for SIGINT, else SystemExit(128 + signum)."""
+        """The exception for the caller: KeyboardInterrupt for SIGINT, else SystemExit(128 + signum)."""
         return KeyboardInterrupt() if self.signum == signal.SIGINT else SystemExit(128 + self.signum)
 
 
 class SignalHandler:
     """Context manager that records SIGINT, SIGTERM and SIGUSR1; outside the main thread it does nothing.
 
-    A second SIGINT raises KeyboardInterrupt at once. Signals that were ignored (nohup) stay ignored. The
-    previous handlers are restored at the end.
+    A SIGINT after any of these raises KeyboardInterrupt at once. Signals that were ignored before, as by
+    nohup, stay ignored. The previous handlers are restored at the end.
+
+    Attributes:
+        received: number of the first signal received; None if there was none.
     """
 
     def __init__(self) -> None:

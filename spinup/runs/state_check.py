@@ -1,4 +1,4 @@
-"""Checks the state in a checkpoint against the run that it is to be restored into."""
+"""Checks the state in a checkpoint before it is restored into a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spinup.runs.manifest import Checkpoint, CheckpointError
 
 Tree = dict[str, Any]
 
-# Dicts with any entries: the statistics of environments and wrappers, and of an epoch.
+# Paths of dicts that may have any entries: statistics of environments and wrappers, and of an epoch.
 _OPEN = re.compile(r"collector/(statistics/\d+|episodes/\d+/statistics)|evaluator/\d+|log/stats")
 _ANY_LENGTH = re.compile(r"collector/episodes/\d+/actions|sampler/.*|agent/cuda_rng")
 
@@ -26,7 +26,7 @@ def check_state(
 
     Args:
         checkpoint: the checkpoint, with all arrays of its state.
-        fresh: `Trainer.state_dict()` at the beginning of the run, which has the same entries.
+        fresh: `Trainer.state_dict()` of the new run, which has the same entries.
         config: the run's hyperparameters.
         capacity: capacity of the run's replay buffer.
         sampler: the run's sampler.

@@ -16,15 +16,15 @@ from spinup.runs.resuming import is_complete
 from spinup.training import DUMP
 
 RUNNING, COMPLETE, UNFINISHED, FAILED = "running", "complete", "unfinished", "failed"
-RECENT_SECONDS = 300  # if locks cannot be tested, a run counts as running this long after its last row
+RECENT_SECONDS = 300  # if locks cannot be tested, a run counts as running for this time after its last row
 MAX_LOG_BYTES, TAIL_BYTES = 16 * 2**30, 16 * 2**10
 
 
 def run_status(folder: Path, config: dict[str, Any], output_fname: str = "progress.txt") -> tuple[str, str]:
-    """The state of a run, and the cause of a failure as one printable line, or an empty string.
+    """The state of a run, and the cause of a failure as one printable line; empty if there is no failure.
 
-    A failure is recognized from `log.txt`, which exists for runs in separate processes (`--jobs`), and from
-    the file that is written when losses diverge; other runs that ended early count as unfinished.
+    Failures are recognized by `log.txt`, which exists for runs in separate processes (`--jobs`), and by the
+    file that is written when a loss diverges; other runs that ended early count as unfinished.
 
     Args:
         folder: the run's folder.
@@ -40,7 +40,7 @@ def run_status(folder: Path, config: dict[str, Any], output_fname: str = "progre
             return COMPLETE, ""
     except (RunError, OSError) as error:
         return UNFINISHED, error_line(error)
-    # A log that is older than the last row is that of an earlier process, which the run survived.
+    # A log that is older than the last row is that of an earlier process; the run was resumed after it.
     log_is_newer = _age(folder / LOG_FILE) <= _age(folder / output_fname)
     if log_is_newer and (message := _last_error(folder / LOG_FILE)):
         return FAILED, message
@@ -50,7 +50,7 @@ def run_status(folder: Path, config: dict[str, Any], output_fname: str = "progre
 
 
 def _age(path: Path) -> float:
-    """Seconds since a file was written; infinite if there is none."""
+    """Seconds since a file was written; inf if it does not exist."""
     try:
         return time.time() - os.stat(path).st_mtime
     except (OSError, ValueError):
@@ -58,7 +58,7 @@ def _age(path: Path) -> float:
 
 
 def _last_error(log: Path) -> str:
-    """The error with which the output of a run ends, or an empty string."""
+    """The error at the end of a run's output, or an empty string."""
     try:
         with open_regular(log, MAX_LOG_BYTES, links=False) as file:
             file.seek(max(os.fstat(file.fileno()).st_size - TAIL_BYTES, 0))
@@ -67,7 +67,7 @@ def _last_error(log: Path) -> str:
         return ""
     if lines[-1].startswith("spinup: "):
         return error_line(RunError(lines[-1].removeprefix("spinup: ")))
-    # The last line of a traceback follows an indented line, or the first line of the traceback.
+    # The last line of a traceback follows an indented line.
     raised = len(lines) > 1 and lines[-2].startswith(" ") and not lines[-1].startswith(" ")
     traced = any(line.startswith("Traceback (most recent call last)") for line in lines)
     return error_line(RunError(lines[-1])) if raised and traced else ""

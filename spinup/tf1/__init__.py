@@ -1,1 +1,1 @@
-"""Soft Actor-Critic as a TensorFlow graph; TensorFlow is imported only once a graph is built."""
+"""Soft Actor-Critic as a TensorFlow graph; TensorFlow is imported only when a graph is built."""

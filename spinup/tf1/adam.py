@@ -17,8 +17,8 @@ class Adam:
 
         lr * root / (1 - beta1^t) * m / (sqrt(v) + epsilon * root),   root = sqrt(1 - beta2^t),
 
-    which TensorFlow's fused kernel computes if given that rate and that epsilon, and powers of 0. Both are
-    computed in float64, since 1 - beta2^t loses half its digits in float32.
+    which TensorFlow's fused kernel computes, given this rate, this epsilon, and 0 for the powers of beta.
+    Rate and epsilon are computed in float64, since in float32, 1 - beta2^t loses half of its digits.
 
     Args:
         name: scope of the moments and of the step count.

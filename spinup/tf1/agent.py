@@ -42,7 +42,7 @@ class Temperature:
                 self.log_alpha = tf.get_variable("log_alpha", (), dtype, start)
 
     def value(self) -> Any:
-        """alpha when this runs, 0-dim."""
+        """A tensor with the current alpha, 0-dim."""
         return self._fixed if self.log_alpha is None else tf.exp(self.log_alpha)
 
 
@@ -56,11 +56,11 @@ class GraphAgent:
         ac_kwargs: keyword arguments for `actor_critic`.
         config: hyperparameters.
         threads: number of threads of the sessions.
-        dtype: of networks, losses and optimizers, "float32" or "float64".
+        dtype: dtype of networks, losses and optimizers, "float32" or "float64".
 
     Attributes:
         session: the session of the graph.
-        main, target: the networks; call them to build them again for other inputs.
+        main, target: the networks; a call builds their tensors for other inputs, with the same variables.
         x, a, noise: placeholders for observations, actions and noise.
         out: the outputs of `main` for them.
 
@@ -128,7 +128,7 @@ class GraphAgent:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state` was taken.
 
-        The state of random operations in a user's graph function is not included.
+        The state of random operations in a custom graph function is not included.
         """
         load_variables(self.session, self.variables, state["variables"])
         self.rng.bit_generator.state = state["rng"]

@@ -136,9 +136,7 @@ def _check_variables(ac: ActorCritic, created: list[str]) -> None:
 
 
 def _check_shapes(name: str, values: Outputs, batch: int, act_dim: int) -> None:
-    """Check shapes at batch sizes 1 and 3: `squeeze` without an axis fails only at 1, and a value of shape
-    (batch, 1) broadcasts silently.
-    """
+    """Check the outputs' shapes; called for batches of 1 and 3, as `squeeze` without an axis fails at 1."""
     for field, value in values._asdict().items():
         wanted: tuple[int, ...] = (batch, act_dim)
         remedy = ""

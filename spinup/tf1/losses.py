@@ -1,8 +1,8 @@
 """The equations of Soft Actor-Critic in graph operations, as pure functions on tensors.
 
-The names are those of the PyTorch version. B is the batch size; log_prob is log pi(a|s), (B,); xi is
-standard normal noise; q holds the values of N critics, (N, B). alpha is a 0-dim tensor. Equation numbers
-are those of docs/sac.md. Importing this imports TensorFlow.
+The PyTorch version uses the same names. B is the batch size; log_prob is log pi(a|s), (B,); xi is standard
+normal noise; q holds the values of N critics, (N, B). alpha is a 0-dim tensor. Equation numbers are those of
+docs/sac.md. Importing this imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def squashed_gaussian(mu: Tensor, log_std: Tensor, xi: Tensor) -> tuple[Tensor, 
     Returns:
         The sample in (-1, 1), (B, act_dim), and log pi in tanh space, (B,).
 
-    log(1 - tanh(u)^2) is written 2 (log 2 - u - softplus(-2u)), finite for every u
-    (Haarnoja et al. 2018a, appendix C, gives the change of variables).
+    The change of variables is that of Haarnoja et al. (2018a), appendix C. log(1 - tanh(u)^2) is computed as
+    2 (log 2 - u - softplus(-2u)), which is finite for every u.
     """
     u = mu + tf.exp(log_std) * xi
     log_normal = -0.5 * tf.square(xi) - log_std - HALF_LOG_TWO_PI
@@ -44,7 +44,7 @@ def soft_value(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
 
 
 def min_q(q: Tensor) -> Tensor:
-    """The smallest of the critics' values, (N, B) to (B,)."""
+    """The minimum of the critics' values (N, B), (B,)."""
     return tf.reduce_min(q, axis=0)
 
 
@@ -72,12 +72,12 @@ def actor_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
 def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | float) -> Tensor:
     """Equation 8: mean of -alpha (log pi(a|s) + target entropy), alpha = exp(log_alpha); 0-dim.
 
-    The form of Haarnoja et al. (2018b), section 5, as in PyTorch; log pi is held constant.
+    This is the form of Haarnoja et al. (2018b), section 5, as in the PyTorch version. log pi is detached.
     """
     return -tf.reduce_mean(tf.exp(log_alpha) * (tf.stop_gradient(log_prob) + target_entropy))
 
 
 def polyak_update(targets: list[Any], params: list[Any], polyak: float) -> Any:
-    """Equation 7, an operation: target <- polyak * target + (1 - polyak) * param, for each variable."""
+    """An operation for equation 7: target <- polyak * target + (1 - polyak) * param, for each variable."""
     pairs = zip(targets, params, strict=True)
     return tf.group(*[target.assign_sub((1.0 - polyak) * (target - param)) for target, param in pairs])

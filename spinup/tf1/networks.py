@@ -41,8 +41,8 @@ def mlp_actor_critic(
         a: actions in the environment's units, (B, act_dim).
         hidden_sizes: widths of the hidden layers of the policy and of each critic.
         activation: a function of tensors, or the name of one in tf.nn.
-        state_dependent_std: whether log stds come from a head of the trunk (the documented policy) or are
-            one free vector, which Spinning Up reports not to work.
+        state_dependent_std: whether a linear head computes log stds from the trunk's output, as in the
+            documented policy; otherwise they are one learned vector, which Spinning Up reports not to work.
         action_space: bounded Box; its bounds scale the actions.
         noise: standard normal noise, (B, act_dim); drawn in the graph if absent.
 
@@ -68,7 +68,7 @@ def mlp_actor_critic(
 def mlp(
     x: Tensor, sizes: Sequence[int], activation: Callable[[Tensor], Tensor], *, activate_last: bool = False
 ) -> Tensor:
-    """A multi-layer perceptron with an activation after every layer, but the last only if `activate_last`."""
+    """A multi-layer perceptron, (B, sizes[-1]); the last layer has an activation only if `activate_last`."""
     for i, width in enumerate(sizes):
         x = dense(x, width, f"layer{i}")
         if activate_last or i < len(sizes) - 1:
@@ -77,8 +77,9 @@ def mlp(
 
 
 def dense(x: Tensor, width: int, name: str) -> Tensor:
-    """x @ weight + bias, (B, width). Weights and biases are initialized as in torch.nn.Linear: uniform within
-    +-1/sqrt(inputs), drawn with the graph's seed.
+    """x @ weight + bias, (B, width), for x (B, inputs).
+
+    Weight and bias are initialized as in torch.nn.Linear: uniform within +-1/sqrt(inputs).
     """
     tf, inputs = import_tf(), int(x.shape[-1])
     bound = 1.0 / math.sqrt(inputs) if inputs else 0.0
@@ -114,7 +115,7 @@ def _policy(
 
 
 def to_env_units(squashed: Tensor, action_space: Box) -> Tensor:
-    """Map (-1, 1) to [low, high] per dimension; clipped, as rounding can exceed a bound by one ulp."""
+    """Map (-1, 1) to [low, high] per dimension; clipped, since rounding can exceed a bound by one ulp."""
     tf, dtype = import_tf(), squashed.dtype.as_numpy_dtype
     low, high = (np.asarray(bound, np.float64).flatten() for bound in (action_space.low, action_space.high))
     center, half_range = ((high + low) / 2).astype(dtype), ((high - low) / 2).astype(dtype)

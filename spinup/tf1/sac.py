@@ -1,4 +1,4 @@
-"""sac_tf1: the signature, the documentation and the assembly of a run on TensorFlow graphs."""
+"""`sac_tf1`: the documented training function on TensorFlow graphs, which builds the parts of a run."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def sac_tf1(
 ) -> str | None:
     """Soft Actor-Critic (Haarnoja et al. 2018), as Spinning Up documents it, on a TensorFlow graph.
 
-    It computes the same as `sac_pytorch`, on the CPU. It takes some of the arguments of `sac_pytorch`, which
-    describes all those that are not listed here.
+    It computes the same updates as `sac_pytorch`, on the CPU, and takes some of its arguments. Arguments that
+    are not described here are described there.
 
     Args:
         actor_critic: a function `actor_critic(x, a, action_space=..., **ac_kwargs)` of tensors, x
@@ -76,10 +76,10 @@ def sac_tf1(
             | `q1`, `q2` | (batch,)         | values of x and a; flat, never (batch, 1) |
 
             It must create its variables by `tf.get_variable` in variable scopes named pi, q1 and q2, and is
-            called several times on the same variables. A function with a parameter `noise` receives
+            called several times with the same variables. A function with a parameter `noise` receives
             standard normal noise from the run's generator, (batch, act_dim), or None if it must draw noise
-            itself; any other function draws in the graph, seeded, and then a resumed run continues with
-            different noise.
+            itself. Any other function draws noise in the graph with the graph's seed; a resumed run then
+            continues with different noise.
         threads: number of TensorFlow threads; "auto" is 2 if this process may use two cores, else 1.
             TensorFlow sets the size of its thread pool once per process, for the first session.
         callback: called as `callback(row, learner)` after each epoch, where `learner.act(obs,

@@ -16,8 +16,8 @@ from spinup.tf1.session import load_variables, open_session, variables_by_name
 class ModelSaver:
     """Writes SavedModels with the keys x, a, mu, pi, q1, q2 and v.
 
-    v is the soft value of x, min(q1, q2)(x, pi) - alpha log pi(pi|x) (equation 2, one sample), with the pi
-    that is fetched along with it. The noise of pi is drawn in the graph.
+    v is the soft value of x, min(q1, q2)(x, pi) - alpha log pi(pi|x) (equation 2, one sample), for the sample
+    pi of the same call. The noise of pi is drawn in the graph.
 
     Args:
         main: the graph function in the scope "main".

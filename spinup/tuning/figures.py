@@ -12,8 +12,8 @@ _MIN_TRIALS = 4  # minimum number of complete trials for meaningful importances
 def draw_study(optuna: Any, study: Any, folder: Path) -> list[Path]:
     """Write history.png and importances.png into a folder; returns the files that could be drawn.
 
-    Importances are computed by PED-ANOVA (Watanabe et al. 2023): the contribution of each parameter to
-    whether a trial is among the best.
+    Importances are computed by PED-ANOVA (Watanabe et al. 2023): how much each parameter determines whether a
+    trial is among the best.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

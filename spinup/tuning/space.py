@@ -45,7 +45,7 @@ class Range:
         return optuna.distributions.FloatDistribution(float(self.low), float(self.high), log=self.log)
 
     def value(self, stored: Any) -> Any:
-        """The parameter's value for the one that Optuna stores."""
+        """The parameter's value, given the value that Optuna stores."""
         return stored
 
     def describe(self) -> str:
@@ -76,7 +76,7 @@ class Choice:
         return optuna.distributions.CategoricalDistribution(self.labels)
 
     def value(self, stored: Any) -> Any:
-        """The parameter's value for the label that Optuna stores."""
+        """The parameter's value, given the label that Optuna stores."""
         return self.values[self.labels.index(stored)]
 
     def describe(self) -> str:

@@ -1,9 +1,9 @@
 """Search with Optuna: trials are runs in processes, on this machine or on Ray.
 
-The study, which only this process opens, is an SQLite file in the folder of the search. It holds the
-settings of each trial, its return after each epoch, and its result: the mean return of its last epochs. A
-trial whose returns are below the median of the others at the same epoch is stopped. A search that was
-interrupted is continued by the same call: trials that had begun are resumed from their checkpoints.
+The study is an SQLite file in the folder of the search, which only this process opens. It holds the settings
+of each trial, its return after each epoch, and its result: the mean return of its last epochs. A trial whose
+return is below the median of the others at the same epoch is stopped. The same call continues an interrupted
+search: trials that had begun are resumed from their checkpoints.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Best:
         folder: folder of the search.
         trial: number of the best trial.
         value: its result, the mean return of its last epochs.
-        params: its values of the searched parameters.
-        labels: the same, with the labels of choices instead of their values.
+        params: values of the searched parameters in the best trial.
+        labels: the same, but with the labels of choices instead of their values.
         counts: number of trials by state: complete, pruned, fail.
         figures: the files drawn.
     """
@@ -96,7 +96,8 @@ def tune(
         num_cpu: number of trials at a time, each in its own process; "auto" is one per usable core. With
             `ray`, 1 and "auto" mean as many as the cluster's resources allow.
         ray, cpus_per_run, gpus_per_run: see `ExperimentGrid.run`.
-        prune: stop trials whose return is below the median of the others, from a quarter of the epochs on.
+        prune: stop trials whose return is below the median of the others, from a quarter of the epochs on,
+            once STARTUP_TRIALS trials are complete.
         how_to_continue: what to do to continue an interrupted search, for messages.
 
     Returns:
@@ -142,7 +143,7 @@ def tune(
 
 
 class _Search:
-    """Trials as jobs.
+    """Runs the trials of a study as jobs.
 
     Attributes:
         start_run: starts a job: `RunProcess`, or `RayRuns.start`.
@@ -165,7 +166,7 @@ class _Search:
         self._resumed: dict[str, Any] = {}
 
     def check_settings(self) -> None:
-        """Check that an earlier call had the same settings.
+        """Check that earlier calls, if any, had the same settings.
 
         Raises:
             ConfigError: naming the first setting that differs.
@@ -184,7 +185,7 @@ class _Search:
                 )
 
     def jobs(self, trials: int) -> list[Job]:
-        """The trials that are not complete yet; their calls are set only when they start.
+        """Jobs for the trials that are not finished; the calls are set only when the trials start.
 
         Raises:
             RunError: if the folder of a new trial holds a run.
@@ -245,7 +246,7 @@ class _Search:
 
         Args:
             trial: the trial of Optuna.
-            returns: mean returns by epoch; that of the row is added.
+            returns: mean returns by epoch; the return in `row` is added.
             row: row of the finished epoch.
         """
         epoch, value = row.get("Epoch"), mean_return(row)
@@ -284,7 +285,7 @@ class _Search:
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Context for access to the study from the thread of a run; `check_error` raises its errors later."""
+        """Context for access to the study in the thread of a run; errors are kept for `check_error`."""
         with self._lock:
             try:
                 yield
@@ -294,10 +295,10 @@ class _Search:
                 self._study._storage.remove_session()
 
     def check_error(self) -> None:
-        """Raise the first error of writing to the study.
+        """Raise the first error that occurred in `_guarded`.
 
         Raises:
-            RunError: if there was one.
+            RunError: if there was an error.
         """
         if self._error is not None:
             path = self._folder / STUDY_FILE

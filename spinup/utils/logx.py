@@ -15,7 +15,7 @@ _ANSI_COLORS = {
 
 
 def colorize(string: str, color: str, bold: bool = False, highlight: bool = False) -> str:
-    """The text with the control sequences that color it on a terminal.
+    """Enclose the text in the control sequences that color it on a terminal.
 
     Raises:
         ConfigError: for an unknown color, naming the closest.

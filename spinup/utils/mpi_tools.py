@@ -61,11 +61,11 @@ def mpi_avg(x: Any) -> Any:
 
 
 def broadcast(x: Any, root: int = 0) -> None:
-    """Leave `x` as it is on the only process."""
+    """Do nothing, since there is only one process."""
 
 
 def mpi_statistics_scalar(x: Any, with_min_and_max: bool = False) -> tuple[float, ...]:
-    """Mean and standard deviation of `x`, and also minimum and maximum if `with_min_and_max`."""
+    """Mean and standard deviation of `x`, and its minimum and maximum if `with_min_and_max`."""
     stats = RunningStats()
     stats.add(x)
     return tuple(stats.summary()[: 4 if with_min_and_max else 2])

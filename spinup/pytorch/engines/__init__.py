@@ -1,1 +1,1 @@
-"""Engines: how an update is computed."""
+"""Engines: implementations of the update."""

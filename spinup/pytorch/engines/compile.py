@@ -32,7 +32,7 @@ from spinup.pytorch.variants.sac_v1 import SACv1Objective
 from spinup.replay.transition import Batches
 
 _TRACE_AUTOGRAD = "trace_autograd_ops"  # lets torch.autograd.grad be part of a graph
-# What an engine supports that traces `gradient_step` into a graph.
+# Supported by the engines that trace `gradient_step` into a graph.
 TRACED_NETWORKS = (MLPActorCritic, DiscreteMLPActorCritic, MLPValueActorCritic)
 TRACED_OBJECTIVES = (
     SACObjective, DiscreteSACObjective, SACv1Objective, CategoricalSACObjective, QuantileSACObjective,
@@ -97,7 +97,7 @@ class CompileEngine(Engine):
     def _compile(self, agent: Agent) -> OneStep:
         optimizers = Optimizers(*(o and TraceableAdam(o) for o in agent.optimizers))
         step = partial(gradient_step, agent, self.objective, optimizers)
-        # A user's policy that draws from torch's generator must draw the same numbers as without compilation.
+        # A custom policy that draws from torch's generator must draw the same numbers as in eager mode.
         options: dict[str, Any] = {"fallback_random": True}
         compiled = torch.compile(step, fullgraph=True, dynamic=False, options=options)
 
@@ -110,11 +110,14 @@ class CompileEngine(Engine):
 
 
 class TraceableAdam:
-    """The step of a given torch.optim.Adam or AdamW on its state, in operations that the compiler fuses.
+    """The step of a torch.optim.Adam or AdamW, on its state, in operations that the compiler fuses.
 
-    torch's `step` causes graph breaks. The bias corrections 1 - beta^t are computed in float64, since in
-    float32 they lose half of their digits in the first steps. All state is passed as vectors: torch 2.13
-    may compile a 0-dim input into a constant and drop what is written to it.
+    The optimizer's own `step` causes graph breaks. The bias corrections 1 - beta^t are computed in float64,
+    since in float32 they lose half of their digits in the first steps. All state is passed as vectors:
+    torch 2.13 may compile a 0-dim input into a constant and discard writes to it.
+
+    Args:
+        optimizer: has one parameter group; its state must be allocated.
     """
 
     def __init__(self, optimizer: torch.optim.Adam) -> None:

@@ -33,19 +33,19 @@ MAX_STEPS = 50  # gradient steps in one graph; a longer block replays it several
 
 
 class Capturer(Protocol):
-    """Turns work on fixed buffers into a function that replays it."""
+    """Captures operations on fixed buffers as a function that replays them."""
 
     def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
-        """Run `work` once, so that libraries initialize themselves; returns its result."""
+        """Run `work` once, since libraries initialize themselves in their first call; returns its result."""
         ...
 
     def capture(self, work: Callable[[], object]) -> Callable[[], object]:
-        """A function that does `work` again, on the same memory."""
+        """A function that repeats `work` on the same memory."""
         ...
 
 
 class CudaCapturer:
-    """torch.cuda.graph, as torch's notes on CUDA graphs prescribe: a warm-up on a side stream first."""
+    """Captures with torch.cuda.graph, after a warm-up on a side stream as torch's documentation requires."""
 
     def warm_up(self, work: Callable[[], Tensor]) -> Tensor:
         """Run `work` on a side stream."""
@@ -65,9 +65,13 @@ class CudaCapturer:
 
 
 class Captured(NamedTuple):
-    """A captured graph: its input buffers by field, the function that replays it, and the metrics it writes.
+    """A captured graph.
 
-    The metrics are one vector, which `layout` divides: names, dtypes and shapes in order.
+    Args:
+        inputs: input buffers by field.
+        replay: replays the graph.
+        packed: all metrics that the graph writes, concatenated to one vector.
+        layout: names, dtypes and shapes of the metrics in `packed`, in order.
     """
 
     inputs: dict[str, Tensor]
@@ -78,7 +82,7 @@ class Captured(NamedTuple):
 
 @final
 class CudaGraphEngine(Engine):
-    """Blocks of updates as CUDA graphs, with one synchronization each.
+    """Blocks of updates as CUDA graphs, with one synchronization per block.
 
     Args:
         objective: the losses.
@@ -133,7 +137,7 @@ class CudaGraphEngine(Engine):
     def _replay(
         self, agent: Agent, inputs: dict[str, Tensor], updates_policy: tuple[bool, ...]
     ) -> tuple[Tensor, Layout]:
-        """Some gradient steps; their metrics in one vector, and its layout."""
+        """Run up to MAX_STEPS gradient steps; returns their metrics in one vector, and its layout."""
         key = inputs["action"].shape, updates_policy
         if key not in self._graphs:
             self._graphs[key] = self._capture(agent, inputs, updates_policy)

@@ -1,4 +1,4 @@
-"""The eager engine: one gradient step by plain autograd. It is the reference for every other engine."""
+"""The eager engine: gradient steps by plain autograd. It is the reference for every other engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def gradient_step(
     batch: Batch,
     updates_policy: bool = True,
 ) -> dict[str, Tensor]:
-    """One gradient step: critics, policy, alpha, targets. Returns what to log, see `Engine.update`.
+    """One gradient step: critics, policy, alpha, targets. Returns metrics, see `Engine.update`.
 
     Args:
         agent: the agent to update, in place.
@@ -59,7 +59,7 @@ def gradient_step(
 def policy_step(
     agent: Agent, objective: Objective, optimizers: Optimizers, batch: Batch
 ) -> dict[str, Tensor]:
-    """Update the policy, then alpha if it is learned. Returns what to log."""
+    """Update the policy, then alpha if it is learned. Returns LossPi, LogPi and Entropy."""
     alpha = agent.temperature.value()
     actor_loss, log_prob = objective.actor_loss(agent.networks, batch, alpha)
     minimize(actor_loss, agent.actor_params, optimizers.actor)
@@ -82,13 +82,13 @@ def minimize(loss: Tensor, params: list[nn.Parameter], optimizer: torch.optim.Op
 def gradient_steps(
     agent: Agent, batches: dict[str, Tensor], settings: list[StepSettings], one_step: OneStep
 ) -> dict[str, Tensor]:
-    """A gradient step per batch, fields (n, B, *shape) on the agent's device; metrics with leading axis n.
+    """Run one gradient step per batch; returns metrics with leading axis n.
 
-    Metrics of the policy have an entry for each step that updates it, and are missing where none does.
+    Metrics of the policy have one entry per step that updates it, and are missing if no step does.
 
     Args:
         agent: the agent that `one_step` updates.
-        batches: n batches.
+        batches: fields of n batches, (n, B, *shape), on the agent's device.
         settings: the settings of the n steps.
         one_step: updates the agent with a batch, with or without its policy, and returns metrics.
     """
@@ -102,7 +102,7 @@ def gradient_steps(
 
 
 def split_batches(batches: dict[str, Tensor]) -> list[Batch]:
-    """Fields (n, ...) as n batches."""
+    """Split fields (n, B, *shape) into n batches with fields (B, *shape)."""
     rows = zip(*(values.unbind() for values in batches.values()), strict=True)
     return [dict(zip(batches, row, strict=True)) for row in rows]
 

@@ -17,17 +17,17 @@ from spinup.replay.transition import Batches
 
 @dataclasses.dataclass(frozen=True)
 class Supported:
-    """What an engine's arithmetic covers. Whatever is not listed is refused.
+    """What an engine implements. It refuses everything that is not listed here.
 
     Args:
-        networks: classes of actor-critics. If `traces_modules` is set, a user's class can add itself by its
-            class attribute `engines`, a tuple of engine names, which subclasses do not inherit.
+        networks: classes of actor-critics. If `traces_modules` is set, a custom class is supported too if its
+            class attribute `engines`, a tuple of names, lists the engine; subclasses do not inherit this.
         objectives: classes of objectives.
-        fields: fields of a batch.
+        fields: names of the fields of a batch.
         options: options of the objective, the update and the optimizers that may have any value; every
             other option must have its default.
         devices: types of torch devices.
-        traces_modules: whether the engine calls the modules' `forward`.
+        traces_modules: whether the engine computes networks by calling the modules' `forward`.
     """
 
     networks: tuple[type, ...]
@@ -41,12 +41,12 @@ class Supported:
 class Engine(abc.ABC):
     """Computes updates. All engines compute the same update from the same agent and batches.
 
-    An engine holds compiled code and workspaces only. All state is the agent's, changed in place, so that a
-    run may be continued with another engine.
+    An engine holds only compiled code and workspaces. All learned state belongs to the agent and is changed
+    in place, so a run may be continued with another engine.
 
     Args:
         objective: the losses.
-        threads: maximum number of threads of an engine that starts its own; it does not set torch's.
+        threads: maximum number of threads of an engine that starts its own; torch's number is not changed.
     """
 
     name: ClassVar[str]
@@ -57,12 +57,12 @@ class Engine(abc.ABC):
         self.objective, self.threads = objective, threads
 
     def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
-        """The random inputs of the losses for these batches, as further fields."""
+        """Draw the random inputs of the losses for these batches; returns them as additional fields."""
         return self.objective.draw_noise(batches, rng)
 
     @classmethod
     def unsupported_reason(cls, agent: Agent, objective: Objective, fields: tuple[str, ...]) -> str | None:
-        """The first part of this update that the engine does not support, in a few words; None if none.
+        """Why the engine does not support this update, in a few words; None if it does.
 
         Args:
             agent: the agent to update.
@@ -85,12 +85,12 @@ class Engine(abc.ABC):
 
         Args:
             agent: the agent to update, in place.
-            batches: fields of n batches, (n, B, *shape), with those of `draw_noise`.
+            batches: fields of n batches, (n, B, *shape), including the fields of `draw_noise`.
 
         Returns:
             Metrics on the host, in the dtype of the agent: LossQ, Alpha and TargetEntropy (n,), Q1Vals and
-            Q2Vals (n, B); LossPi and Entropy (k,) and LogPi (k, B) of the k steps that update the policy;
-            TDError (n, B), if batches have the field `weight`.
+            Q2Vals (n, B); LossPi and Entropy (k,) and LogPi (k, B) for the k steps that update the policy;
+            TDError (n, B) if batches have the field `weight`.
 
         Raises:
             ConfigError: if the engine cannot compile or capture the actor-critic's update.
@@ -100,7 +100,7 @@ class Engine(abc.ABC):
 def unsupported_by(
     supported: Supported, name: str, agent: Agent, objective: Objective, fields: tuple[str, ...]
 ) -> str | None:
-    """The first thing that `supported` does not list, in a few words; None if it lists all."""
+    """The first part of an update that `supported` does not list, in a few words; None if all are listed."""
     kind = type(agent.ac)
     declared = supported.traces_modules and name in vars(kind).get("engines", ())
     if agent.reference_parameter.device.type not in supported.devices:
@@ -144,7 +144,7 @@ def changed_options(agent: Agent, objective: Objective) -> dict[str, Any]:
     return found
 
 
-# Options that do not change what Adam computes, and lr, which is an option of the update.
+# Options that do not change Adam's results, and lr, which is an option of the update.
 _IMPLEMENTATION = ("lr", "foreach", "fused", "capturable")
 _ADAM = {
     key: value

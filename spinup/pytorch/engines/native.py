@@ -1,7 +1,7 @@
-"""The native engine: gradients in closed form, as machine code that is compiled once per machine.
+"""The native engine: closed-form gradients in C++, compiled once per machine.
 
-csrc/ computes a whole block of updates per call, in place on the agent's tensors. It uses torch only for
-tensor storage. A network is described to it as a sequence of layers.
+The code in csrc/ computes a whole block of updates per call, in place on the agent's tensors. It uses torch
+only for tensor storage. Each network is passed to it as a sequence of layers.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class NativeEngine(Engine):
         return dict(zip(_SIZES, values, strict=True))
 
     def _workspace(self, dtype: torch.dtype, arguments: Arguments, shapes: tuple[Any, ...]) -> Tensor:
-        """Memory for intermediate values, initially zero; one tensor for each combination of sizes."""
+        """Memory for intermediate values, initially zero; one tensor per combination of sizes."""
         key = dtype, arguments.n == 1, *(getattr(arguments, name) for name in _SIZES[1:]), *shapes
         if key not in self._workspaces:
             size = self._load(dtype).code.workspace_size(ctypes.byref(arguments))
@@ -209,7 +209,7 @@ def _inputs(agent: Agent, batches: Batches) -> dict[str, Tensor]:
 
 
 def _outputs(agent: Agent, objective: Objective, n: int, batch_size: int) -> dict[str, Tensor]:
-    """Tensors into which the kernel writes values for the log, by field of `Arguments`."""
+    """Tensors into which the C++ code writes values for the log, by field of `Arguments`."""
     new = agent.reference_parameter.detach().new_empty
     critics = len(list(agent.networks.critics.children()))
     outputs = {name: new(n, batch_size) for name in ("log_prob", "target_out", "q_pi")}
@@ -232,7 +232,7 @@ def _numbers(agent: Agent) -> dict[str, float]:
 def _metrics(
     logged: dict[str, Tensor], weight: Tensor | None, target_entropy: Tensor, improved: list[int]
 ) -> dict[str, Tensor]:
-    """The metrics of n gradient steps, from the kernel's outputs; `improved` lists those of the policy."""
+    """Metrics of n gradient steps, from the C++ code's outputs; `improved`: steps that update the policy."""
     q, alpha = logged["q_out"], logged["alpha"]
     if "loss_out" in logged:
         loss_q = losses.summed_over_critics(logged["loss_out"], weight)

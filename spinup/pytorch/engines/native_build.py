@@ -35,10 +35,10 @@ class Library(NamedTuple):
 
 
 def compiler() -> list[str] | None:
-    """The command of a C++ compiler that takes GCC's options, or None.
+    """The command of a C++ compiler that takes GCC's options; None if there is none.
 
-    $CXX if set, which may have arguments ("ccache g++"), else g++ or clang++, else the compiler in the
-    `ziglang` package, if that is installed.
+    It is $CXX if set, which may contain arguments ("ccache g++"); else g++, clang++, or the compiler of the
+    `ziglang` package, whichever is installed.
     """
     if os.name != "posix":
         return None
@@ -58,7 +58,7 @@ def _given_command() -> list[str]:
 
 
 def missing_compiler() -> str | None:
-    """What is missing and how to get it, in a few words; None if a compiler is installed."""
+    """Which compiler is missing and how to install one, in a few words; None if one is installed."""
     if compiler():
         return None
     given = os.environ.get("CXX")

@@ -1,4 +1,4 @@
-"""Networks as the sequences of layers that csrc/ computes: the structs, and how they are filled."""
+"""Converts networks to the sequences of layers that csrc/ computes, as ctypes structs."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class LayerArguments(ctypes.Structure):
 
 
 class FusedLayer(NamedTuple):
-    """A linear layer, or a learned vector, and what follows it: dropout, normalizations, activation.
+    """A linear layer or a learned vector, followed by dropout, LayerNorm, activation and batch normalization.
 
-    Without a linear layer, it is the normalization of a network's inputs.
+    Each of these is optional. Without a linear layer, it is the normalization of a network's inputs.
     """
 
     linear: nn.Module | None
@@ -69,7 +69,7 @@ class FusedLayer(NamedTuple):
 
 
 def _sequence(net: nn.Sequential) -> list[FusedLayer]:
-    """The linear layers of `net` with the layers after each; first a normalization of the inputs, if any."""
+    """The layers of `net` in groups: a normalization of the inputs, if any, then one per linear layer."""
     found: list[FusedLayer] = []
     for layer in net:
         if isinstance(layer, nn.Linear):
@@ -104,7 +104,7 @@ def critic_layers(critic: Any) -> list[FusedLayer]:
 
 
 def layers_of(agent: Agent) -> dict[str, list[FusedLayer]]:
-    """The layers of policy, critics and value network, by field of the struct `Arguments`."""
+    """The layers of the policy, all critics and the value network, by field of `Arguments`."""
     value = agent.networks.value
     return {
         "actor": _actor_layers(agent.ac.pi),
@@ -114,11 +114,11 @@ def layers_of(agent: Agent) -> dict[str, list[FusedLayer]]:
 
 
 class Description:
-    """The structs of an agent's networks, for as long as the agent has the same modules and tensors.
+    """The structs of an agent's networks, valid as long as the agent has the same modules and tensors.
 
     Attributes:
         networks: arrays of `LayerArguments`, by field of `Arguments`.
-        shapes: what the size of the workspace depends on.
+        shapes: the values on which the size of the workspace depends.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -161,7 +161,7 @@ def _roots(agent: Agent) -> list[Any]:
 
 
 def _constants_of(module: nn.Module) -> tuple[str, ...]:
-    """Names of the attributes of a layer that its struct contains."""
+    """Names of the attributes of a module that are copied into a struct."""
     if isinstance(module, BatchRenorm):
         return "eps", "momentum", "warm_up", "R_MAX", "D_MAX"
     if isinstance(module, BatchNorm):
@@ -243,7 +243,7 @@ def parameters_of(layer: FusedLayer) -> dict[str, nn.Parameter]:
 def describe_parameter(
     p: nn.Parameter, optimizer: torch.optim.Adam, target: Tensor | None = None
 ) -> Parameter:
-    """Addresses of a parameter, of Adam's moments of it, and of the target that averages it."""
+    """Addresses of a parameter, of its Adam moments, and of its polyak average in a target network."""
     state = optimizer.state[p]
     tensors = (p, state["exp_avg"], state["exp_avg_sq"], target)
     return Parameter(*(None if tensor is None else tensor.data_ptr() for tensor in tensors))

@@ -1,4 +1,4 @@
-"""Which networks the native engine computes, and why not the others."""
+"""Checks whether the native engine supports an agent's networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCALARS = {torch.float32: "float", torch.float64: "double"}  # of parameters, an
 
 
 def unsupported_networks(agent: Agent, objective: Objective) -> str | None:
-    """Why the closed-form gradients do not apply to the networks, in a few words; None if they apply."""
+    """Why the native engine does not support the networks, in a few words; None if it does."""
     ac, value = agent.ac, agent.networks.value
     critics: list[Any] = list(agent.networks.critics.children())
     quantiles = isinstance(objective, QuantileSACObjective)

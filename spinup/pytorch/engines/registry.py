@@ -26,17 +26,17 @@ def choose_engine(
     required: bool = True,
     threads: int = 1,
 ) -> tuple[Engine, str]:
-    """The engine for an update, ready to run, and one line that says why it was chosen.
+    """The engine for an update, prepared, and a log line with the reason for this choice.
 
     `auto` is the first engine of AUTO that supports the update and can be prepared.
 
     Args:
         name: an engine's name, or "auto".
-        agent, objective: what is updated, and the losses.
+        agent, objective: the agent to update, and the losses.
         fields: the fields of a batch, noise included.
         batch_size: transitions per gradient step.
-        required: whether only the engine given by name is tried; otherwise the engines of AUTO are tried
-            after it.
+        required: whether the engine called `name` is the only candidate; otherwise, the engines of AUTO are
+            tried after it.
         threads: see `Engine`.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Networks that the package builds."""
+"""The actor-critics of the package, and their layers."""

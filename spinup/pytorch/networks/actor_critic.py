@@ -108,18 +108,18 @@ class MLPActorCritic(_GaussianActorCritic):
         action_space: bounded Box; its bounds scale the actions.
         hidden_sizes: widths of the hidden layers of the policy and of each critic.
         activation: class of the activation between layers.
-        state_dependent_std: whether log stds come from a head of the trunk (the documented policy) or
-            are one free vector, which Spinning Up reports not to work.
+        state_dependent_std: whether a linear head computes log stds from the trunk's output, as in the
+            documented policy; otherwise they are one learned vector, which Spinning Up reports not to work.
         critics: number of critics, named q1, q2, ...
-        critic_hidden_sizes: widths of the hidden layers of each critic, where they differ from the policy's.
+        critic_hidden_sizes: widths of the hidden layers of each critic; `hidden_sizes` if None.
         actor_norm: normalization of the policy's hidden layers: None, "layer", "batch" or "batch_renorm"; see
             docs/recipes.md.
         critic_norm: the same for each critic.
         actor_dropout: probability with which dropout zeroes a value in the policy during updates.
         critic_dropout: the same for the critics.
         residual: residual blocks in place of hidden layers, one for each entry of the sizes.
-        critic: what a critic gives: "scalar", a value; "categorical", logits of `atoms` values in equal steps
-            on [-value_bound, value_bound]; "quantile", `quantiles` quantiles of the return. Of the latter
+        critic: output of a critic: "scalar", a value; "categorical", logits of `atoms` values in equal steps
+            on [-value_bound, value_bound]; "quantile", `quantiles` quantiles of the return. For the latter
             two, `q1(obs, a)` returns the mean, and `q1.distribution(obs, a)` all outputs.
     """
 

@@ -17,22 +17,26 @@ LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
 
 class StateIndependentLogStd(nn.Module):
-    """A learned vector that does not depend on the input: state-independent log stds."""
+    """Log stds as a learned vector that does not depend on the observation.
+
+    Args:
+        size: length of the vector.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.value = nn.Parameter(torch.full((size,), -0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The vector for each row of x: (..., size)."""
+        """The vector, repeated for each row of x (..., n): (..., size)."""
         return self.value.expand(*x.shape[:-1], -1)
 
 
 class SquashedGaussianActor(nn.Module):
     """tanh of a Gaussian, mapped affinely to the action space's bounds (equation 5).
 
-    The trunk's last hidden layer is activated too; two linear heads give mean and log std, the latter
-    clamped to [-20, 2]. Bounds may differ per dimension and need not be symmetric.
+    An activation follows each layer of the trunk, including the last; two heads give mean and log std, the
+    latter clamped to [-20, 2]. Bounds may differ per dimension and need not be symmetric.
 
     Args:
         obs_dim: length of an observation.
@@ -40,11 +44,11 @@ class SquashedGaussianActor(nn.Module):
         hidden_sizes: widths of the trunk's layers.
         activation: class of the activation.
         state_dependent_std: whether log stds depend on the observation; if not, they are act_dim learned
-            numbers that start at -0.5, as those of Spinning Up's PPO.
+            numbers with initial value -0.5, as in Spinning Up's PPO.
         options: other options of `HiddenLayers`.
 
     Attributes:
-        low, high, center, half_range: bounds of actions, their middle and half their distance, (act_dim,).
+        low, high, center, half_range: bounds of actions, their center and half their distance, (act_dim,).
     """
 
     low: Tensor
@@ -83,7 +87,7 @@ class SquashedGaussianActor(nn.Module):
         return self.mu_layer(h), self.log_std_layer(h).clamp(LOG_STD_MIN, LOG_STD_MAX)
 
     def to_env_units(self, squashed: Tensor) -> Tensor:
-        """Map (-1, 1) to [low, high] per dimension; clipped, as rounding can exceed a bound by one ulp."""
+        """Map (-1, 1) to [low, high] per dimension; clamped, since rounding can exceed a bound by one ulp."""
         return torch.clamp(self.center + self.half_range * squashed, self.low, self.high)
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -39,16 +39,16 @@ class NoisyActorInput(NoisyPolicyInput, ActorInput):
 
 
 class AsymmetricActorCritic(nn.Module):
-    """An actor-critic for `critic_keys`: the critics use whole observations, the policy some columns of them.
+    """An actor-critic for `critic_keys`: critics use whole observations, the policy some columns of them.
 
-    It combines two actor-critics of the same class (Pinto et al. 2018): the policy of one built for the
-    policy's columns, and the critics (and `v`) of one built for whole observations. `act` and `pi` also take
-    observations that consist of the policy's columns only.
+    It combines the policy of an actor-critic built for the policy's columns with the critics (and `v`) of
+    another one, built for whole observations (Pinto et al. 2018). `act` and `pi` also take observations that
+    consist of the policy's columns only.
 
     Args:
         observation_space: flat Box, shape (obs_dim,).
-        action_space: the action space of both.
-        actor_critic: constructor of both.
+        action_space: the environment's action space.
+        actor_critic: constructor of both actor-critics.
         ac_kwargs: keyword arguments for `actor_critic`.
         columns: indices of the columns of an observation that the policy uses.
     """

@@ -1,4 +1,4 @@
-"""Distributional critics: probabilities of atoms (C51), or quantiles (QR-DQN, TQC), of the return."""
+"""Distributional critics: logits of atoms (C51), or quantiles (QR-DQN, TQC), of the return."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spinup.pytorch.networks.mlp import network
 
 @final
 class CategoricalQFunction(nn.Module):
-    """Probabilities of `count` atoms in equal steps on [-bound, bound] (Bellemare et al. 2017).
+    """Logits of `count` atoms in equal steps on [-bound, bound] (Bellemare et al. 2017).
 
     Other options are those of `HiddenLayers`.
     """

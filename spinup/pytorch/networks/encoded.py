@@ -95,7 +95,7 @@ def _orthogonal(module: nn.Module) -> None:
 
 @final
 class Encoder(nn.Module):
-    """Features of an observation: those of each image and the elements of each vector, concatenated.
+    """Features of an observation: features of each image and elements of each vector, concatenated.
 
     Args:
         layout: layout of the observations.

@@ -116,7 +116,7 @@ class RMSNorm(nn.Module):
 
 @final
 class Residual(nn.Module):
-    """x + f(x) for layers f in sequence that keep the size."""
+    """x + f(x), where f is a sequence of layers whose output has the shape of x."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Residual(nn.Module):
 
 
 def normalization(kind: str, size: int) -> nn.Module:
-    """The layer of that name, one of NORMS."""
+    """The normalization layer called `kind`, one of NORMS, for (B, size)."""
     if kind == "layer":
         return nn.LayerNorm(size)
     return BatchNorm(size) if kind == "batch" else BatchRenorm(size)
@@ -138,9 +138,9 @@ def normalization(kind: str, size: int) -> nn.Module:
 def normalize_weights(module: nn.Module) -> None:
     """Scale, in place, each row of each linear layer's weight to norm 1.
 
-    The scale and bias of a batch normalization together get norm sqrt(n), and so does the scale of an RMS
-    normalization, as in FlashSAC. Otherwise weights and scales could grow without a change of the function
-    that they compute.
+    The concatenated scale and bias of a batch normalization are scaled to norm sqrt(n), and so is the scale
+    of an RMS normalization, as in FlashSAC. Otherwise, weights could grow without changing the function that
+    the network computes.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):

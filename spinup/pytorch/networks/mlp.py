@@ -13,7 +13,10 @@ from spinup.pytorch.networks.layers import Dropout, Residual, RMSNorm, normaliza
 
 
 def mlp(sizes: Sequence[int], activation: type[nn.Module], *, activate_last: bool = False) -> nn.Sequential:
-    """A multi-layer perceptron with an activation after every layer, but the last only if `activate_last`."""
+    """A multi-layer perceptron, from (B, sizes[0]) to (B, sizes[-1]).
+
+    An activation follows every layer; it follows the last layer only if `activate_last`.
+    """
     layers: list[nn.Module] = []
     for i in range(len(sizes) - 1):
         layers.append(nn.Linear(sizes[i], sizes[i + 1]))
@@ -22,7 +25,7 @@ def mlp(sizes: Sequence[int], activation: type[nn.Module], *, activate_last: boo
     return nn.Sequential(*layers)
 
 
-EXPANSION = 4  # width of the hidden layer of a residual block, in widths of the block
+EXPANSION = 4  # width of a residual block's hidden layer, relative to the block's width
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class HiddenLayers:
         return found
 
     def width(self, inputs: int) -> int:
-        """The size of the last hidden layer."""
+        """The size of the last hidden layer; `inputs` if there is none."""
         return self.sizes[-1] if self.sizes else inputs
 
     def _residual(self, inputs: int) -> list[nn.Module]:

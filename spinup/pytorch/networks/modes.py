@@ -1,4 +1,4 @@
-"""Switches layers that behave differently in updates: batch statistics, dropout, image encoders."""
+"""Switches the layers that behave differently in updates: batch normalization, dropout, image encoders."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from spinup.pytorch.networks.layers import BatchNorm, Dropout
 class Modes:
     """Activates layers with batch statistics or dropout for the forward passes of an update.
 
-    The layers of a network are active in the loss that trains it. In the policy's loss, dropout of the
-    critics is active, and their batch statistics are not; an image encoder computes its features once,
-    without gradient.
+    These layers are active in the loss that trains their network. In the policy's loss, the critics' dropout
+    is active, but they use running statistics; an image encoder computes its features once, without gradient.
 
     Args:
         actor: the policy network.

@@ -64,7 +64,7 @@ class NormalizedActorCritic(nn.Module):
     """An actor-critic for raw observations: what a run with `normalize_observations` returns and saves.
 
     `act`, `pi`, the critics and `v` take the environment's observations. `ac` is the actor-critic that was
-    trained, on normalized ones.
+    trained on normalized observations.
 
     Args:
         observation_space: flat Box, shape (obs_dim,).

@@ -20,7 +20,7 @@ class PolicyInput(nn.Module, abc.ABC):
         """The policy's input, computed from observations (..., obs_dim)."""
 
     def forward(self, obs: Tensor) -> Any:
-        """What the policy returns."""
+        """The policy's output for `select(obs)`."""
         return self.module(self.select(obs))
 
     def mean_action(self, obs: Tensor) -> Tensor:
@@ -34,5 +34,5 @@ class NoisyPolicyInput(PolicyInput):
     """A `PolicyInput` whose policy takes `noise`."""
 
     def forward(self, obs: Tensor, noise: Tensor | None = None) -> Any:
-        """What the policy returns."""
+        """The policy's output for `select(obs)` and `noise`."""
         return self.module(self.select(obs), noise=noise)

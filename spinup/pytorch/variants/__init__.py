@@ -1,1 +1,1 @@
-"""Variants of SAC: one registry entry and one objective each."""
+"""Variants of SAC: their losses (objectives) and their registry."""

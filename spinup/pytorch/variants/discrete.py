@@ -22,18 +22,17 @@ TARGET_FRACTION = 0.3
 def default_target_entropy(n: int) -> float:
     """The default target entropy for n actions, in nats: TARGET_FRACTION * log n.
 
-    The fraction is small because a larger one can be unreachable, and then alpha grows without bound: on
-    tasks where some actions prolong an episode, the entropy bonus itself favors these for every alpha.
-    Measured on CartPole-v1 (`python benchmarks/target_entropy.py`, 20,000 steps, seed 0), alpha half-way
-    and at the end: fraction 0.3: 0.091, 0.082; 0.5: 0.24, 0.19; 0.7: 1.6, 0.71; 0.9: 63, 2,800; 0.98:
-    3,100, 150,000. No fraction is safe on every task: watch the column Alpha, and give `target_entropy`
-    a smaller number if it climbs.
+    The fraction is small because a larger target can be unreachable, and alpha then grows without bound: if
+    some actions prolong an episode, the entropy bonus favors these actions for every alpha. Values of alpha
+    on CartPole-v1 (`python benchmarks/target_entropy.py`, 20,000 steps, seed 0) half-way and at the end:
+    fraction 0.3: 0.091, 0.082; 0.5: 0.24, 0.19; 0.7: 1.6, 0.71; 0.9: 63, 2,800; 0.98: 3,100, 150,000.
+    No fraction is safe on every task: if the column Alpha keeps growing, set a smaller `target_entropy`.
     """
     return TARGET_FRACTION * math.log(n)
 
 
 class DiscreteObjective(Objective):
-    """Variants whose critics give the values of all actions. A batch's action holds an index, (B, 1)."""
+    """Base class for critics with one output per action. The field `action` holds indices, (B, 1)."""
 
     draws_actions: ClassVar[bool] = False
 
@@ -68,5 +67,5 @@ class DiscreteSACObjective(DiscreteObjective):
 
 
 def values_at(q: Tensor, action: Tensor) -> Tensor:
-    """The values (N, B) of the actions with these indices, (B, 1), from those of all actions, (N, B, n)."""
+    """The values (N, B) of the actions with indices `action` (B, 1), selected from q (N, B, n)."""
     return q.gather(-1, action.long().expand(len(q), -1, -1)).squeeze(-1)

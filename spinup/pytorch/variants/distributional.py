@@ -1,6 +1,6 @@
 """SAC with distributional critics: C51's atoms, or TQC's truncated quantiles.
 
-Difference from `sac`: the critics' loss and target. The policy maximizes mean values.
+Difference from `sac`: the critics' loss and target. The policy maximizes the means of the distributions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from spinup.pytorch.variants.sac import GaussianObjective
 
 
 class DistributionalObjective(GaussianObjective):
-    """Variants whose critics have the method `distribution`."""
+    """Base class for critics with the method `distribution`."""
 
     def outputs(self, critics: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         """The n outputs of each critic, (N, B, n)."""
@@ -62,7 +62,7 @@ class DistributionalObjective(GaussianObjective):
 @final
 @dataclass(frozen=True)
 class CategoricalSACObjective(DistributionalObjective):
-    """Equation 12: cross-entropy to the projected distribution of the critic with the smaller mean."""
+    """Equation 12: cross-entropy to the projected distribution of the target with the smallest mean."""
 
     def distribution_loss(
         self, networks: Networks, outputs: Tensor, next_outputs: Tensor, bonus: Tensor, batch: Batch

@@ -1,4 +1,4 @@
-"""Objectives: what a variant of SAC minimizes, as pure functions of networks and a batch."""
+"""Objectives: the losses of a variant of SAC, as pure functions of networks and a batch."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from spinup.pytorch import losses
 from spinup.pytorch.networks.modes import Modes
 from spinup.replay.transition import Batches
 
-Batch = dict[str, Tensor]  # by field, (B, *shape); of noise, (2, B, act_dim), see `draw_noise`
+Batch = dict[str, Tensor]  # by field, (B, *shape); the field noise is (2, B, act_dim), see `draw_noise`
 
 
 class Networks(NamedTuple):
-    """The networks that losses are functions of."""
+    """The networks from which losses are computed."""
 
     actor: Callable[..., tuple[Tensor, Tensor]]  # (obs, noise) to action and log pi; discrete: (obs)
     critics: nn.Module  # (obs, action) to (N, B); discrete: (obs) to (N, B, n)
-    target: nn.Module  # average of `value` if there is one, else of `critics`; or `critics` itself
+    target: nn.Module  # average of `value` if that is given, else of `critics`; or `critics` itself
     value: nn.Module | None  # obs to (B,), only in sac_v1
     modes: Modes
 
 
 @dataclass(frozen=True)
 class Objective(abc.ABC):
-    """What one variant of SAC minimizes. Each field is an option that an engine must declare.
+    """The losses of one variant of SAC. Each field is an option that an engine must declare.
 
     If `target_critics` equals `critics`, the target takes the minimum of all critics, and the policy
     maximizes that minimum, as in SAC (Haarnoja et al. 2018b). If it is less, the target takes the minimum of
     that many critics, drawn at random for each batch, and the policy maximizes the mean of all, as in REDQ
     (Chen et al. 2021, algorithm 1).
 
-    Subclasses are dataclasses too, or their fields would not be options.
+    Subclasses must be dataclasses too; otherwise, their fields are not options.
 
     Args:
         critics: number N of critics.
-        target_critics: number of them that form a target.
-        target_networks: whether averaged copies of the critics compute the targets, or the critics
-            themselves.
+        target_critics: number of critics that form a target.
+        target_networks: whether polyak averages of the critics compute the targets; otherwise, the critics
+            do.
 
     Attributes:
-        columns: names of metrics to log, as means, in addition to those of every variant.
+        columns: names of additional metrics to log; their means are logged.
     """
 
     critics: int = 2
@@ -61,23 +61,23 @@ class Objective(abc.ABC):
     def critic_loss(
         self, networks: Networks, batch: Batch, alpha: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The critics' loss, 0-dim, and what to log, see `metrics`.
+        """The critics' loss, 0-dim, and the metrics to log, see `metrics`.
 
         Args:
             networks: the agent's networks.
-            batch: the fields of a batch: obs and next_obs (B, obs_dim), action (B, act_dim), reward and
-                discount (B,), those of `draw_noise`, and what else the sampler adds, such as weight (B,).
+            batch: obs and next_obs (B, obs_dim), action (B, act_dim), reward and discount (B,), the fields
+                of `draw_noise`, and further fields of the sampler, such as weight (B,).
             alpha: the entropy coefficient, 0-dim, without gradient.
         """
 
     @abc.abstractmethod
     def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """The policy's loss (0-dim), and log pi of its actions or its expectation (B,); see `critic_loss`."""
+        """The policy's loss (0-dim), and log pi of its actions or the expected log pi (B,)."""
 
     def metrics(self, loss: Tensor, q: Tensor, target: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """What to log of a critics' loss: LossQ (0-dim), Q1Vals and Q2Vals (B,).
+        """Metrics of the critics' loss: LossQ (0-dim), Q1Vals and, with two or more critics, Q2Vals (B,).
 
-        With the field `weight`, also TDError (B,), from which prioritized replay gets its priorities.
+        If the batch has the field `weight`, also TDError (B,), from which priorities are computed.
 
         Args:
             loss: the critics' loss, 0-dim.
@@ -91,11 +91,11 @@ class Objective(abc.ABC):
     def critic_outputs(
         self, networks: Networks, inputs: tuple[Tensor, ...], next_inputs: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
-        """Outputs of the critics at `inputs`; those of the targets at `next_inputs`, without gradient.
+        """Outputs of the critics at `inputs`, and of the targets at `next_inputs` (without gradient).
 
-        Without target networks, and for networks with batch statistics, both form one batch of 2B (Bhatt et
-        al. 2024, figure 2), whose statistics are those of both. Further passes of critics in their loss
-        belong into `with networks.modes.critic_loss()`, or they use running statistics and no dropout.
+        Without target networks, or with batch statistics, both inputs form one batch of 2B rows, which is
+        normalized as a whole (Bhatt et al. 2024, figure 2). Wrap other passes of critics in their loss in
+        `with networks.modes.critic_loss()`; outside of it, they use running statistics and no dropout.
 
         Returns:
             Two tensors (N, B), or (N, B, n) if a critic has n outputs.
@@ -114,12 +114,12 @@ class Objective(abc.ABC):
             return outputs, next_outputs.detach()
 
     def outputs(self, critics: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        """The outputs of critics that the loss uses, (N, B) or (N, B, n)."""
+        """The critics' outputs that the loss uses, (N, B) or (N, B, n)."""
         found: Tensor = critics(*inputs)
         return found
 
     def action_values(self, critics: nn.Module, obs: Tensor, action: Tensor) -> Tensor:
-        """The critics' values of given actions, (N, B)."""
+        """The critics' values of the given actions (B, act_dim), (N, B)."""
         q: Tensor = critics(obs, action)
         return q
 
@@ -129,11 +129,11 @@ class Objective(abc.ABC):
         return self.target_critics < self.critics
 
     def target_q(self, q: Tensor, batch: Batch) -> Tensor:
-        """The value that forms a target, (B,) or (B, n), from those of all critics, (N, B) or (N, B, n)."""
+        """The value from which a target is formed, (B,) or (B, n), given all critics' values (N, B, ...)."""
         return losses.min_q(q, batch.get("critic_subset"))
 
     def actor_q(self, q: Tensor) -> Tensor:
-        """The value that the policy maximizes, (B, ...), from those of all critics, (N, B, ...)."""
+        """The value that the policy maximizes, (B, ...), given all critics' values (N, B, ...)."""
         return q.mean(0) if self.draws_subset else losses.min_q(q)
 
     def noise_fields(self) -> tuple[str, ...]:
@@ -143,8 +143,9 @@ class Objective(abc.ABC):
     def draw_noise(self, batches: Batches, rng: Generator) -> Batches:
         """The random inputs of the losses for n batches.
 
-        `noise` is standard normal, (n, 2, B, act_dim) float32, for the actions drawn at next_obs and at obs;
-        `critic_subset` are the critics that form a target, (n, M) int64.
+        `noise` is standard normal, (n, 2, B, act_dim) float32: index 0 of axis 1 is for the action drawn at
+        next_obs, index 1 for that at obs. `critic_subset` holds the indices of the critics that form a
+        target, (n, M) int64.
         """
         count, batch_size, act_dim = batches["action"].shape
         drawn: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Variants with losses of the user's own."""
+"""Registers variants with user-defined losses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spinup.pytorch.variants.objective import Objective
 from spinup.pytorch.variants.registry import BUILT_IN, VARIANTS, Variant
 from spinup.pytorch.variants.sac_v1 import SACv1Objective
 
-# Columns of the log that no objective may add.
+# Columns that the log already has.
 RESERVED_COLUMNS = frozenset(
     {
         "Epoch", "EpRet", "TestEpRet", "EpLen", "TestEpLen", "TotalEnvInteracts", "Q1Vals", "Q2Vals", "LogPi",
@@ -31,19 +31,19 @@ _RESERVED_PREFIXES = ("Average", "Std", "Max", "Min", "DeadUnits")
 
 
 def register_variant(name: str, objective: type[Objective], **options: Any) -> None:
-    """Add a variant with losses of your own, which `sac_pytorch(..., variant=name)` then selects.
+    """Add a variant with custom losses, which `sac_pytorch(..., variant=name)` then selects.
 
-    It has the networks, the policy and the automatic target entropy of `variant="sac"`, and runs on the
-    engine "eager". `variant="module:name"` imports `module` first, which should call this function.
+    The variant has the networks, the policy and the automatic target entropy of `variant="sac"`, and runs on
+    the engine "eager". `variant="module:name"` imports `module` first, which should call this function.
     Registering a name again replaces the variant.
 
     Args:
         name: an identifier other than the names of the package's variants.
-        objective: a class decorated with `@dataclass(frozen=True)`, subclass of `GaussianObjective` or, for
-            discrete actions, of `DiscreteObjective`, which have the policy's loss of SAC; or of `Objective`.
-            Its fields get the values of the arguments with their names of the training call, such as
-            `critics`.
-        options: values of further fields of the objective; the others keep their defaults.
+        objective: a subclass of `GaussianObjective` or, for discrete actions, of `DiscreteObjective`, which
+            define SAC's policy loss; or of `Objective`. It must be decorated with
+            `@dataclass(frozen=True)`. A field with the name of an argument of the training call, such as
+            `critics`, gets the value of that argument.
+        options: values of other fields of the objective; fields that are not given keep their defaults.
 
     Raises:
         ConfigError: for an invalid name, objective or option.

@@ -45,7 +45,7 @@ class Variant:
         default_target_entropy: maps an action space to the target entropy for "auto", in nats.
         has_value: whether it learns a value network `v`.
         critic: the value of the argument `critic` that selects it.
-        options: values of those fields of the objective that are no arguments of a training call.
+        options: values of those fields of the objective that are not arguments of a training call.
     """
 
     selected_by: str
@@ -86,7 +86,7 @@ BUILT_IN = tuple(VARIANTS)
 
 
 def own_options(objective: Objective) -> dict[str, Any]:
-    """The values of those fields of an objective that are no arguments of a training call."""
+    """The values of those fields of an objective that are not arguments of a training call."""
     names = [f.name for f in fields(objective) if f.name not in field_defaults()]
     return {name: getattr(objective, name) for name in names}
 
@@ -95,8 +95,8 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
     """The entry for `config.variant` and this action space.
 
     Raises:
-        ConfigError: if there is none, `target_entropy` cannot be reached with these actions, or an option
-            does not apply to it.
+        ConfigError: if no entry fits, `target_entropy` cannot be reached with these actions, or an option
+            does not apply to the variant.
     """
     fitting = [
         variant
@@ -138,7 +138,7 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
 
 
 def make_objective(variant: Variant, config: SACConfig) -> Objective:
-    """The losses of the variant; their options are the fields of `config` with their names, and its own."""
+    """The variant's losses, with options from the fields of `config` of the same names and the variant."""
     names = [f.name for f in fields(variant.objective) if f.name in field_defaults()]
     return variant.objective(**{name: getattr(config, name) for name in names}, **variant.options)
 

@@ -13,7 +13,7 @@ from spinup.pytorch.variants.objective import Batch, Networks, Objective
 
 
 class GaussianObjective(Objective):
-    """Variants whose policy draws its action as a function of Gaussian noise (equation 5)."""
+    """Base class for policies whose action is a function of Gaussian noise (equation 5)."""
 
     def actor_loss(self, networks: Networks, batch: Batch, alpha: Tensor) -> tuple[Tensor, Tensor]:
         with networks.modes.actor_loss():

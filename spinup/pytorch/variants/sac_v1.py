@@ -1,7 +1,7 @@
-"""The older SAC (Haarnoja et al. 2018a): a value network V and its target in addition to the critics.
+"""The older SAC (Haarnoja et al. 2018a), with a value network V in addition to the critics.
 
 Difference from `sac`: the critics' target is r + discount V_targ(s'); V is regressed to the soft value of
-an action drawn at s; V has a target network, the critics have none (equation 10).
+an action drawn at s; only V has a target network (equation 10).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from spinup.pytorch.variants.sac import GaussianObjective
 class SACv1Objective(GaussianObjective):
     """Equation 10, and equation 6 for the policy.
 
-    One draw at s, with the batch's noise, serves the regression of V and the policy's loss, as in
-    Algorithm 1 of the paper; the critics are updated between the two. LossQ does not include the loss of V.
+    The regression of V and the policy's loss use the same noise for the action drawn at s, as in Algorithm 1
+    of the paper. LossQ does not include the loss of V.
     """
 
     def critic_loss(

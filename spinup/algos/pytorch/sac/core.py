@@ -71,6 +71,6 @@ def count_vars(module: nn.Module) -> int:
 
 
 def combined_shape(length: int, shape: Any = None) -> tuple[int, ...]:
-    """The shape of `length` rows, each a number (None), a vector (its size) or an array (its shape)."""
+    """The shape of `length` rows; `shape` is None for numbers, a vector's size, or an array's shape."""
     row = () if shape is None else (shape,) if np.isscalar(shape) else shape
     return (length, *row)

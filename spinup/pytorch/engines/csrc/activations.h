@@ -12,7 +12,7 @@ enum Kind {
     SOFTPLUS, SOFTSIGN, TANH
 };
 
-// Activations that products apply themselves, so that the values before the activation need no memory.
+// Activations that products apply directly, so that the values before the activation are not stored.
 inline bool is_fused(Kind kind) { return kind == IDENTITY || kind == RELU; }
 
 inline Vector relu(Vector v) { return v < 0 ? Vector{} : v; }  // NaN stays NaN

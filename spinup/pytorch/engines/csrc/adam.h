@@ -4,14 +4,14 @@
 
 #include "vectors.h"
 
-// One parameter tensor, Adam's moments of it, and the target that averages it, if any.
+// One parameter tensor, its Adam moments, and its polyak average in a target network, or null.
 struct Parameter {
     SCALAR *p, *m, *v, *target;
 };
 
 namespace {
 
-// The constants of one optimizer at the current step, and the weight of the new value in polyak averaging.
+// The constants of one optimizer at the current step; follow is the weight of the new value in polyak averaging.
 struct Adam {
     T rate, root, eps, first, second, keep, follow;
 

@@ -6,11 +6,11 @@
 #include "adam.h"
 #include "workspace.h"
 
-// One normalization as native_layers.py describes it; the class Normalization there has the same fields in the
-// same order.
+// The arguments of one normalization; the class BatchNormArguments of native_layers.py has the same fields in
+// the same order.
 // scale, shift (size,); running mean and variance (size,), null without a normalization. For a renormalization,
-// batches is the number of batches so far, of which the first warm_up are not corrected, and r_max and d_max
-// bound the corrections; for a plain normalization, batches is null.
+// batches points to the number of batches so far, of which the first warm_up are not corrected, and r_max and
+// d_max bound the corrections; for a plain normalization, batches is null.
 #define BATCH_NORM(X)                                                                              \
     X(Parameter, scale) X(Parameter, shift) X(SCALAR *, mean) X(SCALAR *, var) X(long *, batches)  \
     X(double, eps) X(double, momentum) X(double, r_max) X(double, d_max) X(long, warm_up)
@@ -49,7 +49,7 @@ struct BatchNorm {
         }
     }
 
-    // y for some rows of x, by the running statistics; or by those of the batch, which consists of these rows.
+    // y for some rows of x, by the running statistics; or, if by_batch, by the statistics of these rows.
     void forward(const T *x, T *y, long step, Range rows, bool by_batch) {
         if (by_batch) return forward_batch(x, y, step, rows.last);
         for (int m = rows.first; m < rows.last; m++)
@@ -59,7 +59,7 @@ struct BatchNorm {
             }
     }
 
-    // After forward: replaces the gradient with respect to y by that with respect to x.
+    // After forward: replaces the gradient with respect to y by the gradient with respect to x.
     void backward(const T *x, T *g, long step, const Rows &rows, bool by_batch) {
         if (by_batch) return backward_batch(x, g, step, int(rows.size()));
         for (const int m : rows)
@@ -85,9 +85,9 @@ struct BatchNorm {
         if (in.batches) ++*in.batches;
     }
 
-    // Stores what normalizes LANES columns of a batch from column n on, given its mean and variance, and returns
-    // their center; the running statistics follow. With corrections, which have no gradient, y is
-    // ((x - mean) / std r + d) scale + shift.
+    // Stores factor and corrections for LANES columns of a batch from column n on, given the batch's mean and
+    // variance, updates the running statistics, and returns the center. With the corrections r and d, which have
+    // no gradient, y is ((x - mean) / std r + d) scale + shift.
     Vector follow(int n, Vector average, Vector var, bool corrects) {
         const int count = std::min(LANES, size - n);
         for (int j = count; j < LANES; j++) var[j] = 1;  // in the padding, where 0 could be divided by 0
@@ -107,7 +107,7 @@ struct BatchNorm {
         return average - offset * deviation / ratio;
     }
 
-    // Computes the gradients of the parameters as well. With z = (x - mean) / std, that with respect to x is
+    // Also computes the gradients of the parameters. With z = (x - mean) / std, the gradient with respect to x is
     // factor (g - mean of g - z mean of (g z)).
     void backward_batch(const T *x, T *g, long step, int rows) {
         for (int n = 0; n < size; n += LANES) {

@@ -1,4 +1,4 @@
-// Dropout (Srivastava et al. 2014): which values are dropped is a hash of a seed and of their place.
+// Dropout (Srivastava et al. 2014). A hash of the seed and of a value's position decides whether it is dropped.
 
 #pragma once
 
@@ -19,7 +19,7 @@ template <class N> inline N mixed(N x) {
 inline unsigned pass_key(unsigned seed, unsigned number) { return mixed(seed + mixed(number + 1)) | 1; }
 inline unsigned layer_key(unsigned key, unsigned layer) { return key ? mixed(key + layer) | 1 : 0; }
 
-// What LANES values from index `at` on are multiplied by: 0 with probability p, else 1 / (1 - p).
+// The factors of LANES values from index `at` on: 0 with probability p, else 1 / (1 - p).
 inline Vector dropout_factor(T p, unsigned key, long at) {
     Bits lane;
 #pragma GCC unroll 64

@@ -10,11 +10,11 @@
 #include "dropout.h"
 #include "products.h"
 
-// One layer as native_layers.py describes it; the class Layer there has the same fields in the same order.
+// The arguments of one layer; the class LayerArguments of native_layers.py has the same fields in the same order.
 // A layer without inputs is a learned vector. Weight (out, in), bias (out,), slope (1,) of PReLU; scale and
 // shift (out,) of a LayerNorm before the activation, or null. dropout: probability of dropping an output of the
 // linear layer, before the LayerNorm. batch_norm: after the activation. The first layer of a network may lack
-// the weight: it copies its inputs, for a normalization of them.
+// the weight; it then copies its inputs, and batch_norm normalizes them.
 #define LAYER(X)                                                                                   \
     X(Parameter, weight) X(Parameter, bias) X(Parameter, slope) X(Parameter, scale) X(Parameter, shift) \
     X(BatchNormArguments, batch_norm)                                                              \
@@ -28,22 +28,22 @@ extern "C" struct LayerArguments {
 
 namespace {
 
-// A layer's parameters as products read them: forward W^T (in, out) and backward W (out, in), packed; the
-// bias, the constant of the activation, and scale and shift of the LayerNorm, padded with 0.
+// Copies of a layer's parameters for products: W^T (in, out) for the forward and W (out, in) for the backward
+// pass, packed; the bias, the constant of the activation, and scale and shift of the LayerNorm, padded with 0.
 struct Packed {
     T *forward, *backward, *bias, *constant, *scale, *shift;
 };
 
-// What a forward and a backward pass store. h: the layer's outputs; x: the values before the activation,
-// unless that is fused; g: the gradient with respect to the linear layer's outputs; slope_g: for PReLU, the
-// part of each row in the gradient of the slope. With a LayerNorm, z: its normalized values; rstd: 1 / std of
-// each row; x_g: the gradient with respect to x. With a batch normalization, y: the normalized outputs.
+// Values that a forward and a backward pass store. h: the layer's outputs; x: the values before the activation,
+// not stored if the activation is fused; g: the gradient with respect to the linear layer's outputs; slope_g:
+// for PReLU, each row's part of the slope's gradient. With a LayerNorm, z: its normalized values; rstd: 1 / std
+// of each row; x_g: the gradient with respect to x. With a batch normalization, y: the normalized outputs.
 struct Values {
     T *h, *x, *g, *slope_g, *z, *rstd, *x_g, *y;
 };
 
-// How a forward pass computes, and the backward pass after it: the key of dropout; whether batch normalizations
-// use the statistics of the batch, which is then processed as a whole, or the running ones.
+// The mode of a forward pass and its backward pass: the key of dropout, and whether batch normalizations use the
+// statistics of the batch, which is then processed as a whole, or the running statistics.
 struct Mode {
     unsigned key = 0;
     bool by_batch = false;
@@ -102,8 +102,8 @@ struct Layer {
     bool in_place;  // whether Adam changes `weight` instead of `held`, which is faster in a block of one step
     Parameter weight, bias, slope, scale, shift;
     T constant, eps, dropout;
-    Parameter held;  // W^T, Adam's moments of it, and the target's, packed; during a block instead of `weight`,
-                     // or if in_place, a copy of W^T and the target's for products
+    Parameter held;  // W^T, its Adam moments, and the target's W^T, packed: used instead of `weight` in a block;
+                     // if in_place, only copies of W^T and the target's W^T, for products
     Packed online, target;
     BatchNorm norm;
 
@@ -146,7 +146,7 @@ struct Layer {
         if (outputs.first == outputs.last) return;
         each_held([&](const T *tensor, T *packed) {
             pack_rows(tensor, packed, outputs);
-            // The padding, which NaN in an earlier batch may have reached.
+            // Resets the padding, which NaN in an earlier batch may have reached.
             if (outputs.last == out)
                 for (int i = 0; i < in; i++)
                     for (int o = out; o < padded(out); o++) packed[packed_at(in, out, i, o)] = 0;
@@ -170,7 +170,7 @@ struct Layer {
                          [&](int i, int o) { return packed + packed_at(in, out, i, outputs.first + o); });
     }
 
-    // Where the weight from input i to output o lies in held.p.
+    // The offset in held.p of the weight from input i to output o.
     long weight_at(int i, int o) const { return single() ? i : packed_at(in, out, i, o); }
 
     // A layer with a single output is not held: its weight is a row, which needs no transposition.
@@ -181,7 +181,7 @@ struct Layer {
         if (weight.target) f(weight.target, held.target);
     }
 
-    // Brings what products read up to date with the parameters of a range of outputs.
+    // Updates the packed copies that products read, from the parameters of a range of outputs.
     void pack_outputs(Range outputs) {
         if (norm.used()) norm.pack(outputs);
         if (copies()) return;
@@ -215,7 +215,7 @@ struct Layer {
         if (norm.used()) norm.forward(to.h, to.y, stride(out), rows, mode.by_batch);
     }
 
-    // The same without the normalization of the batch.
+    // The same, before batch normalization.
     void activate(const Packed &packed, const T *x, long step, const Values &to, Range rows, unsigned key) const {
         const long out_step = stride(out);
         T *before = normed() ? to.z : fused() ? to.h : to.x;
@@ -249,7 +249,7 @@ struct Layer {
             store(row + n, load(row + n) * dropout_factor(dropout, key, long(m) * out + n));
     }
 
-    // LayerNorm of one row (Ba et al. 2016): z becomes (z - mean) / std, x that times the scale plus the shift.
+    // LayerNorm of one row (Ba et al. 2016): z becomes (z - mean) / std, and x becomes z scale + shift.
     void normalize(const Packed &packed, const Values &to, int m) const {
         T *z = to.z + m * stride(out), *x = to.x + m * stride(out);
         Vector total = {}, squares = {};
@@ -269,8 +269,8 @@ struct Layer {
         }
     }
 
-    // Copies the gradient of one row with respect to x from g to x_g, and replaces it in g by that with
-    // respect to the linear layer's outputs.
+    // Copies the gradient of one row with respect to x from g to x_g, and replaces g by the gradient with respect
+    // to the linear layer's outputs.
     void normalize_back(const Values &of, int m) const {
         const long row = m * stride(out);
         Vector total = {}, along = {};
@@ -286,8 +286,8 @@ struct Layer {
         }
     }
 
-    // Computes from of.g, for some rows, the gradient with respect to the outputs of the layer below, or if
-    // `last`, its linear outputs. With `add`, adds to the gradient that another layer has written.
+    // Computes from of.g, for some rows, the gradient with respect to the outputs of the layer below or, if `last`,
+    // with respect to its linear layer's outputs. With `add`, adds to the gradient that another layer has written.
     void backward(const Values &of, Layer &below, const Values &to, const Rows &rows, bool add, bool last,
                   Mode below_mode = {}) const {
         const bool active = last && below.kind == RELU && below.plain();
@@ -300,8 +300,8 @@ struct Layer {
             for (const int m : rows) below.drop(to.g + m * stride(in), m, below_mode.key);
     }
 
-    // Replaces the gradient of some rows with respect to the activation's values by that with respect to the
-    // linear layer's outputs.
+    // Replaces the gradient of some rows with respect to the activation's values by the gradient with respect to
+    // the linear layer's outputs.
     void differentiate(const Values &of, const Rows &rows) const {
         const long step = stride(out);
         for (const int m : rows) {
@@ -321,9 +321,9 @@ struct Layer {
         }
     }
 
-    // A step of Adam for a range of outputs, from their gradient and the inputs x. It takes one strip after the
-    // other, so that what products read is brought up to date from the cache. `scratch` has room for a strip of
-    // gradients, or if in_place, for the inputs.
+    // A step of Adam for a range of outputs, from their gradient and the inputs x. Strips are processed one by
+    // one, so that the packed copies are updated while the strip is in the cache. `scratch` has room for a strip
+    // of gradients or, if in_place, for the inputs.
     void learn(const Values &of, const T *x, long x_step, T *scratch, const Adam &adam, Range outputs) {
         if (in_place && weight.p && !single() && outputs.first < outputs.last) pack(x, x_step, batch, in, scratch);
         for (int first = outputs.first; first < outputs.last; first += STRIP) {
@@ -409,7 +409,7 @@ struct Network {
         }
     }
 
-    // Computes the gradients g of all layers from that of the last one, after a forward pass in this mode.
+    // Computes the gradients g of all layers from the last layer's g, after a forward pass in this mode.
     void backward(const std::vector<Values> &values, const Rows &rows, Mode mode = {}) {
         for (size_t l = layers.size(); l-- > 1;)
             layers[l].backward(values[l], layers[l - 1], values[l - 1], rows, false, true, mode.of_layer(l - 1));

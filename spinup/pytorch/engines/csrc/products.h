@@ -63,8 +63,8 @@ template <int D = LANES / 2> inline void transpose(Vector (&rows)[LANES]) {
     }
 }
 
-// Where the element (i, n) of a packed matrix of k rows and `columns` columns lies. LANES elements from a
-// multiple of LANES on are contiguous.
+// The offset of element (i, n) in a packed matrix of k rows and `columns` columns. LANES elements from a multiple
+// of LANES on are contiguous.
 inline long packed_at(int k, int columns, int i, int n) {
     const int strip = n / STRIP * STRIP, width = columns - strip > LANES ? STRIP : LANES;
     return long(strip) * k + long(i) * width + (n - strip);
@@ -78,7 +78,7 @@ inline void transpose_part(int rows, int columns, int i, int n, From from, To to
 }
 
 // Transposes rows 0..rows and columns first..last of a matrix, in blocks. `from(i, n)` is the address of its
-// element (i, n), and `to(n, i)` that of the element in the transpose; LANES elements must be contiguous.
+// element (i, n), and `to(n, i)` its address in the transpose; LANES elements must be contiguous.
 template <class From, class To>
 inline void transpose_matrix(int rows, int first, int last, From from, To to) {
     for (int i = 0; i < rows; i += LANES)
@@ -96,13 +96,13 @@ inline void transpose_matrix(int rows, int first, int last, From from, To to) {
         }
 }
 
-// Maximum rows of a tile: those that fit into the registers together with the strip and one broadcast value.
+// Maximum number of rows of a tile, so that it fits into the registers with the strip and one broadcast value.
 constexpr int MOST_ROWS = (REGISTERS - 4) / 2;
 
-// Where A's element (m, k) lies: at m step + k, at list[m] step + k, or at m + k step.
+// The offset of A's element (m, k): m step + k, list[m] step + k, or m + k step.
 enum Access { IN_ORDER, LISTED, ACROSS };
 
-// A tile of C, from A's row m on.
+// Computes a tile of C, from A's row m on.
 template <Access ACCESS, int ROWS, int VECTORS, class Done>
 inline void tile(const T *a, long step, const int *list, int k, const T *strip, int m, int n, const Done &done) {
     Vector c[ROWS][VECTORS] = {};
@@ -136,7 +136,7 @@ inline void tile_of(int rows, const Rest &...rest) {
         tile_of<ACCESS, VECTORS, ROWS - 1>(rows, rest...);
 }
 
-// Calls f(first row, count) for tiles of `rows` rows, whose sizes differ by at most one.
+// Divides `rows` rows into tiles whose sizes differ by at most one, and calls f(first row, count) for each.
 template <class F> inline void each_tile(int rows, F f) {
     const int tiles = ceil_div(rows, MOST_ROWS);
     for (int t = 0, m = 0; t < tiles; t++) {
@@ -146,7 +146,7 @@ template <class F> inline void each_tile(int rows, F f) {
     }
 }
 
-// Calls done(m, n, v) with each vector v = C[m, n .. n + LANES] of A B. B is packed. Columns beyond n come as 0.
+// Calls done(m, n, v) with each vector v = C[m, n .. n + LANES] of C = A B. B is packed; columns beyond n are 0.
 //
 // The outer loop is over strips, so that a strip stays in the first-level cache.
 template <Access ACCESS, class Done>

@@ -103,8 +103,7 @@ LAYOUT(batch_norm_layout, BATCH_NORM(FIELD), BatchNormArguments)
 LAYOUT(parameter_layout, FIELD(T *, p) FIELD(T *, m) FIELD(T *, v) FIELD(T *, target), Parameter)
 #undef FIELD
 
-// exp, expm1, tanh, the normal distribution function or log1p of n numbers, a multiple of LANES or fewer at the
-// end, for a test.
+// exp, expm1, tanh, the normal distribution function or log1p of n numbers, for a test.
 extern "C" void elementary(long function, long n, T *x) {
     for (long at = 0; at < n; at += LANES) {
         const int count = int(std::min<long>(LANES, n - at));

@@ -2,7 +2,8 @@
 // docs/sac.md.
 //
 // A step is a sequence of phases. In each, a worker processes a share of the batch's rows, of the critics, of
-// pairs of a critic and a row, or of a layer's outputs. No sum is split between workers, so results are bitwise independent of their number.
+// pairs of a critic and a row, or of a layer's outputs. No sum is split between workers, so results do not
+// depend on the number of workers, bit for bit.
 
 #pragma once
 
@@ -10,14 +11,15 @@
 
 // The class Arguments of native.py has the same fields in the same order; a test compares them.
 //
-// Batches: obs and next_obs (n, B, obs_dim), action (n, B, act_dim), or (n, B, 1) if discrete, reward, discount
-// and, if given, weight (n, B), noise (n, 2, B, act_dim), critic_subset (n, subset_size), dropout_seed (n,), or null. lr (n,).
-// actor: the trunk's layers, then the heads for mean and log std, or that for the logits. critic: the layers of
-// critic 1, then those of critic 2, and so on. value: null without a value network. Outputs: log_prob,
+// Batches: obs and next_obs (n, B, obs_dim), action (n, B, act_dim), or (n, B, 1) if discrete, reward and
+// discount (n, B). Null if not given: weight (n, B), noise (n, 2, B, act_dim), critic_subset (n, subset_size),
+// dropout_seed (n,). lr (n,).
+// actor: the trunk's layers, then the heads for mean and log std, or the head for the logits. critic: the layers
+// of critic 1, then the layers of critic 2, and so on. value: null without a value network. Outputs: log_prob,
 // target_out and q_pi (n, B), q_out and, if critics have quantiles, loss_out (critics, n, B), alpha (n,);
 // log_prob and q_pi are not written in steps that do not update the policy. actor_steps, critic_steps,
-// alpha_steps: steps of Adam so far. quantiles: those of each critic, 0 if it has one value; target_quantiles:
-// how many of the pooled ones form a target.
+// alpha_steps: steps of Adam so far. quantiles: number of quantiles of a critic, 0 if it has one value;
+// target_quantiles: number of pooled quantiles that form a target.
 #define ARGUMENTS(X)                                                                               \
     X(const T *, obs) X(const T *, action) X(const T *, reward) X(const T *, discount)             \
     X(const T *, next_obs) X(const T *, noise) X(const T *, weight) X(const long *, critic_subset) \
@@ -50,7 +52,7 @@ struct Critic {
     std::vector<Values> values;
     T *q, *q_target, *q_pi, *q_before, *scratch, *first_action, *action_g;
 
-    // rows: those of the largest pass.
+    // rows: number of rows of the largest pass.
     Critic(const LayerArguments *about, int count, int batch, int rows, int obs_dim, bool in_place, Arena &arena)
         : net(about, count, rows, in_place, arena), values(net.take(arena)) {
         const Layer &first = net.layers.front();
@@ -290,7 +292,7 @@ struct Update {
         return {key, joint && pass == AT_STORED};
     }
 
-    // Phase 2, by network: targets at next_obs, then values of the stored actions, whose pass phase 3 uses.
+    // Phase 2, by network: targets at next_obs, then values of the stored actions, whose activations phase 3 uses.
     void evaluate(long k, int c) {
         Critic &critic = network(c);
         const long step = stride(inputs);
@@ -442,7 +444,7 @@ struct Update {
         return total / T(critics.size());
     }
 
-    // Its derivative with respect to the value of critic c; equal values share it as in torch.minimum.
+    // The derivative of actor_value with respect to the value of critic c; equal values share it as in torch.minimum.
     T actor_share(int c, long at) const {
         if (in.critic_subset) return T(1) / T(critics.size());
         T found = critics[0].q_pi[at], share = c == 0;
@@ -456,8 +458,8 @@ struct Update {
     }
 
     // Phase 4, if actions are continuous: the gradient of the policy's loss with respect to the action drawn at
-    // obs, by pairs of a critic and a row in which it is not 0. A worker takes consecutive pairs, and so reads the
-    // weights of few critics.
+    // obs, by those pairs of a critic and a row for which it is not 0. A worker takes consecutive pairs, so that it
+    // reads the weights of few critics.
     void action_gradients(long k, int worker) {
         Rows &chosen = chosen_rows[worker];
         long pairs = 0, before = 0;
@@ -498,7 +500,7 @@ struct Update {
                         Backward{critic.action_g, nullptr, stride(act_dim), false, false}, rows.data());
     }
 
-    // Phase 5, by rows, or by one worker if the policy normalizes the batch: equation 6, the gradients with
+    // Phase 5, by rows, or by one worker if the policy normalizes the batch: the gradients of equation 6 with
     // respect to the policy's activations.
     void policy_gradient(long k, int worker) {
         if (normalizes_policy() && worker) return;

@@ -37,7 +37,8 @@ inline void store_some(T *to, Vector v, int count) {
     for (int i = 0; i < count; i++) to[i] = v[i];
 }
 
-// v, computed as it stands: otherwise the compiler fuses it with its use in some places and not in others.
+// Returns v, and keeps the compiler from fusing its computation with later operations, which it would do in some
+// places and not in others.
 inline Vector rounded(Vector v) {
 #if defined(__SSE2__)
     asm("" : "+x"(v));
@@ -56,7 +57,7 @@ inline T sum(Vector v) {
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 constexpr int padded(int n) { return ceil_div(n, LANES) * LANES; }
 
-// f of each lane, for functions without a vector form.
+// Applies f to each lane, for functions without a vector form.
 template <class F> inline Vector each(Vector x, F f) {
     for (int i = 0; i < LANES; i++) x[i] = f(x[i]);
     return x;

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from spinup.pytorch.losses import summed_over_critics
+
 
 def atom_values(logits: Tensor, atoms: Tensor) -> Tensor:
     """The means (...) of categorical distributions over `atoms` (n,), given their logits (..., n)."""
@@ -58,7 +60,7 @@ def categorical_loss(logits: Tensor, target: Tensor, weight: Tensor | None = Non
         weight: importance of each transition, (B,); 1 if None.
     """
     error = -(target * torch.log_softmax(logits, -1)).sum(-1)
-    return (error if weight is None else weight * error).mean(-1).sum(0)
+    return summed_over_critics(error, weight)
 
 
 def truncated_quantiles(quantiles: Tensor, dropped: int, subset: Tensor | None = None) -> Tensor:
@@ -92,4 +94,4 @@ def quantile_loss(quantiles: Tensor, target: Tensor, weight: Tensor | None = Non
     size = delta.abs()
     huber = torch.where(size > 1.0, size - 0.5, 0.5 * delta.square())
     error = ((levels.unsqueeze(-1) - (delta < 0).to(delta.dtype)).abs() * huber).mean((-1, -2))
-    return (error if weight is None else weight * error).mean(-1).sum(0)
+    return summed_over_critics(error, weight)

@@ -94,7 +94,7 @@ class PrioritizedSampler(RowSampler):
 
     def reset(self, capacity: int) -> None:
         super().reset(capacity)
-        self._capacity, self._tree = capacity, BlockSums(capacity)
+        self._capacity, self._sums = capacity, BlockSums(capacity)
         self._largest = 1.0  # largest p_i^a so far
         self._total = self._known = 0  # number of rows ever added, and of rows with a priority
         self._updates = 0
@@ -108,12 +108,12 @@ class PrioritizedSampler(RowSampler):
 
     def rows(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> NDArray[np.int64]:
         self._initialize_new_rows()
-        return self._tree.find(rng.random((count, batch_size)))
+        return self._sums.find(rng.random((count, batch_size)))
 
     def sample(self, storage: Storage, count: int, batch_size: int, rng: Generator) -> Batches:
         self._drawn = self.rows(storage, count, batch_size, rng)
         batches = self.builder.build(storage, self._drawn)
-        share = self._tree.priorities[self._drawn] / self._tree.total
+        share = self._sums.priorities[self._drawn] / self._sums.total
         done = np.minimum((self._updates + np.arange(count)) / self.beta_updates, 1.0)
         beta = self.beta + (1.0 - self.beta) * done
         weight = (len(storage) * share) ** -beta[:, None]
@@ -124,7 +124,7 @@ class PrioritizedSampler(RowSampler):
 
     def update_priorities(self, td_errors: NDArray[Any]) -> None:
         priorities = (td_errors.astype(np.float64).reshape(-1) + EPSILON) ** self.exponent
-        self._tree.set(self._drawn.reshape(-1), priorities)
+        self._sums.set(self._drawn.reshape(-1), priorities)
         self._largest = max(self._largest, float(priorities.max()))
 
     def state_dict(self) -> dict[str, Any]:
@@ -132,14 +132,14 @@ class PrioritizedSampler(RowSampler):
         self._initialize_new_rows()
         kept = self._positions(max(self._total - self._capacity, 0))
         return {
-            "priorities": self._tree.priorities[kept].copy(),
+            "priorities": self._sums.priorities[kept].copy(),
             "largest": self._largest,
             "updates": self._updates,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._largest, self._updates, self._known = state["largest"], state["updates"], self._total
-        self._tree.set(self._positions(self._total - len(state["priorities"])), state["priorities"])
+        self._sums.set(self._positions(self._total - len(state["priorities"])), state["priorities"])
 
     def invalid_entry(self, state: dict[str, Any], rows: int) -> str | None:
         priorities = state["priorities"]
@@ -153,7 +153,7 @@ class PrioritizedSampler(RowSampler):
         """Assign a priority to the rows that were added since the last call."""
         new = self._positions(max(self._known, self._total - self._capacity))
         if len(new):
-            self._tree.set(new, np.full(len(new), self._largest))
+            self._sums.set(new, np.full(len(new), self._largest))
         self._known = self._total
 
     def _positions(self, start: int) -> NDArray[np.int64]:

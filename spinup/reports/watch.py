@@ -16,7 +16,7 @@ import numpy as np
 from spinup.errors import ConfigError, RunError, option
 from spinup.loggers.display import live_console
 from spinup.loggers.runs_display import runs_table
-from spinup.loggers.text import format_duration
+from spinup.loggers.text import format_duration, sparkline
 from spinup.reports.run_summary import DAMAGED, Array, RunSummary, find_folders, read_run, text_of
 from spinup.runs.locks import is_locked
 from spinup.runs.status import COMPLETE, FAILED, RUNNING, UNFINISHED
@@ -27,7 +27,6 @@ WIDE = 100  # columns of a terminal; a narrower one gets a shorter curve and no 
 _OMITTED = ("epoch", "steps/s")
 SPEED_ROWS = 5  # number of last rows from which the speed is computed
 SCAN_SHARE = 20  # ratio of the time between two searches for folders to the time of a search
-_BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {RUNNING: "green", UNFINISHED: "yellow", FAILED: "red", DAMAGED: "red", COMPLETE: "bright_black"}
 
 
@@ -154,7 +153,7 @@ class WatchedRun:
             f"{self.epoch:.0f}" if np.isfinite(self.epoch) else "",
             f"{step}/{self.total:,}" if self.total else step,
             f"{self.mean_return:.5g}" if np.isfinite(self.mean_return) else "",
-            sparkline(self.returns, curve_width),
+            sparkline(self.returns.tolist(), curve_width) if self.returns.size > 1 else "",
             f"{self.speed:,.0f}" if np.isfinite(self.speed) else "",
             self._time_left(),
             self.status,
@@ -194,16 +193,6 @@ def watched_run(run: RunSummary) -> WatchedRun:
         speed=speed,
         written_at=written_at,
     )
-
-
-def sparkline(values: Array, width: int = CURVE_WIDTH) -> str:
-    """Values (n,) as at most `width` bars, each the mean of neighboring values, scaled to their range."""
-    if values.size < 2:
-        return ""
-    parts = np.array([part.mean() for part in np.array_split(values, min(width, values.size))])
-    low, high = parts.min(), parts.max()
-    shares = (parts - low) / (high - low) if high > low else np.full(parts.size, 0.5)
-    return "".join(_BARS[min(int(share * len(_BARS)), len(_BARS) - 1)] for share in shares)
 
 
 def plain_text(runs: Sequence[WatchedRun]) -> str:

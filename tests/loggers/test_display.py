@@ -175,6 +175,9 @@ def test_a_resumed_run_measures_from_its_first_step(clock):
         ([0.0, 1.0, math.nan, 0.5], 5, "▁█ ▄"),
         ([0.0, 0.0, 8.0, 8.0], 2, "▁█"),
         (list(range(8)), 8, "▁▂▃▄▅▆▇█"),
+        ([2.0, 2.0], 5, "▁▁"),
+        ([1e300, -1e300], 5, "█▁"),
+        ([float(k) for k in range(1000)], 16, "▁▁▂▂▃▃▄▄▅▅▆▆▇▇██"),
     ],
 )
 def test_sparkline(values, width, text):

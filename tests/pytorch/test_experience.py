@@ -48,7 +48,7 @@ def test_the_td_errors_of_a_block_become_the_priorities_of_its_rows(
         real(self, td_errors)
         last = dict(zip(self._drawn.ravel().tolist(), td_errors.ravel().tolist(), strict=True))
         for position, error in last.items():
-            assert self._tree.priorities[position] == pytest.approx((error + EPSILON) ** 0.6)
+            assert self._sums.priorities[position] == pytest.approx((error + EPSILON) ** 0.6)
         blocks.append(td_errors.shape)
 
     monkeypatch.setattr(PrioritizedSampler, "update_priorities", checked)

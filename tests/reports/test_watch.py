@@ -11,13 +11,12 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from report_runs import HOSTILE, write_run
 from rich.console import Console
 
 from spinup.cli.main import main
-from spinup.reports.watch import CURVE_WIDTH, WatchedRuns, _table, plain_text, sparkline
+from spinup.reports.watch import WatchedRuns, _table, plain_text
 from spinup.runs.locks import folder_lock
 
 
@@ -36,9 +35,9 @@ def test_cells_of_a_running_run(tmp_path, monkeypatch):
         watched = WatchedRuns([tmp_path])
         monkeypatch.setattr("time.time", lambda: (folder / "progress.txt").stat().st_mtime + 4)
         # 1,000 steps in 10 s; the last row was written 4 s ago, and 1,000 of 4,000 steps are left.
-        expected = ("3", "3,000/4,000", "3", "▁▅█", "100", "0:00:06", "running")
+        expected = ("3", "3,000/4,000", "3", "▁▄█", "100", "0:00:06", "running")
         assert refreshed(watched)["a_s0"] == expected
-    assert refreshed(watched)["a_s0"] == ("3", "3,000/4,000", "3", "▁▅█", "100", "", "unfinished")
+    assert refreshed(watched)["a_s0"] == ("3", "3,000/4,000", "3", "▁▄█", "100", "", "unfinished")
 
 
 def test_runs_appear_grow_and_disappear(tmp_path):
@@ -73,26 +72,6 @@ def test_damaged_folders_are_rows(tmp_path):
     watched = WatchedRuns([tmp_path])
     assert refreshed(watched)["a_s0"][-1] == "damaged"
     assert "cannot be read as JSON" in plain_text(watched.rows())
-
-
-@pytest.mark.parametrize(
-    ("values", "bars"),
-    [
-        ([], ""),
-        ([1], ""),
-        ([2, 2], "▅▅"),
-        ([0, 1, 2], "▁▅█"),
-        (range(8), "▁▂▃▄▅▆▇█"),
-        ([1e300, -1e300], "█▁"),
-    ],
-)
-def test_sparkline(values, bars):
-    assert sparkline(np.array(values, float)) == bars
-
-
-def test_a_long_sparkline_is_of_means():
-    assert sparkline(np.arange(1000.0)) == "▁▁▂▂▃▃▄▄▅▅▆▆▇▇██"
-    assert len(sparkline(np.zeros(1000))) == CURVE_WIDTH
 
 
 @pytest.mark.parametrize(("width", "omitted"), [(80, True), (120, False)])

@@ -269,9 +269,12 @@ def draw(rows: Rows) -> None:
                 curve = iqm_curve(name, [runs])
                 for run_x, run_y in runs:
                     axis.plot(run_x, run_y, color=f"C{i}", alpha=0.3, linewidth=0.7)
-                axis.plot(curve.x, curve.y, color=f"C{i}", linewidth=2, label=f"{name} ({len(runs)})")
+                common = curve.x <= min(run_x[-1] for run_x, _ in runs)  # beyond, there are fewer seeds
+                label = f"{name} ({len(runs)})"
+                axis.plot(curve.x[common], curve.y[common], color=f"C{i}", linewidth=2, label=label)
                 if curve.interval is not None:
-                    axis.fill_between(curve.x, *curve.interval, color=f"C{i}", alpha=0.15)
+                    low, high = (bound[common] for bound in curve.interval)
+                    axis.fill_between(curve.x[common], low, high, color=f"C{i}", alpha=0.15)
         axes[0, column].set(title=env, xlabel="environment steps")
         axes[1, column].set(xlabel="minutes of one core")
         axes[0, column].legend(fontsize=8)

@@ -282,7 +282,7 @@ class RemoteCollector:
         """Send a ticket and return True, unless the staleness bound or the end of the run forbids it."""
         on_the_way = [ticket for c in self._collectors for ticket in c.tickets.values()]
         ahead = self.env_steps + sum(ticket.rows for ticket in on_the_way)
-        rows, due = self.ticket_rows, self.schedule.updates_by(ahead + self.ticket_rows)
+        rows, due = self.ticket_rows, self.config.updates_by(ahead + self.ticket_rows)
         if ahead >= self.config.total_steps or due - self.schedule.updates > self.config.max_staleness:
             return False
         version = self._snapshot[0]
@@ -373,7 +373,7 @@ class RemoteCollector:
         steps = self.env_steps + self._rows_to_admit(block)
         on_the_way = {number: ticket for c in self._collectors for number, ticket in c.tickets.items()}
         for number in sorted(number for number in on_the_way if number < block["ticket"]):
-            if self.schedule.updates_by(steps) - on_the_way[number].version > self.config.max_staleness:
+            if self.config.updates_by(steps) - on_the_way[number].version > self.config.max_staleness:
                 return None
             steps += on_the_way[number].rows
         return first

@@ -27,19 +27,10 @@ class UpdateSchedule:
         self.config, self.steps, self.updates = config, 0, 0
 
     @property
-    def updates_due(self) -> int:
-        """Number of gradient steps that are due and have not been made."""
-        return self.updates_by(self.steps) - self.updates
-
-    @property
     def steps_with_updates(self) -> int:
         """Number of environment steps whose gradient steps are due by now."""
         every = self.config.update_every
         return max(self.steps // every * every - self.config.first_block + every, 0)
-
-    def updates_by(self, steps: int) -> int:
-        """Gradient steps due in total after `steps` environment steps."""
-        return self.config.updates_by(steps)
 
     def add_steps(self, steps: int) -> list[int]:
         """Count environment steps; returns the sizes of the blocks of gradient steps that become due."""
@@ -52,7 +43,7 @@ class UpdateSchedule:
 
     def resume(self, steps: int) -> None:
         """Continue from `steps` environment steps, whose gradient steps have been made."""
-        self.steps, self.updates = steps, self.updates_by(steps)
+        self.steps, self.updates = steps, self.config.updates_by(steps)
 
 
 def multiples(before: int, after: int, of: int) -> range:

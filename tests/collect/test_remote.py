@@ -38,6 +38,7 @@ from spinup.collect.transport import Message, PolicySource
 from spinup.collect.update_schedule import UpdateSchedule
 from spinup.config import SACConfig
 from spinup.errors import ConfigError, EnvError
+from spinup.pytorch.variants.register import RESERVED_COLUMNS
 
 STEP = 2.0**-14  # the policy's action is -(version + 1) * STEP, exactly
 
@@ -146,6 +147,7 @@ def test_a_run_without_trouble() -> None:
         wanted = [(100.0 * k * n + n * (n + 1) / 2, n) for k, n in enumerate(lengths[: len(ended)])]
         assert ended == wanted
     row = learner.collector.metrics()
+    assert set(row) <= RESERVED_COLUMNS
     assert (row["BlocksRefused"], row["CollectorRestarts"]) == (0, 0)
     assert row["MaxStaleness"] <= 40
     assert learner.collector.metrics() == row  # the live screen reads them within an epoch

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 
 import spinup
-from spinup.pytorch import losses
-from spinup.pytorch.variants.sac import GaussianObjective
+from spinup.pytorch.variants.sac import GaussianObjective, SACObjective
 
 EPOCHS = int(sys.argv[1]) if len(sys.argv) > 1 else 5
 
@@ -23,21 +22,15 @@ class ConservativeObjective(GaussianObjective):  # the loss of the policy is tha
     columns = ("LossConservative",)  # further columns of the log
 
     def critic_loss(self, networks, batch, alpha):
+        sac = SACObjective(self.critics, self.target_critics, self.target_networks)
+        loss, metrics = sac.critic_loss(networks, batch, alpha)
         with torch.no_grad():
-            next_action, next_log_prob = networks.actor(batch["next_obs"], batch["noise"][0])
             action, _ = networks.actor(batch["obs"], batch["noise"][1])
-        q, next_q = self.critic_outputs(
-            networks, (batch["obs"], batch["action"]), (batch["next_obs"], next_action)
-        )
-        with torch.no_grad():
-            next_value = losses.soft_value(self.target_q(next_q, batch), next_log_prob, alpha)
-            target = losses.q_target(batch["reward"], batch["discount"], next_value)
-        loss_q = losses.q_loss(q, target, batch.get("weight"))
-        with networks.modes.critic_loss():  # as in critic_outputs: dropout, if any, is active
+        with networks.modes.critic_loss():  # dropout and batch statistics, if any, are active
             q_policy = networks.critics(batch["obs"], action)
-        conservative = (q_policy - q).mean(-1).sum()  # the mean over the batch, the sum over critics
-        metrics = self.metrics(loss_q, q, target, batch) | {"LossConservative": conservative}
-        return loss_q + self.conservative_weight * conservative, metrics
+            q_data = networks.critics(batch["obs"], batch["action"])
+        conservative = (q_policy - q_data).mean(-1).sum()  # the mean over the batch, the sum over critics
+        return loss + self.conservative_weight * conservative, metrics | {"LossConservative": conservative}
 
 
 spinup.register_variant("conservative", ConservativeObjective, conservative_weight=0.1)

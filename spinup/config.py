@@ -26,6 +26,7 @@ BUILT_IN_VARIANTS = ("sac", "sac_v1")  # values of `variant` besides those of `r
 CHOICES = {
     "env_workers": ("sync", "async"),
     "critic": ("scalar", "categorical", "quantile"),
+    "policy_q": ("auto", "min", "mean"),
     "lr_schedule": ("constant", "linear", "cosine"),
     "sampler": ("uniform", "per", "her"),
     "collect": ("async", "lockstep"),
@@ -75,6 +76,9 @@ class SACConfig:
     n_step: int = 1  # rewards summed in a target (n-step returns)
     critics: int = 2  # number of critics
     target_critics: int = 2  # critics whose minimum is the target, random ones per batch if fewer
+    policy_q: str = (
+        "auto"  # what the policy maximizes: "min" or "mean" of the critics; "auto": see docs/variants.md
+    )
     critic: str = "scalar"  # "scalar", "categorical" (C51) or "quantile" (TQC): output of a critic
     atoms: int = 101  # categorical: number of values of the distribution
     value_bound: float = 5.0  # categorical: the values range from -value_bound to value_bound
@@ -287,6 +291,11 @@ class SACConfig:
             raise ConfigError(
                 f"target_critics={self.target_critics} of critics={self.critics}: give at most as many as "
                 "there are critics"
+            )
+        if self.critic == "quantile" and self.policy_q == "min":
+            raise ConfigError(
+                "policy_q='min' with critic='quantile', whose policy maximizes the mean of all quantiles: "
+                "leave policy_q out"
             )
         if self.critic == "quantile" and self.drop_quantiles >= self.quantiles:
             raise ConfigError(

@@ -58,10 +58,9 @@ RECIPES: dict[str, Recipe] = {
     "droq": Recipe(
         "Hiraoka et al.: Dropout Q-Functions for Doubly Efficient Reinforcement Learning, ICLR 2022",
         {
-            **_COMMON, **_AFTER_5000, **_UTD_20,
+            **_COMMON, **_AFTER_5000, **_UTD_20, "policy_q": "mean",
             "ac_kwargs": {"critic_norm": "layer", "critic_dropout": 0.01},
         },
-        "the authors' policy maximizes the mean of the two critics, here their minimum; "
         f"{_MBPO} here -act_dim",
     ),
     "crossq": Recipe(

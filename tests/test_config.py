@@ -175,6 +175,12 @@ def test_no_more_target_critics_than_critics() -> None:
     assert refused(critics=1).startswith("target_critics=2 of critics=1: ")
 
 
+def test_the_policy_maximizes_the_mean_of_quantiles() -> None:
+    assert SACConfig(critic="quantile", policy_q="mean").policy_q == "mean"
+    assert refused(critic="quantile", policy_q="min").startswith("policy_q='min' with critic='quantile', ")
+    assert refused(policy_q="max").startswith("policy_q='max': ")
+
+
 @pytest.mark.parametrize("name", ["normalize_observations", "normalize_rewards", "offline"])
 @pytest.mark.parametrize("value", [1, "yes", None])
 def test_switches_are_booleans(name: str, value: Any) -> None:

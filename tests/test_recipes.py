@@ -62,7 +62,7 @@ BATCH_RENORM = {"actor_norm": "batch_renorm", "critic_norm": "batch_renorm"}
 UTD_20 = {"updates_per_step": 20, "policy_delay": 20, "start_steps": 5000, "update_after": 5000}
 PUBLISHED: dict[str, dict[str, Any]] = {
     "redq": {**UTD_20, "critics": 10, "target_critics": 2},
-    "droq": {**UTD_20, "ac_kwargs": {"critic_norm": "layer", "critic_dropout": 0.01}},
+    "droq": {**UTD_20, "policy_q": "mean", "ac_kwargs": {"critic_norm": "layer", "critic_dropout": 0.01}},
     "crossq": {
         "lr": 1e-3, "betas": (0.5, 0.999), "policy_delay": 3, "target_networks": False,
         "start_steps": 5000, "update_after": 5000,

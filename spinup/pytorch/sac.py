@@ -96,6 +96,7 @@ def sac_pytorch(
     n_step: int = 1,
     critics: int = 2,
     target_critics: int = 2,
+    policy_q: str = "auto",
     critic: str = "scalar",
     atoms: int = 101,
     value_bound: float = 5.0,
@@ -196,7 +197,9 @@ def sac_pytorch(
         critics: number of critics. If it is not 2, a custom `actor_critic` must accept it as the keyword
             `critics`, and have q1, q2, q3, ...
         target_critics: number of critics whose minimum forms the target. If it is less than `critics`, they
-            are drawn at random for each batch, and the policy maximizes the mean of all (Chen et al. 2021).
+            are drawn at random for each batch (Chen et al. 2021).
+        policy_q: the value that the policy maximizes: the "min" or the "mean" of all critics. "auto" is
+            "mean" if `target_critics` is less than `critics` or critics have quantiles, else "min".
         critic: output of a critic: "scalar", a value; "categorical", a distribution over equally spaced atoms
             (C51); "quantile", quantiles of the return (TQC). See docs/recipes.md.
         atoms: number of atoms of a categorical critic.

@@ -125,8 +125,9 @@ OTHER = {
     "test_every": 9,
     "alpha": "auto_0.5", "target_entropy": -3, "engine": "eager", "device": "cpu", "env_workers": "async",
     "threads": 3, "gamma": 0.5, "polyak": 0.5, "variant": "sac_v1", "checkpoint_every": 1000,
-    "target_critics": 1, "critic": "quantile", "betas": (0.5, 0.9), "lr_schedule": "cosine", "recipe": "redq",
+    "target_critics": 1, "policy_q": "mean", "critic": "quantile", "betas": (0.5, 0.9), "recipe": "redq",
     "critic_keys": ("state",), "sampler": "per", "prior_data": "data/run", "priority_exponent": 0.5,
+    "lr_schedule": "cosine",
     "prior_fraction": 0.25, "collectors": 2, "collect": "lockstep", "ray": "auto",
 }  # fmt: skip
 # Flags without which another has no effect.

@@ -42,7 +42,7 @@ TRACED_FIELDS = frozenset(
 )
 TRACED_OPTIONS = frozenset(
     {
-        "critics", "target_critics", "target_networks", "drop_quantiles", "actor_first",
+        "critics", "target_critics", "policy_q", "target_networks", "drop_quantiles", "actor_first",
         "policy_delay", "normalize_weights", "lr", "lr_schedule", "lr_end", "total_updates", "betas",
         "weight_decay", "polyak", "alpha", "target_entropy",
     }

@@ -51,7 +51,8 @@ _NUMBERS = (
 )  # fmt: skip
 _SIZES = (
     "n", "batch", "obs_dim", "act_dim", "discrete", "trunk_layers", "critics", "critic_layers",
-    "value_layers", "subset_size", "workers", "policy_delay", "quantiles", "target_quantiles",
+    "value_layers", "subset_size", "policy_takes_mean", "workers", "policy_delay", "quantiles",
+    "target_quantiles",
 )  # fmt: skip
 
 
@@ -90,6 +91,7 @@ class NativeEngine(Engine):
                 "target_entropy",
                 "critics",
                 "target_critics",
+                "policy_q",
                 "target_networks",
                 "policy_delay",
                 "drop_quantiles",
@@ -179,8 +181,8 @@ class NativeEngine(Engine):
         values = (
             n, batch_size, inputs["obs"].shape[-1], networks["actor"][-1].outputs, int(discrete),
             len(networks["actor"]) - (1 if discrete else 2), critics, len(networks["critic"]) // critics,
-            len(networks["value"]), self.objective.target_critics, min(max(2, critics), self.threads), delay,
-            quantiles, kept,
+            len(networks["value"]), self.objective.target_critics, int(self.objective.policy_takes_mean),
+            min(max(2, critics), self.threads), delay, quantiles, kept,
         )  # fmt: skip
         return dict(zip(_SIZES, values, strict=True))
 

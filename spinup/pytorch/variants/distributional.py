@@ -100,6 +100,7 @@ class QuantileSACObjective(DistributionalObjective):
         loss = quantile_loss(outputs, target, batch.get("weight"))
         return loss, self.metrics(loss, outputs.mean(-1), target.mean(-1), batch)
 
-    def actor_q(self, q: Tensor) -> Tensor:
-        """The mean of the critics' mean values, from (N, B)."""
-        return q.mean(0)
+    @property
+    def policy_takes_mean(self) -> bool:
+        """True: the mean of the critics' means is that of all quantiles."""
+        return True

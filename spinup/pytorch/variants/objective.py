@@ -33,10 +33,9 @@ class Networks(NamedTuple):
 class Objective(abc.ABC):
     """The losses of one variant of SAC. Each field is an option that an engine must declare.
 
-    If `target_critics` equals `critics`, the target takes the minimum of all critics, and the policy
-    maximizes that minimum, as in SAC (Haarnoja et al. 2018b). If it is less, the target takes the minimum of
-    that many critics, drawn at random for each batch, and the policy maximizes the mean of all, as in REDQ
-    (Chen et al. 2021, algorithm 1).
+    If `target_critics` equals `critics`, the target takes the minimum of all critics, as in SAC (Haarnoja et
+    al. 2018b). If it is less, the target takes the minimum of that many critics, drawn at random for each
+    batch, as in REDQ (Chen et al. 2021, algorithm 1).
 
     Subclasses must be dataclasses too; otherwise, their fields are not options.
 
@@ -45,6 +44,8 @@ class Objective(abc.ABC):
         target_critics: number of critics that form a target.
         target_networks: whether polyak averages of the critics compute the targets; otherwise, the critics
             do.
+        policy_q: whether the policy maximizes the "min" or the "mean" of the critics. "auto" is "min" if all
+            critics form the target, as in SAC, else "mean", as in REDQ.
 
     Attributes:
         columns: names of additional metrics to log; their means are logged.
@@ -53,6 +54,7 @@ class Objective(abc.ABC):
     critics: int = 2
     target_critics: int = 2
     target_networks: bool = True
+    policy_q: str = "auto"
 
     draws_actions: ClassVar[bool] = True  # whether losses sample the policy, with the noise of the batch
     columns: ClassVar[tuple[str, ...]] = ()
@@ -132,9 +134,14 @@ class Objective(abc.ABC):
         """The value from which a target is formed, (B,) or (B, n), given all critics' values (N, B, ...)."""
         return losses.min_q(q, batch.get("critic_subset"))
 
+    @property
+    def policy_takes_mean(self) -> bool:
+        """Whether the policy maximizes the mean of the critics instead of their minimum."""
+        return self.policy_q == "mean" or (self.policy_q == "auto" and self.draws_subset)
+
     def actor_q(self, q: Tensor) -> Tensor:
         """The value that the policy maximizes, (B, ...), given all critics' values (N, B, ...)."""
-        return q.mean(0) if self.draws_subset else losses.min_q(q)
+        return q.mean(0) if self.policy_takes_mean else losses.min_q(q)
 
     def noise_fields(self) -> tuple[str, ...]:
         """The fields that `draw_noise` adds."""

@@ -94,6 +94,8 @@ CHANGES = {
     "one critic": {"critics": 1, "target_critics": 1},
     "three critics": {"critics": 3, "target_critics": 3},
     "two of five critics": {"critics": 5, "target_critics": 2},
+    "mean of two critics": {"policy_q": "mean"},
+    "two of five critics, minimum of all": {"critics": 5, "target_critics": 2, "policy_q": "min"},
     "sac_v1 with two of three critics": {"variant": "sac_v1", "critics": 3, "target_critics": 2},
     "policy delay": {"policy_delay": 3, "alpha": "auto"},
     "sac_v1 with policy delay": {"variant": "sac_v1", "policy_delay": 2},

@@ -51,6 +51,24 @@ def test_with_all_in_the_target_both_take_the_minimum() -> None:
     assert metrics["LossPi"][0] == pytest.approx(-1.0, abs=0.05)
 
 
+@pytest.mark.parametrize("engine", ["eager", "native"])
+@pytest.mark.parametrize("subset", [{"target_critics": 3}, {"target_critics": 2}])
+@pytest.mark.parametrize(("policy_q", "wanted"), [("mean", 8.0 / 3.0), ("min", 1.0)])
+def test_what_the_policy_maximizes_does_not_depend_on_the_target(
+    policy_q: str, wanted: float, subset: dict[str, int], engine: str
+) -> None:
+    ac = constant_critics([3.0, 1.0, 4.0])
+    learner = make(ac, critics=3, policy_q=policy_q, alpha=0.0, engine=engine, **subset)
+    batches = random_batches(dtype=np.float64)
+    if subset["target_critics"] == 2:
+        batches |= {"critic_subset": np.array([[2, 0]])}
+    metrics = learner.update(batches)
+    next_value = 1.0 if subset["target_critics"] == 3 else 3.0
+    target = batches["reward"] + batches["discount"] * next_value
+    assert metrics["LossQ"][0] == pytest.approx(sum(np.mean((q - target) ** 2) for q in (3.0, 1.0, 4.0)))
+    assert metrics["LossPi"][0] == pytest.approx(-wanted, abs=0.05)
+
+
 def test_subsets_are_drawn_uniformly_without_repetition_and_anew_for_each_batch() -> None:
     objective, rng = SACObjective(critics=5, target_critics=2), np.random.default_rng(0)
     assert objective.noise_fields() == ("noise", "critic_subset")

@@ -39,6 +39,7 @@ NETWORKS: list[dict[str, Any]] = [
 CRITICS: list[dict[str, Any]] = [
     {},
     {"critics": 4, "target_critics": 2},
+    {"policy_q": "mean"},
     {"critic": "categorical", "atoms": 11},
     {"critic": "quantile", "quantiles": 5, "critics": 3},
 ]
@@ -207,6 +208,7 @@ SUPPORT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({}, {"actor_first": True}, {"native": "actor_first"}),
     ({}, {"policy_delay": 2}, {}),
     ({}, {"hold_noise": 4}, {}),
+    ({}, {"policy_q": "mean"}, {}),
     ({}, {"betas": (0.5, 0.999)}, {}),
     ({}, {"weight_decay": 0.1}, {}),
     ({}, {"lr_schedule": "linear"}, {}),

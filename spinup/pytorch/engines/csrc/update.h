@@ -35,7 +35,7 @@
     X(double, actor_steps) X(double, critic_steps) X(double, alpha_steps)                          \
     X(long, n) X(long, batch) X(long, obs_dim) X(long, act_dim) X(long, discrete)                  \
     X(long, trunk_layers) X(long, critics) X(long, critic_layers) X(long, value_layers)            \
-    X(long, subset_size) X(long, workers) X(long, policy_delay)                                    \
+    X(long, subset_size) X(long, policy_takes_mean) X(long, workers) X(long, policy_delay)         \
     X(long, quantiles) X(long, target_quantiles)
 
 extern "C" struct Arguments {
@@ -435,10 +435,9 @@ struct Update {
 
     int taken_by(int c, long k, int m) const { return is_critic(c) ? taken(k, m) : 0; }
 
-    // The value that the policy maximizes at one position: the mean of all critics if the target takes a
-    // subset, else their minimum.
+    // The value that the policy maximizes at one position: the mean or the minimum of all critics.
     T actor_value(long at) const {
-        if (!in.critic_subset) return smallest_of_all(&Critic::q_pi, at);
+        if (!in.policy_takes_mean) return smallest_of_all(&Critic::q_pi, at);
         T total = 0;
         for (const Critic &critic : critics) total += critic.q_pi[at];
         return total / T(critics.size());
@@ -446,7 +445,7 @@ struct Update {
 
     // The derivative of actor_value with respect to the value of critic c; equal values share it as in torch.minimum.
     T actor_share(int c, long at) const {
-        if (in.critic_subset) return T(1) / T(critics.size());
+        if (in.policy_takes_mean) return T(1) / T(critics.size());
         T found = critics[0].q_pi[at], share = c == 0;
         for (int i = 1; i < int(critics.size()); i++) {
             const T other = critics[i].q_pi[at];

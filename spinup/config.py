@@ -76,9 +76,7 @@ class SACConfig:
     n_step: int = 1  # rewards summed in a target (n-step returns)
     critics: int = 2  # number of critics
     target_critics: int = 2  # critics whose minimum is the target, random ones per batch if fewer
-    policy_q: str = (
-        "auto"  # what the policy maximizes: "min" or "mean" of the critics; "auto": see docs/variants.md
-    )
+    policy_q: str = "auto"  # "min" or "mean" of the critics, which the policy maximizes
     critic: str = "scalar"  # "scalar", "categorical" (C51) or "quantile" (TQC): output of a critic
     atoms: int = 101  # categorical: number of values of the distribution
     value_bound: float = 5.0  # categorical: the values range from -value_bound to value_bound

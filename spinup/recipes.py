@@ -115,10 +115,9 @@ RECIPES: dict[str, Recipe] = {
         "2023",
         {
             **_COMMON, **_AFTER_5000, **_UTD_20, "critics": 10, "target_critics": 2,
-            "prior_fraction": 0.5,
+            "prior_fraction": 0.5, "target_entropy": "auto_0.5",
             "ac_kwargs": {"critic_norm": "layer"},
         },
-        "the authors' target entropy is -act_dim / 2, here -act_dim",
         needs=("prior_data",),
     ),
 }  # fmt: skip

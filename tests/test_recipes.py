@@ -91,7 +91,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         },
     },
     "rlpd": {
-        **UTD_20, "critics": 10, "target_critics": 2, "prior_fraction": 0.5,
+        **UTD_20, "critics": 10, "target_critics": 2, "prior_fraction": 0.5, "target_entropy": "auto_0.5",
         "ac_kwargs": {"critic_norm": "layer"},
     },
 }  # fmt: skip

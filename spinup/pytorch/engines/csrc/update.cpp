@@ -60,8 +60,8 @@ void work(Update &update, Barrier &barrier, int worker) {
         if (worker == 0) update.begin_step(k);
         by_rows([&] { update.sample(k, worker); });
         const bool acts = update.normalizes_policy();
-        by_network(update.networks() + acts, [&](int c) {
-            c < update.networks() ? update.evaluate(k, c) : update.act(k, {0, int(in.batch)});
+        by_network(update.target_networks() + acts, [&](int i) {
+            i < update.target_networks() ? update.evaluate(k, i) : update.act(k, {0, int(in.batch)});
         });
         if (update.has_quantiles()) by_rows([&] { update.pool(k, worker); });
         by_network(update.networks(), [&](int c) { update.learn(k, c); });

@@ -146,7 +146,10 @@ struct Update {
     bool is_critic(int c) const { return c < int(critics.size()); }
     Critic &network(int c) { return is_critic(c) ? critics[c] : value[0]; }
     bool has_quantiles() const { return in.quantiles > 0; }
-    long pooled() const { return in.quantiles * (in.critic_subset ? in.subset_size : in.critics); }
+    // The critics that form a target of step k.
+    int chosen() const { return in.critic_subset ? in.subset_size : in.critics; }
+    int chosen_critic(long k, int i) const { return in.critic_subset ? in.critic_subset[k * in.subset_size + i] : i; }
+    long pooled() const { return in.quantiles * chosen(); }
     Range rows_of(int worker) const { return share(worker, in.workers, B, 1); }
 
     // Before the first step and after the last one, by outputs: reads and writes the parameters.
@@ -292,20 +295,23 @@ struct Update {
         return {key, joint && pass == AT_STORED};
     }
 
-    // Phase 2, by network: targets at next_obs, then values of the stored actions, whose activations phase 3 uses.
-    void evaluate(long k, int c) {
+    // Phase 2, by network: the values from which targets are formed, of the i-th network that has such values.
+    int target_networks() const { return joint ? networks() : chosen() + value.size(); }
+    void evaluate(long k, int i) {
+        const int c = joint ? i : i < chosen() ? chosen_critic(k, i) : critics.size();
         Critic &critic = network(c);
         const long step = stride(inputs);
-        const Mode stored = mode_of(k, AT_STORED, c), next = mode_of(k, AT_NEXT, c);
-        if (joint) critic.evaluate_joint(x, step, B, critic.q, critic.q_target, stored);
-        else {
-            const bool has_target = critic.net.layers.back().weight.target;
-            if (has_target) critic.evaluate(&Layer::target, x_next, step, B, critic.q_target, next);
-            else if (value.empty()) critic.evaluate(&Layer::online, x_next, step, B, critic.q_target, next);
-            if (is_critic(c) && !value.empty()) critic.evaluate(&Layer::online, x_pi, step, B, critic.q_before);
-            critic.evaluate(&Layer::online, x, step, B, critic.q, stored);
-        }
-        if (!is_critic(c)) return;
+        const Mode next = mode_of(k, AT_NEXT, c);
+        const bool has_target = critic.net.layers.back().weight.target;
+        if (joint) critic.evaluate_joint(x, step, B, critic.q, critic.q_target, mode_of(k, AT_STORED, c));
+        else if (has_target) critic.evaluate(&Layer::target, x_next, step, B, critic.q_target, next);
+        else if (value.empty()) critic.evaluate(&Layer::online, x_next, step, B, critic.q_target, next);
+        else critic.evaluate(&Layer::online, x_pi, step, B, critic.q_before);
+    }
+
+    // The values of the stored actions, for the log.
+    void write_values(long k, int c) {
+        const Critic &critic = critics[c];
         const long row = stride(critic.outputs());
         for (int m = 0; m < B; m++)
             in.q_out[(c * in.n + k) * B + m] =
@@ -325,10 +331,8 @@ struct Update {
         const auto before = [](T a, T b) { return a < b || (std::isnan(b) && !std::isnan(a)); };
         for (int m = rows.first; m < rows.last; m++) {
             T *z = samples + m * pooled(), *end = z;
-            for (int i = 0; i < pooled() / in.quantiles; i++) {
-                const int c = in.critic_subset ? int(in.critic_subset[k * in.subset_size + i]) : i;
-                end = std::copy_n(critics[c].q_target + m * stride(in.quantiles), in.quantiles, end);
-            }
+            for (int i = 0; i < chosen(); i++)
+                end = std::copy_n(critics[chosen_critic(k, i)].q_target + m * stride(in.quantiles), in.quantiles, end);
             if (in.target_quantiles < pooled()) std::nth_element(z, z + in.target_quantiles, end, before);
             const T bonus = -alpha * next_log_prob[m];
             T total = 0;
@@ -346,15 +350,8 @@ struct Update {
 
     // The minimum, over the critics that form a target, of their values `of` at one position.
     T smallest(long k, T *Critic::*of, long at) const {
-        if (!in.critic_subset) return smallest_of_all(of, at);
-        const long *subset = in.critic_subset + k * in.subset_size;
-        T found = (critics[subset[0]].*of)[at];
-        for (int i = 1; i < in.subset_size; i++) found = smaller(found, (critics[subset[i]].*of)[at]);
-        return found;
-    }
-    T smallest_of_all(T *Critic::*of, long at) const {
-        T found = (critics[0].*of)[at];
-        for (size_t c = 1; c < critics.size(); c++) found = smaller(found, (critics[c].*of)[at]);
+        T found = (critics[chosen_critic(k, 0)].*of)[at];
+        for (int i = 1; i < chosen(); i++) found = smaller(found, (critics[chosen_critic(k, i)].*of)[at]);
         return found;
     }
 
@@ -374,10 +371,12 @@ struct Update {
         return smallest(k, &Critic::q_before, m * stride(1)) - alpha * in.log_prob[k * B + m];
     }
 
-    // Phase 3, by network: the critics' loss, Adam, equation 7; then the new values of the action drawn at obs,
-    // or of all actions if discrete.
+    // Phase 3, by network: the values of the stored actions, their loss, Adam, equation 7; then the new values of the
+    // action drawn at obs, or of all actions if discrete.
     void learn(long k, int c) {
         Critic &critic = network(c);
+        if (!joint) critic.evaluate(&Layer::online, x, stride(inputs), B, critic.q, mode_of(k, AT_STORED, c));
+        if (is_critic(c)) write_values(k, c);
         if (has_quantiles()) quantile_loss(k, c);
         else squared_loss(k, c);
         // In a joint pass, the rows of next_obs have a gradient through the statistics, although the loss has
@@ -437,10 +436,9 @@ struct Update {
 
     // The value that the policy maximizes at one position: the mean or the minimum of all critics.
     T actor_value(long at) const {
-        if (!in.policy_takes_mean) return smallest_of_all(&Critic::q_pi, at);
-        T total = 0;
-        for (const Critic &critic : critics) total += critic.q_pi[at];
-        return total / T(critics.size());
+        T total = 0, least = critics[0].q_pi[at];
+        for (const Critic &critic : critics) total += critic.q_pi[at], least = smaller(least, critic.q_pi[at]);
+        return in.policy_takes_mean ? total / T(critics.size()) : least;
     }
 
     // The derivative of actor_value with respect to the value of critic c; equal values share it as in torch.minimum.

@@ -301,3 +301,6 @@ def test_relative_cost() -> None:
     batch, renorm = ({"ac_kwargs": {"critic_norm": norm}} for norm in ("batch", "batch_renorm"))
     assert relative_cost(batch) == relative_cost(renorm) > relative_cost({})
     assert 10 < relative_cost(RECIPES["droq"].settings) < 20
+    # Eight target networks that form no target are 8 of about 16 passes of SAC.
+    ten = [relative_cost({"batch_size": 256, "critics": 10, "target_critics": n}) for n in (10, 2)]
+    assert ten[0] - ten[1] == pytest.approx(0.5, abs=0.02)

@@ -73,17 +73,20 @@ def multiplications(settings: Mapping[str, Any]) -> float:
     """Scalar multiplications in matrix products, per environment step, of a call with these settings.
 
     A forward pass counts as the number of the network's weights. A backward pass counts as twice that number,
-    or as that number if it does not compute the gradients of the network's parameters.
+    or as that number if it does not compute the gradients of the network's parameters. Of the target
+    networks, those count whose values form a target, although some engines evaluate all.
     """
     given = {**field_defaults(), **settings}
     kinds = {k: given[k] for k in ("critic", "critics", "atoms", "quantiles")}
     networks: dict[str, Any] = {**given.get("ac_kwargs", {}), **kinds}
     ac: Any = spinup.MLPActorCritic(*_SPACES, **networks)
-    actor, critic = _weights(ac.pi), _weights(ac.q1) * given["critics"]
+    actor, single = _weights(ac.pi), _weights(ac.q1)
+    critic = single * given["critics"]
     norm = str(given.get("ac_kwargs", {}).get("critic_norm"))
     joint = not given["target_networks"] or norm.startswith("batch")
     critics = actor + (6 if joint else 3) * critic  # policy at next_obs; forward and backward of critics
-    critics += (2 if joint else 1) * critic if given["target_networks"] else 0
+    if given["target_networks"]:
+        critics += 2 * critic if joint else single * given["target_critics"]
     policy = 3 * actor + 2 * critic
     per_row = critics + policy / given["policy_delay"]
     return float(per_row * given["batch_size"] * given["updates_per_step"])

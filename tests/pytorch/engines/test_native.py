@@ -89,7 +89,7 @@ def test_elementary_functions_are_exact_to_rounding_in_float() -> None:
         assert got[32:].max() == wanted[1]
 
 
-CHANGES = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "sac_v1": {"variant": "sac_v1"},
     "one critic": {"critics": 1, "target_critics": 1},
     "three critics": {"critics": 3, "target_critics": 3},
@@ -134,11 +134,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("dtype", STEPS)
 @pytest.mark.parametrize("networks", NETWORKS)
-@pytest.mark.parametrize("change", ["sac", *CHANGES])
+@pytest.mark.parametrize("change", ["sac", *VARIANTS])
 def test_it_computes_the_eager_update_of_every_variant(
     change: str, networks: str, dtype: torch.dtype
 ) -> None:
-    changes: dict[str, Any] = dict(CHANGES.get(change, {}))
+    changes: dict[str, Any] = {} if change == "sac" else dict(VARIANTS[change])
     reward_std = changes.pop("reward_std", 1.0)
     space = Box(np.array([-1.0, -2.0, 0.5]), np.array([1.0, 0.5, 3.0]), dtype=np.float64)
     admit_variant(
@@ -252,7 +252,7 @@ def new_activation(learner: Any) -> None:
 
 RENORM = {"actor_norm": "batch_renorm", "critic_norm": "batch_renorm", "target_networks": False}
 LAYER_NORM = {"critic_norm": "layer"}
-CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
+MUTATIONS: dict[str, tuple[dict[str, Any], Any]] = {
     "Adam's moments": ({}, new_moments),
     "a layer": ({"target_networks": False}, new_activation),
     "data of the policy": ({}, lambda learner: new_data(learner.ac.pi)),
@@ -266,9 +266,9 @@ CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", MUTATIONS)
 def test_tensors_layers_and_their_constants_may_change_during_a_run(name: str) -> None:
-    kwargs, change = CHANGES[name]
+    kwargs, change = MUTATIONS[name]
     networks = {key: value for key, value in kwargs.items() if key != "target_networks"}
     ac = small_ac(**BOUNDS, hidden_sizes=(12,), **networks).double()
     eager, other = pair(ac, "native", "auto", target_networks="target_networks" not in kwargs)

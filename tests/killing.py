@@ -97,6 +97,7 @@ def main(order: dict[str, Any]) -> None:
             count[kind] += 1
         else:  # done before it was killed, as on a fast machine: another run goes on
             shutil.rmtree(folder)
+            count = dict.fromkeys(count, 0)
     attempt("none", rng, folder, settings)
     print(json.dumps(count))
 

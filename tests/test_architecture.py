@@ -167,3 +167,19 @@ def public(body: list[ast.stmt]) -> list[Any]:
     """Public functions and classes at the top of a module."""
     kinds = (ast.FunctionDef, ast.ClassDef)
     return [node for node in body if isinstance(node, kinds) and not node.name.startswith("_")]
+
+
+@pytest.mark.parametrize("folder", ["spinup", "tests", "benchmarks", "tools"])
+def test_no_module_defines_a_constant_or_function_twice(folder: str) -> None:
+    """The second definition replaces the first, which may have been the values of a parametrized test."""
+    files = sorted((ROOT.parent / folder).rglob("*.py"))
+    assert files
+    for file in files:
+        names: list[str] = []
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.append(node.name)
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names += [t.id for t in targets if isinstance(t, ast.Name) and t.id.isupper()]
+        assert sorted(set(names)) == sorted(names), file

@@ -1,5 +1,6 @@
 """The command line: parsed values, calls of the training functions, and one-line errors."""
 
+import contextlib
 import inspect
 import json
 import string
@@ -16,7 +17,6 @@ import spinup
 from spinup.cli.flags import flag_defaults, parse_flags
 from spinup.cli.main import main
 from spinup.cli.values import read_value
-from spinup.config import field_defaults
 from spinup.errors import ConfigError
 from spinup.pytorch.engines.registry import ENGINES
 
@@ -161,7 +161,6 @@ def test_flags_follow_the_signature():
         "transport",
     }
     assert set(DEFAULTS) == parameters
-    assert {name for name in field_defaults() if name in parameters} <= set(DEFAULTS)
 
 
 def test_help_describes_every_flag(capsys):
@@ -345,9 +344,8 @@ def test_values_of_a_flag_stay_separate(values):
     assert got.params == {"ac_kwargs:hidden_sizes": values}
 
 
-CODE = st.sampled_from(
-    ["print('RAN')", "__import__('os').system('touch RAN')", "[print('RAN')]", "(lambda: 0)()"]
-)
+CODE_WORDS = ("print('RAN')", "__import__('os').system('touch RAN')", "[print('RAN')]", "(lambda: 0)()")
+CODE = st.sampled_from(CODE_WORDS)
 
 
 @given(st.text() | CODE)
@@ -358,6 +356,14 @@ def test_no_word_is_evaluated(word):
         return
     known = isinstance(value, (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set))
     assert known or value in vars(nn).values() or value is Ellipsis
+
+
+@pytest.mark.parametrize("word", CODE_WORDS)
+def test_code_is_text_or_refused(word, capfd):
+    with contextlib.suppress(ConfigError):
+        assert read_value(word) == word
+    assert capfd.readouterr().out == ""
+    assert not Path("RAN").exists()
 
 
 WORDS = st.one_of(

@@ -1,7 +1,6 @@
 """Values that Spinning Up's documentation writes: dict(...), [32]*2, int(1e5). None of them is evaluated."""
 
 import math
-import time
 import tracemalloc
 
 import pytest
@@ -52,8 +51,7 @@ def test_other_expressions_are_text(word):
         "[x for x in 'a']", "[*[1]]", "{**{}}", "[1", "{[]: 1}", "dict(a=torch.nn.Linear)", "2**(2**200)",
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_refused_quickly_in_one_line(word):
-    started = time.perf_counter()
+def test_what_cannot_be_read_is_refused_in_one_line_and_little_memory(word):
     tracemalloc.start()
     try:
         with pytest.raises(ConfigError) as caught:
@@ -61,7 +59,6 @@ def test_what_cannot_be_read_is_refused_quickly_in_one_line(word):
         assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - started < 1
     assert "\n" not in str(caught.value)
 
 

@@ -277,6 +277,12 @@ def test_without_display_it_runs_after_one_message(run_dir, monkeypatch, capsys)
 
 
 def test_invalid_flags(run_dir):
-    for words in (["-d", "--stochastic"], ["-n", "0"], ["-l", "-1"], ["-n", "x"], ["--vidoe", "v.gif"]):
-        with pytest.raises(ConfigError):
+    for words, message in (
+        (["-d", "--stochastic"], "--stochastic"),
+        (["-n", "0"], "-n must be at least 1"),
+        (["-l", "-1"], "-l at least 0"),
+        (["-n", "x"], "'x'"),
+        (["--vidoe", "v.gif"], "--vidoe"),
+    ):
+        with pytest.raises(ConfigError, match=message):
             main([str(run_dir), *words])

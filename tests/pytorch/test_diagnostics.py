@@ -73,7 +73,7 @@ def test_bounds_of_the_action_space_are_divided_out() -> None:
     agent, objective, _ = make_agent(ac, config, space)
     found, _ = measured()
     shifted = NetworkDiagnostics(agent, objective, found.replay, config, space)
-    assert shifted.of_epoch(1)["SaturatedActions"] < 0.2  # it is 1 where the bounds are taken for -1 and 1
+    assert shifted.of_epoch(1)["SaturatedActions"] < 0.2  # about 0.5 if bounds of -1 and 1 are assumed
 
 
 def test_dead_units_are_those_zero_for_every_row() -> None:

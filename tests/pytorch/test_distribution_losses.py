@@ -37,7 +37,7 @@ def test_atom_values_by_hand() -> None:
         (0.0, 1.0, 0.0, [0.5, 0.3, 0.2]),  # stays where it is
         (0.25, 1.0, 0.0, [0.5 * 0.75, 0.5 * 0.25 + 0.3 * 0.75, 0.3 * 0.25 + 0.2]),  # the last is clipped to 1
         (0.5, 0.0, 9.0, [0.0, 0.5, 0.5]),  # terminal: all mass at 0.5, between 0 and 1
-        (0.0, 0.5, 1.0, [0.0, 0.5, 0.3 * 0.5 + 0.0 + 0.2 * 0.0]),  # replaced below
+        (0.0, 0.5, 1.0, [0.0, 0.5 + 0.3 * 0.5, 0.3 * 0.5 + 0.2]),  # takes -1, 0, 1 to 0, 0.5, 1
         (-9.0, 1.0, 0.0, [1.0, 0.0, 0.0]),
         (9.0, 1.0, 0.0, [0.0, 0.0, 1.0]),
     ],
@@ -45,9 +45,6 @@ def test_atom_values_by_hand() -> None:
 def test_categorical_target_by_hand(
     reward: float, discount: float, bonus: float, wanted: list[float]
 ) -> None:
-    if (discount, bonus) == (0.5, 1.0):
-        # 0.5 (z + 1) takes -1, 0, 1 to 0, 0.5, 1
-        wanted = [0.0, 0.5 + 0.3 * 0.5, 0.3 * 0.5 + 0.2]
     probs = t(0.5, 0.3, 0.2)[None]
     target = losses.categorical_target(probs, t(reward), t(discount), t(bonus), t(-1, 0, 1))
     assert target[0].tolist() == pytest.approx(wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Tuple
 from gymnasium.wrappers import FrameStackObservation
+from helpers import read_rows
 from images import FORMS, Noise
 
 from spinup import sac_pytorch
@@ -151,6 +153,11 @@ def test_a_run_can_be_loaded(form: str, tmp_path: Path) -> None:
 )
 def test_other_settings_compose(settings: dict[str, Any], tmp_path: Path) -> None:
     train(lambda: Noise("last"), tmp_path / "run", epochs=1, **settings)
+    (row,) = read_rows(tmp_path / "run")
+    assert math.isfinite(float(row["LossQ"]))
+    assert math.isfinite(float(row["LossPi"]))
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert {name: config[name] for name in settings} == settings
 
 
 def test_discrete_actions(tmp_path: Path) -> None:

@@ -302,12 +302,22 @@ def test_failures_do_not_stop_the_others_and_the_first_in_order_is_raised(capsys
     assert out.endswith("to continue the runs that are not complete: do this\n")
 
 
+def signal_once_started(start: Any, send: Callable[[], None]) -> None:
+    """Call `send` in a thread after two runs have started: before, signals would end this process."""
+
+    def wait_and_send() -> None:
+        wait_until(lambda: len(start.started) == 2)
+        send()
+
+    threading.Thread(target=wait_and_send, daemon=True).start()
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_signal_stops_all_and_starts_no_more(name: str, capsys: Any) -> None:
     signum = getattr(signal, name)
     start, run = pretend(2, 4, r0=(999, ""), r1=(999, ""))
-    threading.Timer(0.3, os.kill, (os.getpid(), signum)).start()
+    signal_once_started(start, lambda: os.kill(os.getpid(), signum))
     with pytest.raises(KeyboardInterrupt if name == "SIGINT" else SystemExit) as stopped:
         run()
     if name != "SIGINT":
@@ -326,7 +336,7 @@ def test_a_second_ctrl_c_kills(capsys: Any) -> None:
         wait_until(lambda: len(start.stopped) == 2)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Timer(0.3, twice).start()
+    signal_once_started(start, twice)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert "r0" in start.killed

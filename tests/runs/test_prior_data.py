@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import sys
 import warnings
@@ -139,6 +140,9 @@ def test_the_replay_buffer_of_a_run(tmp_path: Path, changes: dict[str, Any]) -> 
 def test_rewards_normalized_with_data_of_several_environments(tmp_path: Path) -> None:
     train(tmp_path / "four", epochs=1, num_envs=4, n_step=3)
     train(tmp_path / "run", prior_data=str(tmp_path / "four"), normalize_rewards=True)
+    rows = read_rows(tmp_path / "run")
+    assert rows
+    assert all(math.isfinite(float(row["LossQ"])) for row in rows)
 
 
 def test_a_batch_has_the_share_of_prior_data() -> None:

@@ -264,9 +264,14 @@ def test_options() -> None:
     assert ray_options(False) is None
     assert ray_options(True) == RayOptions()
     assert ray_options("auto", 2, 0.5) == RayOptions("auto", 2, 0.5)
-    for given in ((1,), ("",), ("auot",), ("head",), (True, True), (True, float("nan")), (True, None, -1)):
-        with pytest.raises(ConfigError, match=r"give|did you mean 'auto'"):
+    for given in ((1,), ("",), ("auot",), ("head",)):
+        with pytest.raises(ConfigError, match=r"^ray="):
             ray_options(*given)
+    for given in ((True, True), (True, float("nan"))):
+        with pytest.raises(ConfigError, match=r"^cpus_per_run="):
+            ray_options(*given)
+    with pytest.raises(ConfigError, match=r"^gpus_per_run=-1"):
+        ray_options(True, None, -1)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

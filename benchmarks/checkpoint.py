@@ -27,13 +27,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from spinup import sac_pytorch
+from spinup.loggers.run_folder import CHECKPOINT_FOLDER
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.builders import OneStepBuilder
 from spinup.replay.samplers import UniformSampler
 from spinup.replay.storage import HostStorage
 from spinup.replay.transition import Transitions, transition_fields
 from spinup.runs.checkpoint_files import CheckpointFolder
-from spinup.runs.checkpointing import FOLDER
 
 OBS_DIM, ACT_DIM, EPOCH = 17, 6, 4000
 LATER = 12
@@ -46,7 +46,7 @@ def run_state() -> dict[str, Any]:
             "HalfCheetah-v5", epochs=1, steps_per_epoch=200, update_after=100, num_test_episodes=0,
             alpha="auto", engine="eager", logger_kwargs={"output_dir": folder, "quiet": True},
         )  # fmt: skip
-        checkpoint, _ = CheckpointFolder(Path(folder) / FOLDER).read()
+        checkpoint, _ = CheckpointFolder(Path(folder) / CHECKPOINT_FOLDER).read()
     assert checkpoint is not None
     return checkpoint.state
 

@@ -287,7 +287,7 @@ def draw(rows: Rows) -> None:
 
 def table(rows: Rows, names: list[str], envs: list[str]) -> str:
     """A Markdown table: for each setting and environment the final return, its interval, and the cost."""
-    from spinup.plotting.iqm import bootstrap_interval, interquartile_mean
+    from spinup.plotting.iqm import interquartile_mean, iqm_interval
 
     lines = [
         "| environment | settings | steps | return: IQM [95% interval] | each seed "
@@ -302,7 +302,7 @@ def table(rows: Rows, names: list[str], envs: list[str]) -> str:
                 if not runs:
                     continue
                 ends = np.array([run[1, -LAST:].mean() for run in runs])
-                low, high = bootstrap_interval([ends[None]])
+                low, high = iqm_interval([ends[None]])
                 interval = f" [{low[0]:,.0f}, {high[0]:,.0f}]" if len(ends) > 1 else ""
                 published = PUBLISHED.get(name, {}).get(env) if steps == 100_000 else None
                 cells = [

@@ -140,7 +140,7 @@ def make(args: argparse.Namespace, engine: str, batch: int) -> tuple[Agent, Any]
     )
     objective = make_objective(variant, config)
     fields = (*make_sampler(config).batch_fields, *objective.noise_fields())
-    return agent, choose_engine(engine, agent, objective, fields, batch, threads=args.threads)[0]
+    return agent, choose_engine(engine, agent, objective, fields, threads=args.threads)[0]
 
 
 def random_batches(batch: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from spinup.checks import (
     as_whole,
@@ -16,6 +16,7 @@ from spinup.checks import (
     check_choice,
     check_count_or_auto,
     check_real,
+    check_switch,
     check_whole,
     is_word,
 )
@@ -139,14 +140,18 @@ class SACConfig:
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         for name in _SWITCHES:
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name}={getattr(self, name)!r}: give True or False")
+            check_switch(name, getattr(self, name))
         object.__setattr__(self, "betas", check_betas(self.betas))
         for name, value in {**numbers, **self._checked_alpha(), **self._checked_words()}.items():
             object.__setattr__(self, name, value)  # NumPy scalars become Python's
         self._check_counts()
         self._check_unused()
         self._check_data()
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """The configuration with those entries of `settings` that are fields, and defaults for the others."""
+        return cls(**{name: settings[name] for name in field_defaults() if name in settings})
 
     @property
     def learns_alpha(self) -> bool:
@@ -226,10 +231,7 @@ class SACConfig:
         With `updates_per_step` = 1, `update_every` steps are due at each multiple of `update_every` from
         `update_after` on. With a fraction, the remainder of a block is carried over to the next one.
         """
-        if n % self.update_every or n < self._updates_from:
-            return 0
-        ratio = self.updates_per_step
-        return math.floor(n * ratio) - math.floor((n - self.update_every) * ratio)
+        return self.updates_by(n) - self.updates_by(n - 1)
 
     def _checked_alpha(self) -> dict[str, float]:
         numbers = {}

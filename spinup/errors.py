@@ -48,6 +48,11 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}"
 
 
+def name_of(thing: object) -> str:
+    """The name of a class or function, or the representation of another object."""
+    return str(getattr(thing, "__name__", None) or repr(thing))
+
+
 _SAYS_FLAGS: ContextVar[bool] = ContextVar("says_flags", default=False)
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from spinup.checks import check_logger_kwargs
-from spinup.config import SACConfig, field_defaults
+from spinup.config import SACConfig
 from spinup.envs.make import env_function
 from spinup.envs.spaces import action_spec, flatten_observation, image_layout
 from spinup.envs.validation import flatten_batch
@@ -66,8 +66,7 @@ class SAC:
                 "the networks as ac_kwargs"
             )
         check_parameters(sac_pytorch, kwargs)
-        fields = {name: value for name, value in kwargs.items() if name in field_defaults()}
-        self._config = SACConfig(**fields)
+        self._config = SACConfig.from_settings(kwargs)
         check_choices(kwargs)
         self._env_fn = _env_fn(env)
         self._kwargs = dict(kwargs)

@@ -13,10 +13,10 @@ from spinup.config import BUILT_IN_VARIANTS, field_defaults
 from spinup.envs.saved_spec import env_of_run, read_saved_env
 from spinup.errors import RunError
 from spinup.files import read_json
+from spinup.loggers.run_folder import CHECKPOINT_FOLDER
 from spinup.pytorch.activations import activation
 from spinup.pytorch.model_file import registered
 from spinup.pytorch.variants.registry import VARIANTS
-from spinup.runs.checkpointing import FOLDER
 from spinup.runs.grid import Call
 from spinup.runs.launch import KEPT_LOGGING
 from spinup.runs.manifest import newest_settings
@@ -54,7 +54,7 @@ def resume_call(
         EnvError: if its environment is not registered, or the module of `env` cannot be imported.
     """
     config = read_json(folder / "config.json")
-    saved_settings = newest_settings(folder / FOLDER)  # refuses checkpoints of an older version
+    saved_settings = newest_settings(folder / CHECKPOINT_FOLDER)  # refuses checkpoints of an older version
     algorithm = config.get("algorithm")
     if algorithm not in ALGORITHMS:
         raise RunError(f"{folder} holds no run of SAC: its config.json names the algorithm {algorithm!r}")

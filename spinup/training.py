@@ -32,14 +32,13 @@ from spinup.files import atomic_write
 from spinup.interfaces import Agent, Collector, Diagnostics, Engine, Evaluator, RunMonitor
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.loggers.progress import ProgressInfo
-from spinup.loggers.run_folder import VIDEO_FOLDER, prune_models
+from spinup.loggers.run_folder import NAN_BATCH, VIDEO_FOLDER, prune_models
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.transition import to_host
 
 Float = NDArray[np.float32]
 Record = Callable[[Path, Callable[[Float], Float], int], None]
 LOOP_STREAM = 0
-DUMP = "nan_batch.npz"
 
 
 class Trainer:
@@ -173,7 +172,7 @@ class Trainer:
             self.dump(int(np.argmin(finite)) if len(finite) == count else -1)
             raise TrainingDiverged(
                 f"a loss became NaN or infinite at env step {self.n}: lower lr={self.config.lr}, or scale "
-                f"the rewards; the last checkpoint and model are from before it, the batch is in {DUMP}"
+                f"the rewards; the last checkpoint and model are from before it, the batch is in {NAN_BATCH}"
             )
         if (td_errors := metrics.pop("TDError", None)) is not None:
             self.replay.sampler.update_priorities(td_errors)
@@ -181,11 +180,12 @@ class Trainer:
         self.logger.store(**metrics)
 
     def dump(self, k: int) -> None:
-        """Write the k-th batch of the last block to the file DUMP, to help find the cause of a divergence."""
+        """Write the k-th batch of the last block to the file NAN_BATCH, to help find why it diverged."""
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {name: to_host(values[k]) for name, values in self.batches.items()}
         np.savez(buffer, **arrays)
-        self._write(DUMP, lambda: atomic_write(Path(self.logger.output_dir) / DUMP, buffer.getvalue()))
+        path = Path(self.logger.output_dir) / NAN_BATCH
+        self._write(NAN_BATCH, lambda: atomic_write(path, buffer.getvalue()))
 
     def end_epoch(self, epoch: int) -> None:
         """Save the model, test, record a video, log a row and call the callback, as far as each is due."""

@@ -329,6 +329,4 @@ def make(
     config = SACConfig(**{"batch_size": 5, **changes})
     space = Box(-1.0, 1.0, (act_dim,), np.float32) if action_space is None else action_space
     agent, objective, fields = make_agent(ac, config, space)
-    return Learner(
-        agent, choose_engine(engine, agent, objective, fields, config.batch_size, threads=threads)[0]
-    )
+    return Learner(agent, choose_engine(engine, agent, objective, fields, threads=threads)[0])

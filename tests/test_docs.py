@@ -12,8 +12,8 @@ import pytest
 from helpers import train
 
 import spinup
+from spinup.loggers.run_folder import NAN_BATCH
 from spinup.runs.resuming import MAY_CHANGE
-from spinup.training import DUMP
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -53,7 +53,7 @@ def test_every_file_of_a_run_has_its_line(tmp_path: Path) -> None:
     table = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "files.md").read_text(), re.MULTILINE)
     written = [f"{p.relative_to(tmp_path)}{'/' * p.is_dir()}" for p in tmp_path.rglob("*")]
     written = [name for name in written if name != "pyt_save/" and not re.match("checkpoint/.", name)]
-    for name in [*written, DUMP, "tf1_save/", "tf1_save_best/"]:
+    for name in [*written, NAN_BATCH, "tf1_save/", "tf1_save_best/"]:
         assert any(fnmatch.fnmatch(name, row) for row in table), f"{name} has no line in files.md"
 
 

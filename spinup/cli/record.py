@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 
 from spinup.cli.parser import Parser
-from spinup.cli.test_policy import trained_max_ep_len
-from spinup.playback.episodes import load_env, load_policy_and_env
+from spinup.playback.episodes import load_env, load_policy_and_env, trained_max_ep_len
 from spinup.playback.recording import check_dataset_id, record_episodes
 
 
@@ -40,7 +38,7 @@ def main(words: list[str]) -> int:
     env = load_env(args.path, args.env)
     _, get_action = load_policy_and_env(args.path, args.itr, not args.stochastic, env)
     try:
-        length = args.len or trained_max_ep_len(Path(args.path))
+        length = args.len or trained_max_ep_len(args.path)
         steps, mean = record_episodes(env, get_action, args.out, args.episodes, length, args.seed)
     finally:
         env.close()

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from spinup.cli.parser import Parser
-from spinup.errors import RunError
-from spinup.files import read_json
-from spinup.playback.episodes import load_env, load_policy_and_env, run_policy
+from spinup.playback.episodes import load_env, load_policy_and_env, run_policy, trained_max_ep_len
 from spinup.playback.viewer import use_offscreen_gl
 
 
@@ -53,23 +48,10 @@ def main(words: list[str]) -> int:
     _, get_action = load_policy_and_env(args.path, args.itr, not args.stochastic, env)
     try:
         episodes = args.episodes or (1 if args.video else 100)
-        max_ep_len = args.len or trained_max_ep_len(Path(args.path))
+        max_ep_len = args.len or trained_max_ep_len(args.path)
         run_policy(env, get_action, max_ep_len, episodes, not args.norender, args.video, seed=args.seed)
     finally:
         env.close()
     if args.video:
         print(f"saved {args.video}")
     return 0
-
-
-def trained_max_ep_len(folder: Path) -> int | None:
-    """`max_ep_len` in the configuration of the run in the folder, or None.
-
-    Raises:
-        RunError: if it is not a number of steps.
-    """
-    path = folder / "config.json"
-    length = read_json(path).get("max_ep_len") if os.path.lexists(path) else None
-    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
-        raise RunError(f"{path} gives max_ep_len={length!r}: give the longest episode with -l")
-    return length

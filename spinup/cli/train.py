@@ -15,6 +15,7 @@ from spinup.config import BUILT_IN_VARIANTS, SACConfig, check_ac_kwargs, field_d
 from spinup.envs.make import EnvFactory, env_function
 from spinup.envs.saved_spec import env_flag
 from spinup.errors import ConfigError
+from spinup.loggers.run_folder import CHECKPOINT_FOLDER
 from spinup.pytorch.make_networks import check_networks
 from spinup.pytorch.sac import check_choices
 from spinup.recipes import with_recipe
@@ -97,7 +98,7 @@ def validate(grid: ExperimentGrid, algorithm: str) -> None:
     envs = {}
     for given in grid.variants():
         variant = with_recipe(given)
-        SACConfig(**{name: variant[name] for name in field_defaults() if name in variant})
+        SACConfig.from_settings(variant)
         if algorithm == "sac_pytorch":
             check_choices(variant)
         check(variant.get("ac_kwargs", {}))
@@ -127,6 +128,6 @@ def _print_next_commands(folder: str, variant: Variant) -> None:
     # Without steps in the environment, all points would have the same default coordinate.
     axis = " -x Epoch" if settings.get("offline") else ""
     print(f"  plot it:    spinup plot {quoted}{axis}", flush=True)
-    if Path(folder, "checkpoint").exists() and settings.get("variant", "sac") in BUILT_IN_VARIANTS:
+    if Path(folder, CHECKPOINT_FOLDER).exists() and settings.get("variant", "sac") in BUILT_IN_VARIANTS:
         epochs = 2 * settings.get("epochs", field_defaults()["epochs"])
         print(f"  continue:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from spinup.errors import ConfigError
+from spinup.errors import ConfigError, first_line
 
 
 class Worker(Protocol):
@@ -102,8 +102,7 @@ def pickled_program(program: Program) -> bytes:
     try:
         return bytes(cloudpickle.dumps(program))
     except Exception as error:  # pickling runs methods of the user's objects
-        text = (str(error).strip().splitlines() or ["no message"])[0]
         raise ConfigError(
-            f"env_fn or actor_critic cannot be sent to collectors ({type(error).__name__}: {text}): let "
+            f"env_fn or actor_critic cannot be sent to collectors ({first_line(error)}): let "
             "env_fn create what it needs when it is called"
         ) from error

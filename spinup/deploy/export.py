@@ -7,11 +7,9 @@ import importlib.metadata
 import io
 import itertools
 import json
-import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +26,9 @@ from spinup.deploy.policy_module import (
     random_observations,
 )
 from spinup.envs.spaces import action_spec, flat_observation_space
-from spinup.errors import ConfigError, MissingExtraError, RunError, option
+from spinup.errors import ConfigError, MissingExtraError, RunError, first_line, option
 from spinup.files import MAX_JSON_BYTES, atomic_write, read_regular, to_json
+from spinup.loggers.log_level import errors_only
 from spinup.playback.episodes import check_fit, folder_with_model, load_env
 from spinup.playback.policies import load_actor_critic
 
@@ -141,9 +140,8 @@ def export(
     except MissingExtraError:
         raise
     except Exception as error:  # a custom module may contain operations that the exporter does not support
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"the policy cannot be exported to {to} ({type(error).__name__}: {reason}): use torch operations "
+            f"the policy cannot be exported to {to} ({first_line(error)}): use torch operations "
             "that take batches of any size in it"
         ) from error
     difference = largest_difference(ac, action_space, observations, actions)
@@ -159,7 +157,7 @@ def export(
 def _write_onnx(module: DeployedPolicy, example: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
     _import_onnx()
     batch = torch.export.Dim("batch")
-    with warnings.catch_warnings(), _quiet("torch.onnx._internal.exporter._registration"):
+    with warnings.catch_warnings(), errors_only("torch.onnx._internal.exporter._registration"):
         warnings.simplefilter("ignore")  # of the exporter's own internals
         program = torch.onnx.export(
             module,
@@ -178,18 +176,6 @@ def _write_onnx(module: DeployedPolicy, example: dict[str, torch.Tensor], metada
     model.producer_name, model.producer_version = "spinup", importlib.metadata.version("spinup")
     data: bytes = model.SerializeToString()
     return data
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Suppress warnings of this logger, which reports each optional package that is not installed."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _load_onnx(data: bytes) -> Run:

@@ -13,13 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from spinup.deploy.model_card import Evaluation, bootstrap_interval, model_card
+from spinup.deploy.model_card import Evaluation, mean_interval, model_card
 from spinup.envs.saved_spec import read_saved_env
-from spinup.envs.validation import reset_env, step_env
 from spinup.errors import ConfigError, EnvError, MissingExtraError, RunError
 from spinup.files import read_json
 from spinup.loggers.run_folder import VIDEO_FOLDER, holds_run
-from spinup.playback.episodes import folder_with_model, load_env, load_policy_and_env, run_policy
+from spinup.playback.episodes import (
+    folder_with_model,
+    load_env,
+    load_policy_and_env,
+    run_episode,
+    run_policy,
+    trained_max_ep_len,
+)
+from spinup.playback.viewer import Viewer
 from spinup.plotting.curves import column, find_runs
 from spinup.plotting.figures import make_plots
 
@@ -73,7 +80,7 @@ def push(
         raise ConfigError(f"episodes={episodes}: give at least 1")
     repo_id = _checked_id(repo_id or folder.resolve().name)
     config, saved_env = read_json(folder / "config.json"), read_saved_env(folder)
-    max_ep_len = int(config.get("max_ep_len") or 1000)
+    max_ep_len = trained_max_ep_len(folder)
     evaluation = evaluate(folder, itr, episodes, env, max_ep_len)
     with tempfile.TemporaryDirectory() as name:
         staging = Path(name)
@@ -143,28 +150,19 @@ def pull(repo_id: str, folder: str | Path | None = None, revision: str | None = 
     return target
 
 
-def evaluate(folder: Path, itr: int | str, episodes: int, env: Any, max_ep_len: int) -> Evaluation:
+def evaluate(folder: Path, itr: int | str, episodes: int, env: Any, max_ep_len: int | None) -> Evaluation:
     """The returns of new episodes of a run's deterministic policy.
 
     Raises:
         RunError, EnvError: see `load_env` and `load_policy_and_env`.
     """
     environment, get_action = load_policy_and_env(folder, itr, env=load_env(folder, env))
-    returns = []
     try:
-        for episode in range(episodes):
-            observation, _ = reset_env(environment, seed=10_000 + episode)
-            total = 0.0
-            for _ in range(max_ep_len):
-                observation, reward, terminated, truncated, _ = step_env(environment, get_action(observation))
-                total += float(reward)
-                if terminated or truncated:
-                    break
-            returns.append(total)
+        viewer, seeds = Viewer(environment), range(10_000, 10_000 + episodes)
+        returns = np.array([run_episode(viewer, get_action, max_ep_len, seed)[0] for seed in seeds])
     finally:
         environment.close()
-    found = np.array(returns)
-    return Evaluation(found, *bootstrap_interval(found))
+    return Evaluation(returns, *mean_interval(returns))
 
 
 def _checked_id(repo_id: str) -> str:
@@ -184,7 +182,7 @@ def _copy(folder: Path, staging: Path) -> None:
                 shutil.copyfile(path, copy)
 
 
-def _add_video(folder: Path, path: Path, itr: int | str, env: Any, max_ep_len: int) -> bool:
+def _add_video(folder: Path, path: Path, itr: int | str, env: Any, max_ep_len: int | None) -> bool:
     """Copy the newest video of the run, or record one; if neither is possible, print why and return False."""
     films = sorted((folder / VIDEO_FOLDER).glob("epoch*.mp4"), key=lambda film: film.stat().st_mtime)
     if films:

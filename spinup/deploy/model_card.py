@@ -14,6 +14,7 @@ from spinup.config import field_defaults
 from spinup.envs.saved_spec import wrappers_from_code
 from spinup.files import to_json
 from spinup.recipes import RECIPES
+from spinup.runs.resuming import OUR_ACTOR_CRITICS
 from spinup.version import __version__
 
 # Settings that depend on the machine, or only affect logging and checkpoints.
@@ -38,7 +39,7 @@ class Evaluation:
         return float(self.returns.mean())
 
 
-def bootstrap_interval(returns: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+def mean_interval(returns: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     """The 95% percentile bootstrap interval of the mean (Efron 1979)."""
     rng = np.random.default_rng(seed)
     means = rng.choice(returns, (RESAMPLES, len(returns))).mean(1)
@@ -56,7 +57,7 @@ def training_command(config: dict[str, Any], env: dict[str, Any] | None) -> str:
     Returns:
         The command; empty if no command gives the same run, since its environment or networks need user code.
     """
-    if not env or wrappers_from_code(env) or config.get("actor_critic", "") not in _OUR_NAMES:
+    if not env or wrappers_from_code(env) or config.get("actor_critic", "") not in OUR_ACTOR_CRITICS:
         return ""
     words = ["spinup", "sac_tf1" if config.get("algorithm") == "sac_tf1" else "sac", "--env", str(env["id"])]
     if env.get("kwargs"):
@@ -74,9 +75,6 @@ def training_command(config: dict[str, Any], env: dict[str, Any] | None) -> str:
         text = str(value).replace("torch.nn.modules.activation.", "torch.nn.")
         words += [f"--ac_kwargs:{name}", text]
     return shlex.join(words)
-
-
-_OUR_NAMES = ("", "MLPActorCritic", "DiscreteMLPActorCritic", "MLPValueActorCritic")
 
 
 def model_card(

@@ -40,7 +40,7 @@ class Stateful(Protocol):
 
 
 @runtime_checkable
-class RunningMoments(Protocol):
+class HasMoments(Protocol):
     """A running mean and variance, such as `obs_rms` of gymnasium.wrappers.NormalizeObservation."""
 
     mean: Any
@@ -140,7 +140,7 @@ def _is_kept(key: str, value: Any) -> bool:
 
 def _is_moments(value: Any) -> bool:
     """Whether `value` has mean, var and count as values; a pandas DataFrame has them as methods."""
-    return isinstance(value, RunningMoments) and not any(map(callable, (value.mean, value.var, value.count)))
+    return isinstance(value, HasMoments) and not any(map(callable, (value.mean, value.var, value.count)))
 
 
 def _copy(value: Any) -> Any:

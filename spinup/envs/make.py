@@ -20,7 +20,7 @@ from spinup.envs.spaces import flat_observation_space
 from spinup.envs.user_vector import UserVector
 from spinup.envs.validation import FlatEnv
 from spinup.envs.vector import EnvVector
-from spinup.errors import ConfigError, EnvError, SpinupError
+from spinup.errors import ConfigError, EnvError, SpinupError, first_line
 from spinup.hints import nearest
 
 EnvFn = Callable[[], Any]  # returns a gymnasium.Env or a gymnasium.vector.VectorEnv
@@ -94,7 +94,7 @@ def env_function(env: EnvFn | str, kwargs: dict[str, Any] | None = None) -> EnvF
     except Exception as error:  # a module may raise anything when it is imported
         hint = nearest(name, known).replace("'", f"'{module}:" if module else "'", 1)
         own = "" if module else f"; if a module of yours registers it, give 'module:{name}'"
-        raise EnvError(f"environment id {env!r} cannot be found{hint} ({_cause(error)}){own}") from None
+        raise EnvError(f"environment id {env!r} cannot be found{hint} ({first_line(error)}){own}") from None
     return partial(make_by_id, env, **(kwargs or {}))
 
 
@@ -113,14 +113,8 @@ def make_by_id(env_id: str, /, **kwargs: Any) -> gym.Env[Any, Any]:
         return gym.make(env_id, **kwargs)
     except Exception as error:  # constructors may raise anything
         raise EnvError(
-            f"environment id {env_id!r} cannot be made: {type(error).__name__}: {_cause(error)}"
-            f"{_newer_version(env_id)}"
+            f"environment id {env_id!r} cannot be made: {first_line(error)}{_newer_version(env_id)}"
         ) from error
-
-
-def _cause(error: Exception) -> str:
-    """The first line of an exception's message."""
-    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _newer_version(env_id: str) -> str:
@@ -154,9 +148,7 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> E
     except SpinupError:
         raise
     except Exception as error:
-        raise EnvError(
-            f"env_fn raised {type(error).__name__}: {_cause(error)}; fix env_fn, or install what it needs"
-        ) from error
+        raise EnvError(f"env_fn raised {first_line(error)}; fix env_fn, or install what it needs") from error
     if isinstance(first, VectorEnv):
         if num_envs not in (1, first.num_envs):
             raise ConfigError(

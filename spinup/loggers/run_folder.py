@@ -12,13 +12,15 @@ from spinup.errors import ConfigError, RunError, option
 
 LOG_FILE = "log.txt"  # output of a run in a separate process
 VIDEO_FOLDER = "videos"
+CHECKPOINT_FOLDER = "checkpoint"
+NAN_BATCH = "nan_batch.npz"
 TRACKED = "trackers.json"  # ids of the run in the tracking services
 
 # All files that a run writes into its folder, which `overwrite` removes; not LOG_FILE and the lock file,
 # which the new run may already use. Names that begin with a dot are temporary files of an interrupted save.
 _RUN_FILES = (
-    "config.json", "vars*.json", "pyt_save", "tf1_save", "tf1_save_*", "tf1_save[0-9]*", "checkpoint",
-    "nan_batch.npz", VIDEO_FOLDER, TRACKED, "policy.onnx", "policy.torchscript",
+    "config.json", "vars*.json", "pyt_save", "tf1_save", "tf1_save_*", "tf1_save[0-9]*", CHECKPOINT_FOLDER,
+    NAN_BATCH, VIDEO_FOLDER, TRACKED, "policy.onnx", "policy.torchscript",
     "events.out.tfevents.*", ".config.json.tmp", ".vars*.json.tmp", ".tf1_save*.tmp", ".tf1_save*.old",
 )  # fmt: skip
 
@@ -26,7 +28,7 @@ _RUN_FILES = (
 def holds_run(output_dir: str | Path, output_fname: str = "progress.txt") -> bool:
     """Whether the folder holds a run."""
     folder = Path(output_dir)
-    return any((folder / name).exists() for name in (output_fname, "config.json", "checkpoint"))
+    return any((folder / name).exists() for name in (output_fname, "config.json", CHECKPOINT_FOLDER))
 
 
 def prepare_folder(output_dir: str | Path | None, output_fname: str, overwrite: bool, resume: bool) -> Path:

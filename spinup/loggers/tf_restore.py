@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from spinup.errors import RunError
 from spinup.files import MAX_ARRAYS_BYTES, open_regular, read_json, read_regular
+from spinup.loggers.log_level import errors_only
 from spinup.loggers.tf_saver import INFO_FILE, import_tf
 
 MAX_PROTOBUF_BYTES = 2**31 - 1  # of the format
@@ -56,7 +55,7 @@ def restore_tf_graph(sess: Any, fpath: str | Path) -> dict[str, Any]:
     info = read_json(path / INFO_FILE)
     try:
         # name_scope(None) keeps the saved names if the caller is inside a scope.
-        with sess.graph.as_default(), tf.name_scope(None), _warnings_off():
+        with sess.graph.as_default(), tf.name_scope(None), errors_only("tensorflow"):
             names = _tensor_names(info)
             meta_graph = _read_meta_graph(path)
             saved = tf.train.load_checkpoint(str(path / "variables" / "variables"))
@@ -244,15 +243,3 @@ def _parse(module: str, name: str, data: bytes) -> Any:
 
 def _node_name(tensor_name: str) -> str:
     return tensor_name.split(":")[0]
-
-
-@contextmanager
-def _warnings_off() -> Iterator[None]:
-    """Turns off the deprecation warning that TensorFlow logs at every call of its graph API."""
-    logger = logging.getLogger("tensorflow")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spinup.envs.saved_spec import env_of_run, read_saved_env, wrappers_from_code
 from spinup.envs.spaces import action_spec, flat_observation_space, flatten_observation, image_layout
 from spinup.errors import EnvError, RunError, option
-from spinup.files import enclosing_run, existing_dir
+from spinup.files import enclosing_run, existing_dir, read_json
 from spinup.loggers.statistics import RunningStats
 from spinup.loggers.text import plain_table
 from spinup.playback.policies import Act, has_model, load_policy
@@ -59,10 +59,18 @@ def load_policy_and_env(
             raise
         warnings.warn(f"env is None: {error}", stacklevel=2)
         return None, lambda observation: act(_flat_row(observation))[0]
-    actions = action_spec(environment.action_space)
-    check_fit(act, environment, actions.dim)
+    check_fit(act, environment, action_spec(environment.action_space).dim)
+    return environment, action_function(act, environment)
 
-    space = environment.observation_space
+
+def action_function(act: Act, env: Any) -> GetAction:
+    """The function that maps an observation of `env` to an action of `env`.
+
+    Args:
+        act: maps rows of observations (1, obs_dim) to actions (1, act_dim), or indices of discrete actions.
+        env: an environment with these observations and actions.
+    """
+    space, actions = env.observation_space, action_spec(env.action_space)
     layout = image_layout(space)
 
     def get_action(observation: Any) -> Any:
@@ -70,7 +78,7 @@ def load_policy_and_env(
         row = _flat_row(flat) if layout is None else flat[None]
         return actions.to_env(act(row).reshape(1, actions.dim))[0]
 
-    return environment, get_action
+    return get_action
 
 
 def run_policy(
@@ -112,7 +120,7 @@ def run_policy(
     try:
         with open_viewer(env, render, video) as viewer:
             for episode in range(num_episodes):
-                ep_ret, ep_len = _run_episode(viewer, get_action, max_ep_len, seed if episode == 0 else None)
+                ep_ret, ep_len = run_episode(viewer, get_action, max_ep_len, seed if episode == 0 else None)
                 returns.append(ep_ret)
                 lengths.append(ep_len)
                 print(f"Episode {episode}  EpRet {ep_ret:.3f}  EpLen {ep_len}", flush=True)
@@ -166,9 +174,10 @@ def _flat_row(observation: Any) -> NDArray[Any]:
         return array.astype(np.float32).reshape(1, -1)
 
 
-def _run_episode(
+def run_episode(
     viewer: Viewer, get_action: GetAction, max_ep_len: int | None, seed: int | None
 ) -> tuple[float, int]:
+    """Run one episode; returns its return and length. Raises EnvError if the environment fails."""
     observation = viewer.reset(seed)
     ep_ret, ep_len, ended = 0.0, 0, False
     while not ended and not (max_ep_len and ep_len >= max_ep_len):
@@ -205,6 +214,19 @@ def check_fit(act: Act, env: Any, act_dim: int) -> None:
             f"the policy does not fit {name}, with observations of {obs_dim} numbers and the action space "
             f"{env.action_space}: give the environment it was trained in"
         )
+
+
+def trained_max_ep_len(folder: str | Path) -> int | None:
+    """`max_ep_len` in the configuration of the run in the folder, or None.
+
+    Raises:
+        RunError: if it is not a number of steps.
+    """
+    path = Path(folder) / "config.json"
+    length = read_json(path).get("max_ep_len") if os.path.lexists(path) else None
+    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+        raise RunError(f"{path} gives max_ep_len={length!r}: write the maximum length of an episode there")
+    return length
 
 
 def folder_with_model(fpath: str | Path) -> Path:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.collect.episodes import TEST_STREAM, episode_seed
-from spinup.envs.spaces import action_spec, flatten_observation, image_layout
 from spinup.errors import EnvError, option
+from spinup.playback.episodes import action_function, run_episode
 from spinup.playback.viewer import check_recording, open_viewer
 
 Float = NDArray[np.float32]
@@ -57,16 +57,9 @@ class Recorder:
         """
         path.parent.mkdir(exist_ok=True)
         env = gym.make(self._spec)
-        actions, layout = action_spec(env.action_space), image_layout(env.observation_space)
         try:
             with open_viewer(env, render=False, video=path) as viewer:
-                observation = viewer.reset(episode_seed(self._seed, TEST_STREAM, 0, epoch))
-                for _ in range(self._max_ep_len):
-                    flat = flatten_observation(env.observation_space, layout, observation)
-                    row = flat if layout is not None else flat.astype(np.float32)
-                    action = actions.to_env(act(row[None]))[0]
-                    observation, _, ended = viewer.step(action)
-                    if ended:
-                        break
+                seed = episode_seed(self._seed, TEST_STREAM, 0, epoch)
+                run_episode(viewer, action_function(act, env), self._max_ep_len, seed)
         finally:
             env.close()

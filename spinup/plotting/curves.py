@@ -9,7 +9,7 @@ import math
 import os
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -207,22 +207,22 @@ def column(run: Run, name: str) -> Array:
         ConfigError: if the run has no such column, naming the closest.
     """
     if name == "Performance":
-        name = performance_column(run)
+        name = performance_column(run.columns)
     if name not in run.columns:
         hint = nearest(name, list(run.columns))
         raise ConfigError(f"{run.path} has no column {name!r}{hint or ': it has ' + ', '.join(run.columns)}")
     return run.columns[name]
 
 
-def performance_column(run: Run) -> str:
-    """The column that Performance stands for in a run, see `column`."""
+def performance_column(columns: Mapping[str, Array]) -> str:
+    """The column that Performance stands for in a table, see `column`."""
     known = ("AverageTestEpRet", "AverageEpRet")
-    if "Performance" in run.columns:
+    if "Performance" in columns:
         return "Performance"
     for name in known:
-        if np.isfinite(run.columns.get(name, np.array([]))).any():
+        if np.isfinite(columns.get(name, np.array([]))).any():
             return name
-    return known[0] if known[0] in run.columns else known[1]
+    return known[0] if known[0] in columns else known[1]
 
 
 def moving_average(y: Array, width: int) -> Array:

@@ -139,7 +139,7 @@ def _write_csv(runs: list[Run], values: Sequence[str], path: Path) -> Path:
         if not steps.any():  # an offline run
             steps = column(run, "Epoch")
         for value in dict.fromkeys(values):
-            metric = performance_column(run) if value == "Performance" else value
+            metric = performance_column(run.columns) if value == "Performance" else value
             for step, number in zip(steps, column(run, metric), strict=True):
                 if np.isfinite(step) and np.isfinite(number):
                     row = (run.exp_name, run.env, run.seed, metric, f"{step:.0f}", repr(float(number)))

@@ -24,7 +24,7 @@ def interquartile_mean(values: Array) -> Array:
     return middle
 
 
-def bootstrap_interval(strata: Sequence[Array], seed: int = 0) -> tuple[Array, Array]:
+def iqm_interval(strata: Sequence[Array], seed: int = 0) -> tuple[Array, Array]:
     """Percentile bootstrap interval of the interquartile mean over all values of all strata.
 
     Each stratum is resampled with replacement separately, so that it keeps its number of values (Agarwal et
@@ -86,7 +86,7 @@ def iqm_curve(name: str, tasks: Sequence[Series]) -> Curve:
         values = table[present][:, here].T
         y[here] = interquartile_mean(values)
         strata = [values[:, owner[present] == task] for task in range(len(tasks))]
-        low[here], high[here] = bootstrap_interval(strata)
+        low[here], high[here] = iqm_interval(strata)
     interval = (low, high) if len(runs) > len(tasks) else None
     return Curve(name, grid[kept], y, None, interval, tuple(runs))
 

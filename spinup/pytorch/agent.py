@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from spinup.pytorch.networks.encoded import ensemble_of
 from spinup.pytorch.networks.layers import normalize_weights
 from spinup.pytorch.networks.modes import Modes
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
+from spinup.pytorch.networks.transformed_input import takes_noise
 from spinup.pytorch.policy import ACT_STREAM, MakePolicy, Policy
 from spinup.pytorch.state_arrays import adam_state, arrays, load_adam_state, load_arrays
 from spinup.pytorch.temperature import Temperature
@@ -276,7 +276,7 @@ def _actor_call(pi: nn.Module) -> Callable[..., tuple[Tensor, Tensor]]:
 
     A policy whose `forward` has no argument `noise` draws from torch's global generator instead.
     """
-    if "noise" in inspect.signature(pi.forward).parameters:
+    if takes_noise(pi):
         return lambda obs, noise: pi(obs, noise=noise)
     return lambda obs, noise=None: pi(obs)
 

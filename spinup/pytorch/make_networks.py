@@ -9,9 +9,9 @@ from typing import Any
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from spinup.checks import check_choice
+from spinup.checks import check_choice, check_switch
 from spinup.config import SACConfig, check_ac_kwargs
-from spinup.errors import ConfigError, SpinupError
+from spinup.errors import ConfigError, SpinupError, first_line, name_of
 from spinup.hints import nearest
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.networks.encoded import EncodedActorCritic, encoder_options, features_space
@@ -73,9 +73,8 @@ def build_actor_critic(
     except SpinupError:
         raise
     except Exception as error:
-        text = (str(error).strip().splitlines() or ["no message"])[0]
         raise ConfigError(
-            f"actor_critic failed: {type(error).__name__}: {text}; fix {_name(constructor)} or its ac_kwargs"
+            f"actor_critic failed: {first_line(error)}; fix {name_of(constructor)} or its ac_kwargs"
         ) from error
 
 
@@ -89,10 +88,9 @@ def check_networks(ac_kwargs: Any) -> None:
     _check_own_keywords(ac_kwargs)
     activation = ac_kwargs.get("activation", nn.ReLU)
     if not _makes_module(activation):
-        raise ConfigError(f"activation={_name(activation)}: give a class of torch.nn, such as torch.nn.ReLU")
-    state_dependent = ac_kwargs.get("state_dependent_std", True)
-    if not isinstance(state_dependent, bool):
-        raise ConfigError(f"state_dependent_std={state_dependent!r}: give True or False")
+        given = name_of(activation)
+        raise ConfigError(f"activation={given}: give a class of torch.nn, such as torch.nn.ReLU")
+    check_switch("state_dependent_std", ac_kwargs.get("state_dependent_std", True))
     for name in ("actor_norm", "critic_norm"):
         if ac_kwargs.get(name) is not None:
             check_choice(name, ac_kwargs[name], NORMS)
@@ -101,8 +99,7 @@ def check_networks(ac_kwargs: Any) -> None:
         if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p < 1.0:
             raise ConfigError(f"{name}={p!r}: give a probability >= 0 and < 1, such as 0.01")
     residual = ac_kwargs.get("residual", False)
-    if not isinstance(residual, bool):
-        raise ConfigError(f"residual={residual!r}: give True or False")
+    check_switch("residual", residual)
     for name in ("hidden_sizes", "critic_hidden_sizes") if residual else ():
         if ac_kwargs.get(name) is not None and len(set(ac_kwargs[name])) != 1:
             raise ConfigError(
@@ -134,8 +131,8 @@ def _with_critics(constructor: Constructor, ac_kwargs: dict[str, Any], config: S
         if keywords is not None and name not in keywords:
             offer = f"q1 to q{value}" if name == "critics" else "critics with the method `distribution`"
             raise ConfigError(
-                f"{name}={value!r}: {_name(constructor)} takes no keyword {name!r}: leave {name} out, or let "
-                f"the constructor take it and offer {offer}"
+                f"{name}={value!r}: {name_of(constructor)} takes no keyword {name!r}: leave {name} out, or "
+                f"let the constructor take it and offer {offer}"
             )
     return {**ac_kwargs, **added}
 
@@ -155,12 +152,13 @@ def _check_arguments(
         if known is not None and key not in known:
             if recipe in RECIPES and key in RECIPES[recipe].settings.get("ac_kwargs", {}):
                 raise ConfigError(
-                    f"recipe={recipe!r} has {key!r} in ac_kwargs, which {_name(constructor)} does not take: "
-                    f"let it take this keyword, or give single settings that `spinup recipes {recipe}` lists"
+                    f"recipe={recipe!r} has {key!r} in ac_kwargs, which {name_of(constructor)} does not "
+                    f"take: let it take this keyword, or give single settings that `spinup recipes {recipe}` "
+                    "lists"
                 )
             hint = nearest(str(key), known)
             raise ConfigError(
-                f"ac_kwargs: {_name(constructor)} takes no {key!r}{hint}; it takes {', '.join(known)}"
+                f"ac_kwargs: {name_of(constructor)} takes no {key!r}{hint}; it takes {', '.join(known)}"
             )
 
 
@@ -180,7 +178,3 @@ def _makes_module(activation: Any) -> bool:
         return isinstance(activation(), nn.Module)
     except Exception:  # a class that needs arguments, or no class at all
         return False
-
-
-def _name(thing: Any) -> str:
-    return str(getattr(thing, "__name__", None) or repr(thing))

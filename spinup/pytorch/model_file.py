@@ -102,13 +102,6 @@ def rebuild_actor_critic(data: dict[str, Any]) -> nn.Module:
     return ac
 
 
-def save_as(
-    constructor: Callable[..., Any], spaces: tuple[Any, Any], kwargs: dict[str, Any]
-) -> Callable[[nn.Module, Path], None]:
-    """A function `save(ac, path)` that writes an actor-critic made by `constructor(*spaces, **kwargs)`."""
-    return lambda ac, path: save_model(ac, path, constructor, spaces, kwargs)
-
-
 def save_model(ac: nn.Module, path: Path, constructor: Any, spaces: tuple[Any, Any], kwargs: Any) -> None:
     """Write model.pt atomically."""
     from spinup.files import atomic_write  # lazy, to keep `import spinup` small

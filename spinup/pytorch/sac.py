@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -12,7 +13,7 @@ from torch import nn
 from spinup.checks import check_choice, check_logger_kwargs
 from spinup.collect.collector import EnvCollector
 from spinup.collect.transport import Transport
-from spinup.config import BUILT_IN_VARIANTS, SACConfig, field_defaults
+from spinup.config import BUILT_IN_VARIANTS, SACConfig
 from spinup.envs.make import EnvFn
 from spinup.envs.spaces import policy_columns
 from spinup.errors import ConfigError
@@ -23,7 +24,7 @@ from spinup.pytorch.diagnostics import NetworkDiagnostics, preserved_buffers
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
 from spinup.pytorch.make_networks import build_actor_critic
 from spinup.pytorch.make_replay import make_normalizer, make_replay
-from spinup.pytorch.model_file import load_warnings, qualified_name, save_as
+from spinup.pytorch.model_file import load_warnings, qualified_name, save_model
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
@@ -279,7 +280,7 @@ def sac_pytorch(
     given = dict(locals())
     check_choices(given)
     check_logger_kwargs(logger_kwargs)
-    config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
+    config = SACConfig.from_settings(given)
     previous = previous_choices(logger_kwargs) if resume else {}
     config = keep_choices(config, previous)
     check_choices(vars(config))
@@ -327,7 +328,7 @@ def sac_pytorch(
             seed=config.seed,
             target_networks=config.target_networks,
             hold_noise=held_noise_arguments(variant, config, ac, spaces[1]),
-            save=save_as(saved_as, spaces, saved_kwargs),
+            save=partial(save_model, constructor=saved_as, spaces=spaces, kwargs=saved_kwargs),
             normalizer=normalizer,
         )
         replay = make_replay(config, test_collector, env_fn, device, normalizer, stack)
@@ -338,7 +339,6 @@ def sac_pytorch(
             agent,
             objective,
             fields,
-            config.batch_size,
             required=config.engine != previous.get("engine"),
             threads=threads,
         )

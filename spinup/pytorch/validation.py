@@ -10,7 +10,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
-from spinup.errors import ConfigError
+from spinup.errors import ConfigError, first_line
 
 
 def check_actor_critic(
@@ -112,10 +112,9 @@ def _call(name: str, part: str, function: Callable[..., Any], *args: Any, **kwar
     try:
         return function(*args, **kwargs)
     except Exception as error:
-        text = (str(error).strip().splitlines() or [""])[0]
         shapes = ", ".join(str(tuple(x.shape)) for x in args)
         raise ConfigError(
-            f"{name}.{part} failed on inputs of shape {shapes}: {type(error).__name__}: {text}; it "
+            f"{name}.{part} failed on inputs of shape {shapes}: {first_line(error)}; it "
             "must take batches of any size"
         ) from error
 

@@ -36,11 +36,6 @@ class FramePool:
         self.clear()
 
     @property
-    def nbytes(self) -> int:
-        """Memory of frames and references, in bytes."""
-        return self._refs.nbytes + self._uses.nbytes + sum(chunk.nbytes for chunk in self._chunks)
-
-    @property
     def held(self) -> int:
         """Number of frames that rows refer to."""
         return self._used - len(self._free)
@@ -134,11 +129,6 @@ class FrameStorage(RowStorage):
         self._vectors = [
             None if part.is_image else np.zeros((2, capacity, part.nbytes), np.uint8) for part in layout.parts
         ]
-
-    @property
-    def nbytes(self) -> int:
-        parts = [*self._pools, *self._vectors]
-        return super().nbytes + sum(part.nbytes for part in parts if part is not None)
 
     def clear(self, total: int) -> None:
         for pool in self._pools:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from spinup.errors import RunError
 from spinup.files import enclosing_run, existing_dir
+from spinup.loggers.run_folder import NAN_BATCH
+from spinup.plotting.curves import performance_column
 from spinup.reports.run_summary import RunSummary, read_run
 
 # The last rows, which show the current state of the run, are averaged, since a single row is noisy.
@@ -116,10 +118,12 @@ def _critics_diverge(run: RunSummary) -> Finding | None:
     loss = run.column("LossQ")
     remedy = "lower --lr, or scale the rewards: --reward_scale 0.1 or --normalize_rewards True"
     started = np.flatnonzero(np.isfinite(loss))
-    if (run.path / "nan_batch.npz").exists():
+    if (run.path / NAN_BATCH).exists():
         last = f"; the last LossQ is {loss[started[-1]]:.3g}" if started.size else ""
         return Finding(
-            "The critics diverge", f"nan_batch.npz is there: a loss became NaN or infinite{last}", remedy
+            "The critics diverge",
+            f"{NAN_BATCH} exists: a loss or parameter became NaN or infinite{last}",
+            remedy,
         )
     if started.size < LEAST_ROWS:
         return None
@@ -286,7 +290,7 @@ def _no_improvement(run: RunSummary) -> Finding | None:
     error = math.sqrt((first.var(ddof=1) + last.var(ddof=1)) / third)
     if last.mean() > first.mean() + NOISE * error:
         return None
-    column = "AverageTestEpRet" if np.isfinite(run.column("AverageTestEpRet")).any() else "AverageEpRet"
+    column = performance_column(run.columns)
     return Finding(
         "The return does not improve",
         f"{column} is {first.mean():.4g} in {_epochs(run, finite[:third])} and {last.mean():.4g} in "

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from spinup.loggers.text import format_duration, printable
-from spinup.plotting.curves import aggregate, moving_average
+from spinup.plotting.curves import Series, aggregate, moving_average
 from spinup.reports.charts import Line, draw_chart, format_number
 from spinup.reports.diagnosis import Finding, findings, unjudged
-from spinup.reports.run_summary import Array, RunSummary, text_of
+from spinup.reports.run_summary import RunSummary, text_of
 from spinup.reports.videos import draw_videos
 from spinup.runs.status import COMPLETE
 from spinup.version import __version__
@@ -151,9 +151,6 @@ def _group_styles(count: int) -> str:
         dash, pattern = dashes[i // COLORS % len(dashes)]
         lines.append(f".g{i}{{--c:var(--c{i % COLORS});--dash:{dash};--pattern:{pattern}}}")
     return "\n".join(lines) + "\n"
-
-
-Series = list[tuple[Array, Array]]
 
 
 def _series(runs: Sequence[RunSummary], xaxis: str, value: str, smooth: int) -> Series:

@@ -21,6 +21,7 @@ from spinup.plotting.curves import (
     env_name,
     experiment_name,
     labeled_roots,
+    performance_column,
     read_table,
     seed_of,
     table_name,
@@ -66,9 +67,8 @@ class RunSummary:
 
     def column(self, name: str) -> Array:
         """A column, (rows,), or empty; Performance is the test return, else the training return."""
-        if name == "Performance" and name not in self.columns:
-            test = self.column("AverageTestEpRet")
-            return test if np.isfinite(test).any() else self.column("AverageEpRet")
+        if name == "Performance":
+            name = performance_column(self.columns)
         return self.columns.get(name, np.array([]))
 
     def last(self, name: str) -> float:

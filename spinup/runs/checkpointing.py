@@ -11,11 +11,11 @@ import numpy as np
 from spinup.config import SACConfig
 from spinup.errors import ConfigError, TrainingDiverged
 from spinup.loggers.epoch_logger import EpochLogger
+from spinup.loggers.run_folder import CHECKPOINT_FOLDER, NAN_BATCH
 from spinup.runs.checkpoint_files import CheckpointFolder
 from spinup.runs.signals import SignalHandler
 from spinup.training import Trainer
 
-FOLDER = "checkpoint"
 RETRY_SECONDS = 60.0
 
 
@@ -36,7 +36,7 @@ class Checkpointer:
         self, config: SACConfig, settings: dict[str, Any], logger: EpochLogger, signals: SignalHandler
     ) -> None:
         self.config, self.settings, self.logger, self.signals = config, settings, logger, signals
-        self.folder = CheckpointFolder(Path(logger.output_dir) / FOLDER)
+        self.folder = CheckpointFolder(Path(logger.output_dir) / CHECKPOINT_FOLDER)
         self.enabled = config.checkpoint_every != 0 or config.checkpoint_minutes > 0
         self._mark: int | None = None
         self._saved: tuple[int, int, bool] | None = None  # n, epoch, stopped of the last checkpoint
@@ -62,10 +62,6 @@ class Checkpointer:
             Interrupted: if a signal was received.
         """
         self.signals.check()
-
-    def restored(self, trainer: Trainer) -> None:
-        """Set when the next checkpoint is due, after `trainer` was restored from a checkpoint."""
-        self._set_marks(trainer)
 
     def finish(self, trainer: Trainer) -> None:
         """Write a checkpoint at the end of the run, unless the last one has this state already."""
@@ -97,7 +93,7 @@ class Checkpointer:
         if self._failed:
             self.logger.log("checkpoints could be written again")
         self._failed = False
-        self._set_marks(trainer)
+        self.schedule_next(trainer)
         return True
 
     def _put_off(self, trainer: Trainer, error: OSError) -> None:
@@ -108,10 +104,11 @@ class Checkpointer:
                 color="red",
             )
         self._failed = True
-        self._set_marks(trainer)
+        self.schedule_next(trainer)
         self._due_at = time.monotonic() + RETRY_SECONDS
 
-    def _set_marks(self, trainer: Trainer) -> None:
+    def schedule_next(self, trainer: Trainer) -> None:
+        """Set when the next checkpoint is due, after one was written or `trainer` was restored from one."""
         minutes = self.config.checkpoint_minutes
         self._mark = self._progress(trainer)
         self._saved = None if self._failed else (trainer.n, trainer.epoch, trainer.stopped)
@@ -133,7 +130,7 @@ class Checkpointer:
                 trainer.dump(-1)
                 raise TrainingDiverged(
                     f"{path} became NaN or infinite by env step {trainer.n}: lower lr={self.config.lr}, or "
-                    "scale the rewards; the last checkpoint is from before it, the batch is in nan_batch.npz"
+                    f"scale the rewards; the last checkpoint is from before it, the batch is in {NAN_BATCH}"
                 )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from spinup import user_config
 from spinup.checks import check_switch
-from spinup.config import SACConfig, field_defaults
+from spinup.config import SACConfig
 from spinup.envs.saved_spec import MakeEnv
 from spinup.errors import ConfigError, option
 from spinup.loggers.run_folder import already_holds_run, holds_run, refuse_both
@@ -317,9 +317,10 @@ def _has_completed(kwargs: dict[str, Any], folder: str) -> bool:
     if not holds_run(folder):
         return False
     kwargs = with_recipe(kwargs)
-    config = SACConfig(**{name: kwargs[name] for name in field_defaults() if name in kwargs})
+    config = SACConfig.from_settings(kwargs)
     check_settings(Path(folder), config, kwargs.get("ac_kwargs", {}), kwargs.get("env_fn"))
-    return is_complete(Path(folder), config.epochs)
+    output_fname = kwargs.get("logger_kwargs", {}).get("output_fname", "progress.txt")
+    return is_complete(Path(folder), config.epochs, output_fname)
 
 
 def call_experiment(

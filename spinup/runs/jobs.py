@@ -56,12 +56,15 @@ class StartedRun(Protocol):
         """End the run now."""
 
 
+Start = Callable[[Job, Report], StartedRun]
+
+
 def run_jobs(
     jobs: Sequence[Job],
     count: int,
     how_to_continue: str,
     after: Callable[[str], None] | None = None,
-    start: Callable[[Job, Report], StartedRun] = RunProcess,
+    start: Start = RunProcess,
 ) -> None:
     """Run all jobs, at most `count` at a time, in order, and show their progress.
 
@@ -99,7 +102,7 @@ class _Schedule:
         jobs: Sequence[Job],
         count: int,
         display: RunsDisplay,
-        start: Callable[[Job, Report], StartedRun],
+        start: Start,
         after: Callable[[str], None] | None,
     ) -> None:
         self._jobs, self._count, self._display, self._start, self._after = jobs, count, display, start, after

@@ -17,9 +17,9 @@ from spinup.envs.spaces import action_spec, flat_observation_space
 from spinup.envs.validation import flatten_batch
 from spinup.errors import ConfigError, MissingExtraError, RunError, SpinupError, first_line
 from spinup.files import read_json
+from spinup.loggers.run_folder import CHECKPOINT_FOLDER
 from spinup.replay.transition import Transitions
 from spinup.runs.checkpoint_files import CheckpointFolder
-from spinup.runs.checkpointing import FOLDER
 from spinup.runs.manifest import CheckpointError, read_segment
 
 _SPACES = ("observation_space", "action_space")
@@ -53,7 +53,7 @@ def read_prior_data(source: str, collector: EnvCollector) -> PriorData:
             f"prior_data={source!r} does not go with the images of this environment: leave prior_data out"
         )
     folder = Path(source)
-    read = _read_run if (folder / FOLDER).is_dir() else _read_minari
+    read = _read_run if (folder / CHECKPOINT_FOLDER).is_dir() else _read_minari
     try:
         columns, env_id = read(source, collector)
     except MissingExtraError:
@@ -111,7 +111,7 @@ def _read_run(source: str, collector: EnvCollector) -> tuple[Transitions, str | 
     A run stores the fields `env` and `episode_start` only if its sampler uses them. With one environment,
     both follow from the rows: an episode starts where `obs` differs from `next_obs` of the previous row.
     """
-    folder = Path(source) / FOLDER
+    folder = Path(source) / CHECKPOINT_FOLDER
     checkpoint, lines = CheckpointFolder(folder).read()
     if checkpoint is None:
         remedy = "train that run with checkpoint_every or checkpoint_minutes above 0"
@@ -175,7 +175,7 @@ def _dataset_folder(source: str) -> Path:
         if (folder / "metadata.json").is_file():
             break
     else:
-        inside = sorted(path.parent for path in Path(source).glob(f"*/{FOLDER}"))
+        inside = sorted(path.parent for path in Path(source).glob(f"*/{CHECKPOINT_FOLDER}"))
         if inside:
             raise RunError(f"it is not the folder of a run: did you mean {inside[0]}?")
         raise RunError(

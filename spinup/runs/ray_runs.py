@@ -29,8 +29,8 @@ from spinup.loggers.runs_display import WAITING
 from spinup.loggers.text import error_line
 from spinup.ray_connection import connect, import_ray
 from spinup.runs.cores import usable_cores
-from spinup.runs.jobs import StartedRun
-from spinup.runs.ray_task import STOPPED, Start, mailbox_class, supervise
+from spinup.runs.jobs import Start, StartedRun
+from spinup.runs.ray_task import STOPPED, mailbox_class, supervise
 from spinup.runs.run_process import Job, RunProcess, make_job
 from spinup.runs.signals import EXIT_CODES
 

@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from spinup.errors import RunError, SpinupError
-from spinup.loggers.display import Report
 from spinup.loggers.text import error_line
-from spinup.runs.jobs import StartedRun
+from spinup.runs.jobs import Start
 from spinup.runs.locks import folder_lock
 from spinup.runs.run_process import Job
 
 LOCK_SECONDS = 300.0  # maximum wait for the process of a run's previous start to release the folder
 STOPPED = [128 + signal.SIGTERM, "stopped by SIGTERM"]
 _REPORT_SECONDS = 1.0  # between two messages of a task
-
-Start = Callable[[Job, Report], StartedRun]
 
 
 def supervise(

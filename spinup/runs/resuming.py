@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from spinup.config import BUILT_IN_VARIANTS, SACConfig, field_defaults
 from spinup.envs.saved_spec import MakeEnv, wrappers_from_code
-from spinup.errors import ConfigError, RunError, option
+from spinup.errors import ConfigError, RunError, first_line, option
 from spinup.files import to_json
-from spinup.runs.checkpointing import FOLDER, Checkpointer
+from spinup.loggers.run_folder import CHECKPOINT_FOLDER
+from spinup.runs.checkpointing import Checkpointer
 from spinup.runs.manifest import newest_manifest, newest_settings
 from spinup.runs.state_check import check_state
 from spinup.training import Trainer
@@ -37,7 +38,7 @@ def previous_choices(logger_kwargs: dict[str, Any]) -> dict[str, Any]:
     folder = logger_kwargs.get("output_dir")
     if folder is None:
         raise ConfigError("resume=True: give the folder of the run, logger_kwargs={'output_dir': ...}")
-    settings = newest_settings(Path(folder) / FOLDER)
+    settings = newest_settings(Path(folder) / CHECKPOINT_FOLDER)
     return {key: settings[key] for key in ("engine", "threads", "device") if key in settings}
 
 
@@ -57,7 +58,7 @@ def is_complete(folder: Path, epochs: int, output_fname: str = "progress.txt") -
     Raises:
         RunError: if spinup 0.1.0 wrote its checkpoint.
     """
-    checkpoint = newest_manifest(folder / FOLDER)
+    checkpoint = newest_manifest(folder / CHECKPOINT_FOLDER)
     if checkpoint is None:
         table = folder / output_fname
         return table.is_file() and table.read_bytes().count(b"\n") > epochs  # a header, a row per epoch
@@ -79,7 +80,7 @@ def progress_of(folder: Path) -> RunProgress | None:
     Raises:
         RunError: if spinup 0.1.0 wrote it, or it is damaged.
     """
-    checkpoint = newest_manifest(folder / FOLDER)
+    checkpoint = newest_manifest(folder / CHECKPOINT_FOLDER)
     if checkpoint is None:
         return None
     try:
@@ -101,7 +102,7 @@ def check_settings(folder: Path, config: SACConfig, ac_kwargs: Any, env_fn: Any)
         ConfigError: for the first setting that differs and is not in MAY_CHANGE.
         RunError: if spinup 0.1.0 wrote its checkpoint.
     """
-    settings = newest_settings(folder / FOLDER)
+    settings = newest_settings(folder / CHECKPOINT_FOLDER)
     if not settings:
         return
     given = {**vars(config), "ac_kwargs": ac_kwargs}
@@ -155,15 +156,14 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
     except RunError:
         raise
     except Exception as error:  # a file may hold any numbers, and any of these calls may fail on them
-        text = str(error).strip().splitlines()
         raise RunError(
             f"checkpoint {checkpoint.number} of {folder} does not fit this run "
-            f"({type(error).__name__}: {text[0] if text else ''}): were its actor-critic, its "
+            f"({first_line(error)}): were its actor-critic, its "
             "environment or the version of spinup changed?"
         ) from error
     if trainer.stopped and (again or checkpointer.config.epochs > checkpoint.settings["epochs"]):
         trainer.stopped = False
-    checkpointer.restored(trainer)
+    checkpointer.schedule_next(trainer)
     log(f"continuing at env step {trainer.n}, epoch {trainer.epoch + 1}, from checkpoint {checkpoint.number}")
     if trainer.epoch >= checkpointer.config.epochs:
         log(f"epoch {trainer.epoch} is done already: to train on, give more epochs", color="yellow")

@@ -9,11 +9,10 @@ from typing import Any
 
 from spinup.errors import RunError
 from spinup.files import open_regular
-from spinup.loggers.run_folder import LOG_FILE
+from spinup.loggers.run_folder import LOG_FILE, NAN_BATCH
 from spinup.loggers.text import error_line
 from spinup.runs.locks import is_locked
 from spinup.runs.resuming import is_complete
-from spinup.training import DUMP
 
 RUNNING, COMPLETE, UNFINISHED, FAILED = "running", "complete", "unfinished", "failed"
 RECENT_SECONDS = 300  # if locks cannot be tested, a run counts as running for this time after its last row
@@ -44,8 +43,8 @@ def run_status(folder: Path, config: dict[str, Any], output_fname: str = "progre
     log_is_newer = _age(folder / LOG_FILE) <= _age(folder / output_fname)
     if log_is_newer and (message := _last_error(folder / LOG_FILE)):
         return FAILED, message
-    if _age(folder / DUMP) < _age(folder / output_fname):
-        return FAILED, f"a loss became NaN or infinite; the batch is in {DUMP}"
+    if _age(folder / NAN_BATCH) < _age(folder / output_fname):
+        return FAILED, f"a loss or parameter became NaN or infinite; the batch is in {NAN_BATCH}"
     return UNFINISHED, ""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from gymnasium.spaces import Box
 
-from spinup.errors import ConfigError
+from spinup.errors import ConfigError, first_line
 from spinup.tf1.session import open_session
 
 Tensor = Any
@@ -72,8 +72,7 @@ class ActorCritic:
             except (TypeError, ValueError, AttributeError, tf.errors.OpError) as error:
                 if isinstance(error, ConfigError):
                     raise
-                text = (str(error).strip().splitlines() or [""])[0]
-                raise ConfigError(f"{self.name} failed: {type(error).__name__}: {text}") from error
+                raise ConfigError(f"{self.name} failed: {first_line(error)}") from error
         if not isinstance(out, (tuple, list)) or len(out) != len(Outputs._fields):
             raise ConfigError(f"{self.name} must return the five tensors mu, pi, logp_pi, q1, q2")
         return Outputs(*out)

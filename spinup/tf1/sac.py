@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 
 from spinup.checks import check_logger_kwargs
 from spinup.collect.collector import EnvCollector
-from spinup.config import SACConfig, check_ac_kwargs, field_defaults
+from spinup.config import SACConfig, check_ac_kwargs
 from spinup.envs.make import EnvFn
 from spinup.errors import EnvError
 from spinup.loggers.tf_saver import import_tf
@@ -101,7 +101,7 @@ def sac_tf1(
     """
     given = dict(locals())
     check_logger_kwargs(logger_kwargs)
-    config = SACConfig(**{name: given[name] for name in field_defaults() if name in given})
+    config = SACConfig.from_settings(given)
     if resume:
         config = keep_choices(config, previous_choices(logger_kwargs))
     if actor_critic is mlp_actor_critic:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinup.config import SACConfig, field_defaults
+from spinup.config import field_defaults
 from spinup.errors import ConfigError, MissingExtraError, RunError
 from spinup.files import to_json
 from spinup.loggers.display import Report
@@ -27,7 +27,7 @@ from spinup.loggers.run_folder import holds_run
 from spinup.loggers.text import Row, error_line
 from spinup.runs.cores import run_count
 from spinup.runs.grid import Call, ExperimentGrid, call_kwargs, make_run_job, setup_logger_kwargs
-from spinup.runs.jobs import RunsFailed, StartedRun, run_jobs
+from spinup.runs.jobs import RunsFailed, Start, StartedRun, run_jobs
 from spinup.runs.locks import folder_lock
 from spinup.runs.ray_runs import RayRuns, ray_options
 from spinup.runs.run_process import Job, RunProcess
@@ -39,8 +39,6 @@ STUDY_FILE = "study.db"
 LAST_EPOCHS = 3  # number of epochs whose mean return is the result of a trial
 STARTUP_TRIALS = 5  # number of complete trials before any is pruned
 _SETTINGS = "settings"
-
-Start = Callable[[Job, Report], StartedRun]
 
 
 @dataclass(frozen=True)
@@ -255,8 +253,7 @@ class _Search:
         with self._guarded():
             returns[epoch] = value
             trial.report(value, epoch)
-            epochs = SACConfig(**{k: v for k, v in self._fixed.items() if k == "epochs"}).epochs
-            return epoch < epochs and bool(trial.should_prune())
+            return epoch < _setting(self._fixed, "epochs") and bool(trial.should_prune())
         return False
 
     def receive_end(self, trial: Any, returns: dict[int, float], end: list[Any], stopped: str) -> list[Any]:
@@ -356,6 +353,12 @@ class _TrialRun:
         self._report(kind, value)
 
 
+def _setting(fixed: dict[str, Any], name: str) -> int:
+    """A setting that all trials share."""
+    value: int = fixed.get(name, field_defaults()[name])
+    return value
+
+
 def _import_optuna() -> Any:
     try:
         return importlib.import_module("optuna")
@@ -370,11 +373,8 @@ def _open_study(optuna: Any, folder: Path, fixed: dict[str, Any], prune: bool) -
     Raises:
         RunError: if it cannot be opened.
     """
-    config = SACConfig(**{name: fixed[name] for name in field_defaults() if name in fixed})
-    pruners = optuna.pruners
-    pruner = (
-        pruners.MedianPruner(STARTUP_TRIALS, max(1, config.epochs // 4)) if prune else pruners.NopPruner()
-    )
+    epochs, pruners = _setting(fixed, "epochs"), optuna.pruners
+    pruner = pruners.MedianPruner(STARTUP_TRIALS, max(1, epochs // 4)) if prune else pruners.NopPruner()
     url = importlib.import_module("sqlalchemy").URL.create("sqlite", database=str(folder / STUDY_FILE))
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -385,7 +385,8 @@ def _open_study(optuna: Any, folder: Path, fixed: dict[str, Any], prune: bool) -
             study = optuna.create_study(
                 storage=storage, study_name="tune", direction="maximize", load_if_exists=True, pruner=pruner
             )
-            study.sampler = optuna.samplers.TPESampler(seed=(config.seed + len(study.trials)) % 2**32)
+            seed = (_setting(fixed, "seed") + len(study.trials)) % 2**32
+            study.sampler = optuna.samplers.TPESampler(seed=seed)
         except Exception as error:  # of SQLite, SQLAlchemy, Alembic and Optuna
             raise RunError(
                 f"{folder / STUDY_FILE} cannot be opened ({error_line(error)}): give another name, or "

@@ -6,14 +6,15 @@ import re
 import subprocess
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from helpers import train
 from hub_server import TOKEN, hub_server
 
-from spinup.deploy.hub import pull
-from spinup.deploy.model_card import Evaluation, bootstrap_interval, model_card, training_command
-from spinup.errors import ConfigError, RunError
+from spinup.deploy.hub import evaluate, pull
+from spinup.deploy.model_card import Evaluation, mean_interval, model_card, training_command
+from spinup.errors import ConfigError, EnvError, RunError
 from spinup.playback.episodes import load_policy_and_env
 
 ENV = {"id": "Pendulum-v1", "kwargs": {}, "max_episode_steps": 200, "wrappers": []}
@@ -68,6 +69,26 @@ def test_a_run_is_pushed_with_its_card_and_pulled_again(pendulum, tmp_path):
     np.testing.assert_array_equal(ours(obs), theirs(obs))
 
 
+def test_an_evaluation_runs_episodes_of_the_trained_length_and_names_errors_of_the_environment(pendulum):
+    found = evaluate(pendulum, "last", 2, None, 5)
+    env, get_action = load_policy_and_env(pendulum)
+    observation, _ = env.reset(seed=10_001)
+    total = 0.0
+    for _ in range(5):
+        observation, reward, *_ = env.step(get_action(observation))
+        total += reward
+    assert found.returns[1] == pytest.approx(total)
+    with pytest.raises(EnvError, match="raised ZeroDivisionError"):
+        evaluate(pendulum, "last", 1, Failing(env), 5)
+
+
+class Failing(gym.Wrapper):
+    """An environment whose steps fail."""
+
+    def step(self, action):
+        return 1 / 0
+
+
 @pytest.mark.parametrize("name", ["../etc", "a/b/c", "", "-x", "a b"])
 def test_ids_that_no_model_has(name):
     with pytest.raises(ConfigError, match="is no id of a model"):
@@ -95,10 +116,10 @@ def test_what_is_not_a_run_or_not_allowed_gets_one_line(pendulum, tmp_path):
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    trials = [bootstrap_interval(rng.normal(3.0, 2.0, 40), seed=i) for i in range(200)]
+    trials = [mean_interval(rng.normal(3.0, 2.0, 40), seed=i) for i in range(200)]
     covered = sum(low <= 3.0 <= high for low, high in trials)
     assert 176 <= covered <= 199  # 190 expected of 200; the bootstrap is a little narrow at 40 samples
-    assert bootstrap_interval(np.full(5, 7.0)) == (7.0, 7.0)
+    assert mean_interval(np.full(5, 7.0)) == (7.0, 7.0)
 
 
 def test_the_command_has_what_differs_from_the_defaults():

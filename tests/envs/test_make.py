@@ -123,7 +123,7 @@ def test_a_module_that_raises_when_it_is_imported_is_one_line(
 ) -> None:
     (tmp_path / "raising_module.py").write_text("1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(EnvError, match=r"^[^\n]*cannot be found \(division by zero\)$"):
+    with pytest.raises(EnvError, match=r"^[^\n]*cannot be found \(ZeroDivisionError: division by zero\)$"):
         env_function("raising_module:A-v0")
 
 

@@ -15,9 +15,9 @@ from helpers import train
 from spinup import files
 from spinup.errors import ConfigError, RunError
 from spinup.loggers.epoch_logger import EpochLogger
+from spinup.loggers.run_folder import NAN_BATCH
 from spinup.loggers.tensorboard_events import tag_of
 from spinup.runs.locks import LOCK_FILE
-from spinup.training import DUMP
 
 
 def make(path, **kwargs):
@@ -121,7 +121,7 @@ def test_overwrite_removes_everything_that_a_run_writes(tmp_path):
     train(tmp_path, epochs=1, logger_kwargs={"output_dir": str(tmp_path), "quiet": True})
     for name in ("tf1_save", "tf1_save_best", "tf1_save3", ".tf1_save.tmp", ".tf1_save_best.old"):
         (tmp_path / name).mkdir()
-    for name in (DUMP, "vars3.json", ".vars.json.tmp", ".config.json.tmp"):
+    for name in (NAN_BATCH, "vars3.json", ".vars.json.tmp", ".config.json.tmp"):
         (tmp_path / name).touch()
     make(tmp_path, overwrite=True)
     assert os.listdir(tmp_path) == [LOCK_FILE]

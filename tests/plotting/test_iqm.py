@@ -11,7 +11,7 @@ from spinup.cli.main import main
 from spinup.errors import ConfigError, RunError
 from spinup.plotting import figures, iqm
 from spinup.plotting.figures import make_plots
-from spinup.plotting.iqm import bootstrap_interval, interquartile_mean, iqm_curve, normalized
+from spinup.plotting.iqm import interquartile_mean, iqm_curve, iqm_interval, normalized
 from spinup.reports.run_summary import find_folders
 
 
@@ -46,29 +46,29 @@ def test_the_interval_is_that_of_all_resamples():
     # 3 values have 27 equally likely resamples, whose means give the exact percentiles of the bootstrap.
     values = np.array([0.0, 1.0, 5.0])
     means = sorted(np.mean(draw) for draw in itertools.product(values, repeat=3))
-    low, high = bootstrap_interval([values[None]])
+    low, high = iqm_interval([values[None]])
     # The smallest mean 0 and the largest 5 have probability 1/27 = 3.7% each, more than 2.5%.
     assert (low[0], high[0]) == (means[0], means[-1]) == (0.0, 5.0)
     two = np.array([0.0, 1.0, 2.0, 3.0])
     exact = np.percentile(
         [interquartile_mean(np.array(draw)) for draw in itertools.product(two, repeat=4)], (2.5, 97.5)
     )
-    np.testing.assert_allclose(np.concatenate(bootstrap_interval([two[None]])), exact, atol=0.1)
+    np.testing.assert_allclose(np.concatenate(iqm_interval([two[None]])), exact, atol=0.1)
 
 
 def test_strata_are_resampled_within_themselves():
     # Each task's runs agree, so no resample differs; a bootstrap across tasks would give an interval.
-    low, high = bootstrap_interval([np.full((1, 3), 0.0), np.full((1, 3), 1.0)])
+    low, high = iqm_interval([np.full((1, 3), 0.0), np.full((1, 3), 1.0)])
     assert low == high == pytest.approx(0.5)
-    across = bootstrap_interval([np.array([[0.0, 0, 0, 1, 1, 1]])])
+    across = iqm_interval([np.array([[0.0, 0, 0, 1, 1, 1]])])
     assert across[0] < 0.2 < 0.8 < across[1]
 
 
 def test_chunks_of_points_give_the_same_interval(monkeypatch):
     values = np.random.default_rng(1).normal(size=(7, 5))
-    whole = bootstrap_interval([values[:, :2], values[:, 2:]])
+    whole = iqm_interval([values[:, :2], values[:, 2:]])
     monkeypatch.setattr(iqm, "_CHUNK", 1)
-    np.testing.assert_array_equal(whole, bootstrap_interval([values[:, :2], values[:, 2:]]))
+    np.testing.assert_array_equal(whole, iqm_interval([values[:, :2], values[:, 2:]]))
 
 
 def test_curve_over_seeds():

@@ -208,7 +208,7 @@ def test_an_older_log_is_judged_by_what_it_has(tmp_path: Path) -> None:
 
 def test_a_dumped_batch_tells_of_divergence(tmp_path: Path) -> None:
     (write(tmp_path, HEALTHY) / "nan_batch.npz").touch()
-    assert "nan_batch.npz is there" in diagnose(tmp_path)
+    assert "nan_batch.npz exists" in diagnose(tmp_path)
 
 
 def test_folders_without_rows_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

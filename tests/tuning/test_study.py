@@ -136,6 +136,22 @@ def test_the_best_is_found_with_a_result_that_is_the_mean_of_the_last_epochs(
     assert "resume" not in runs.started[3]
 
 
+@pytest.mark.parametrize(
+    ("fixed", "space"),
+    [
+        ({"recipe": "tqc", "quantiles": 50}, SPACE),
+        ({"recipe": "laptop", "target_entropy": -3.0}, SPACE),
+        ({"target_critics": 3}, {"critics": Range(3, 6, whole=True)}),
+    ],
+)
+def test_settings_that_are_valid_only_with_those_of_the_recipe_or_the_trial(
+    pretend: Any, tmp_path: Path, fixed: dict[str, Any], space: Any
+) -> None:
+    runs = pretend(lambda kwargs, epoch: 1.0)
+    assert search(tmp_path, 2, space, fixed=fixed).counts == {"complete": 2}
+    assert all(fixed.items() <= kwargs.items() for kwargs in runs.started)
+
+
 def test_choices_and_entries_of_dicts(pretend: Any, tmp_path: Path) -> None:
     space = {
         "ac_kwargs:hidden_sizes": Choice([[8], [64, 64]], ["[8]", "[64,64]"]),

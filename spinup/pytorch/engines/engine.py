@@ -71,7 +71,7 @@ class Engine(abc.ABC):
         """
         return unsupported_by(cls.supported, cls.name, agent, objective, fields)
 
-    def prepare(self, agent: Agent, batch_size: int) -> str:
+    def prepare(self, agent: Agent) -> str:
         """Compile code before the first update, if necessary; returns an addition to the engine's log line.
 
         Raises:

@@ -115,7 +115,7 @@ class NativeEngine(Engine):
             or missing_compiler()
         )
 
-    def prepare(self, agent: Agent, batch_size: int) -> str:
+    def prepare(self, agent: Agent) -> str:
         self._has_dropout = has_layer(Dropout, agent.networks.critics)
         seconds = self._load(agent.reference_parameter.dtype).seconds
         return f", compiled in {seconds:.1f} s, once for this machine" if seconds else ""
@@ -163,7 +163,7 @@ class NativeEngine(Engine):
         for name, optimizer in agent.optimizers._asdict().items():
             if optimizer is not None and (done := arguments.n if name == "critic" else len(improved)):
                 torch._foreach_add_([state["step"] for state in optimizer.state.values()], done)
-        metrics = _metrics(logged, inputs.get("weight"), agent.temperature.target_entropy, improved)
+        metrics = _metrics(self.objective, inputs, logged, agent.temperature.target_entropy, improved)
         return {key: value.numpy() for key, value in metrics.items()}
 
     def _describe(self, agent: Agent) -> Description:
@@ -232,19 +232,26 @@ def _numbers(agent: Agent) -> dict[str, float]:
 
 
 def _metrics(
-    logged: dict[str, Tensor], weight: Tensor | None, target_entropy: Tensor, improved: list[int]
+    objective: Objective,
+    inputs: dict[str, Tensor],
+    logged: dict[str, Tensor],
+    target_entropy: Tensor,
+    improved: list[int],
 ) -> dict[str, Tensor]:
-    """Metrics of n gradient steps, from the C++ code's outputs; `improved`: steps that update the policy."""
-    q, alpha = logged["q_out"], logged["alpha"]
+    """Metrics of n gradient steps.
+
+    Args:
+        objective: the losses.
+        inputs, logged: the C++ code's inputs and outputs.
+        target_entropy: 0-dim.
+        improved: indices of the steps that updated the policy.
+    """
+    q, alpha, weight = logged["q_out"], logged["alpha"], inputs.get("weight")
     if "loss_out" in logged:
         loss_q = losses.summed_over_critics(logged["loss_out"], weight)
     else:
         loss_q = losses.q_loss(q, logged["target_out"], weight)
-    metrics = {} if weight is None else {"TDError": losses.td_error(q, logged["target_out"])}
-    metrics |= {
-        "LossQ": loss_q,
-        **{f"Q{i}Vals": values for i, values in enumerate(q[:2], 1)},
-    }
+    metrics = objective.metrics(loss_q, q, logged["target_out"], inputs)
     if improved:
         log_prob, q_pi, of_policy = logged["log_prob"], logged["q_pi"], alpha
         if len(improved) < len(alpha):

@@ -22,7 +22,6 @@ def choose_engine(
     agent: Agent,
     objective: Objective,
     fields: tuple[str, ...],
-    batch_size: int,
     required: bool = True,
     threads: int = 1,
 ) -> tuple[Engine, str]:
@@ -34,7 +33,6 @@ def choose_engine(
         name: an engine's name, or "auto".
         agent, objective: the agent to update, and the losses.
         fields: the fields of a batch, noise included.
-        batch_size: transitions per gradient step.
         required: whether the engine called `name` is the only candidate; otherwise, the engines of AUTO are
             tried after it.
         threads: see `Engine`.
@@ -50,7 +48,7 @@ def choose_engine(
         if reason is None:
             engine = kind(objective, threads)
             try:
-                added = engine.prepare(agent, batch_size)
+                added = engine.prepare(agent)
             except ConfigError as error:
                 if len(candidates) == 1:
                     raise

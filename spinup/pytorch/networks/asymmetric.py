@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,10 +12,10 @@ from gymnasium.spaces import Box, Space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spinup.pytorch.networks.policy_input import NoisyPolicyInput, PolicyInput
+from spinup.pytorch.networks.transformed_input import TransformedInput
 
 
-class ActorInput(PolicyInput):
+class ActorInput(TransformedInput):
     """A policy that takes whole observations and uses only some of their columns.
 
     Observations that consist of these columns only are passed on unchanged.
@@ -29,13 +28,9 @@ class ActorInput(PolicyInput):
         self.size = size
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
 
-    def select(self, obs: Tensor) -> Tensor:
+    def transform(self, obs: Tensor) -> Tensor:
         """The columns that the policy uses, (..., len(columns))."""
         return obs[..., self.columns] if obs.shape[-1] == self.size else obs
-
-
-class NoisyActorInput(NoisyPolicyInput, ActorInput):
-    """An `ActorInput` whose policy takes `noise`."""
 
 
 class AsymmetricActorCritic(nn.Module):
@@ -76,13 +71,12 @@ class AsymmetricActorCritic(nn.Module):
             self.add_module(name, getattr(whole, name))
         # Not registered as a child, or the policy's parameters would be saved twice.
         pi: Any = self.actor.pi
-        kind = NoisyActorInput if "noise" in inspect.signature(pi.forward).parameters else ActorInput
-        object.__setattr__(self, "pi", kind(pi, columns, observation_space.shape[0]))
+        object.__setattr__(self, "pi", ActorInput(pi, columns, observation_space.shape[0]))
 
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:
         """Actions as the `act` of the actor-critic returns them."""
         like, actor = next(self.actor.parameters()), self.actor
-        seen = self.pi.select(torch.as_tensor(obs, dtype=like.dtype, device=like.device))
+        seen = self.pi.transform(torch.as_tensor(obs, dtype=like.dtype, device=like.device))
         actions: NDArray[Any] = actor.act(seen, deterministic=deterministic)  # type: ignore[operator]
         return actions
 

@@ -7,7 +7,6 @@ average. The policy uses its features without gradient.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, final
@@ -23,7 +22,7 @@ from spinup.errors import ConfigError
 from spinup.hints import nearest
 from spinup.pytorch.networks.asymmetric import critic_names
 from spinup.pytorch.networks.mlp import Ensemble
-from spinup.pytorch.networks.policy_input import NoisyPolicyInput, PolicyInput
+from spinup.pytorch.networks.transformed_input import TransformedInput
 from spinup.replay.image_layout import ImageLayout, Part
 
 ENCODER_DEFAULTS = {"filters": 32, "layers": 4, "features": 50}
@@ -151,39 +150,25 @@ class Encoder(nn.Module):
             self._cache = None
 
 
-class EncodedCritic(nn.Module):
-    """The encoder, followed by a critic or value network of its features."""
-
-    def __init__(self, encoder: Encoder, module: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.module = encoder, module
-
-    def forward(self, obs: Tensor, *args: Any) -> Any:
-        """The network's output; gradients flow to the encoder."""
-        return self.module(self.encoder(obs), *args)
-
-    def distribution(self, obs: Tensor, *args: Any) -> Tensor:
-        """The outputs of a distributional critic."""
-        module: Any = self.module
-        outputs: Tensor = module.distribution(self.encoder(obs), *args)
-        return outputs
-
-
-class EncodedPolicyNetwork(PolicyInput):
-    """The encoder, followed by a policy of its features; no gradient flows to the encoder."""
+class EncodedCritic(TransformedInput):
+    """The encoder, followed by a critic or value network of its features; gradients flow to the encoder."""
 
     def __init__(self, encoder: Encoder, module: nn.Module) -> None:
         super().__init__(module)
         self.encoder = encoder
 
-    def select(self, obs: Tensor) -> Tensor:
+    def transform(self, obs: Tensor) -> Tensor:
+        """Features of rows (B, nbytes)."""
+        return self.encoder(obs)  # type: ignore[no-any-return]
+
+
+class EncodedPolicyNetwork(EncodedCritic):
+    """The encoder, followed by a policy of its features; no gradient flows to the encoder."""
+
+    @torch.no_grad()
+    def transform(self, obs: Tensor) -> Tensor:
         """Features of rows (B, nbytes), without gradient."""
-        with torch.no_grad():
-            return self.encoder(obs)  # type: ignore[no-any-return]
-
-
-class NoisyEncodedPolicyNetwork(NoisyPolicyInput, EncodedPolicyNetwork):
-    """An `EncodedPolicyNetwork` whose policy takes `noise`."""
+        return super().transform(obs)
 
 
 class EncodedEnsemble(nn.Module):
@@ -250,9 +235,7 @@ class EncodedActorCritic(nn.Module):
         for name in critic_names(ac):
             object.__setattr__(self, name, EncodedCritic(self.encoder, getattr(ac, name)))
         pi: Any = ac.pi
-        noisy = "noise" in inspect.signature(pi.forward).parameters
-        kind = NoisyEncodedPolicyNetwork if noisy else EncodedPolicyNetwork
-        object.__setattr__(self, "pi", kind(self.encoder, pi))
+        object.__setattr__(self, "pi", EncodedPolicyNetwork(self.encoder, pi))
 
     @torch.no_grad()
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:

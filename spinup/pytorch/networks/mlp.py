@@ -11,20 +11,6 @@ from torch import Tensor, nn
 
 from spinup.pytorch.networks.layers import Dropout, Residual, RMSNorm, normalization
 
-
-def mlp(sizes: Sequence[int], activation: type[nn.Module], *, activate_last: bool = False) -> nn.Sequential:
-    """A multi-layer perceptron, from (B, sizes[0]) to (B, sizes[-1]).
-
-    An activation follows every layer; it follows the last layer only if `activate_last`.
-    """
-    layers: list[nn.Module] = []
-    for i in range(len(sizes) - 1):
-        layers.append(nn.Linear(sizes[i], sizes[i + 1]))
-        if activate_last or i < len(sizes) - 2:
-            layers.append(activation())
-    return nn.Sequential(*layers)
-
-
 EXPANSION = 4  # width of a residual block's hidden layer, relative to the block's width
 
 

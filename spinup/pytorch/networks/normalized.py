@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spinup.pytorch.networks.asymmetric import critic_names
+from spinup.pytorch.networks.transformed_input import TransformedInput
 from spinup.replay.normalizer import EPSILON, RunningMoments
 
 
@@ -42,22 +43,16 @@ class Normalization(nn.Module):
         return ((obs.double() - mean) / (var + EPSILON).sqrt()).to(obs.dtype)
 
 
-class NormalizedPart(nn.Module):
-    """Normalizes the observation, which is the first input, and calls a network."""
+class NormalizedPart(TransformedInput):
+    """A policy, critic or value network of normalized observations."""
 
     def __init__(self, normalize: Normalization, module: nn.Module) -> None:
-        super().__init__()
-        self.normalize, self.module = normalize, module
+        super().__init__(module)
+        self.normalize = normalize
 
-    def forward(self, obs: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """The network's output for the normalized observation."""
-        return self.module(self.normalize(obs), *args, **kwargs)
-
-    def mean_action(self, obs: Tensor) -> Tensor:
-        """The deterministic action of a squashed Gaussian policy."""
-        module: Any = self.module
-        action: Tensor = module.mean_action(self.normalize(obs))
-        return action
+    def transform(self, obs: Tensor) -> Tensor:
+        """Normalized observations (..., obs_dim)."""
+        return self.normalize(obs)  # type: ignore[no-any-return]
 
 
 class NormalizedActorCritic(nn.Module):
@@ -82,17 +77,17 @@ class NormalizedActorCritic(nn.Module):
     ) -> None:
         super().__init__()
         obs_dim = math.prod(observation_space.shape or (0,))
-        self._hold(actor_critic(observation_space, action_space, **ac_kwargs), RunningMoments((obs_dim,)))
+        self._wrap(actor_critic(observation_space, action_space, **ac_kwargs), RunningMoments((obs_dim,)))
 
     @classmethod
     def around(cls, ac: nn.Module, moments: RunningMoments) -> Self:
         """Wrap an existing actor-critic; later updates of `moments` change the normalization."""
         made = cls.__new__(cls)
         nn.Module.__init__(made)
-        made._hold(ac, moments)
+        made._wrap(ac, moments)
         return made
 
-    def _hold(self, ac: nn.Module, moments: RunningMoments) -> None:
+    def _wrap(self, ac: nn.Module, moments: RunningMoments) -> None:
         columns = getattr(getattr(ac, "pi", None), "columns", None)
         self.ac, self.normalize = ac, Normalization(moments, columns)
         for name in (*critic_names(ac), "pi"):

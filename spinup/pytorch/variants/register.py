@@ -9,7 +9,7 @@ from typing import Any
 from gymnasium.spaces import Discrete
 
 from spinup.config import BUILT_IN_VARIANTS, field_defaults
-from spinup.errors import ConfigError, first_line
+from spinup.errors import ConfigError, first_line, name_of
 from spinup.hints import nearest
 from spinup.pytorch.variants.discrete import DiscreteObjective
 from spinup.pytorch.variants.distributional import DistributionalObjective
@@ -53,7 +53,7 @@ def register_variant(name: str, objective: type[Objective], **options: Any) -> N
             f"register_variant: name {name!r}: give an identifier other than {', '.join(BUILT_IN_VARIANTS)}"
         )
     if reason := _cannot_register(objective, options):
-        raise ConfigError(f"register_variant: {_name_of(objective)} {reason}")
+        raise ConfigError(f"register_variant: {name_of(objective)} {reason}")
     like = next(
         entry for entry in BUILT_IN if issubclass(objective, DiscreteObjective) == _is_discrete(entry)
     )
@@ -116,7 +116,3 @@ def check_variant(variant: Any) -> None:
             f"variant={variant!r}: give one of {', '.join(known)}, or 'module:name' if a module of yours "
             f"registers it with spinup.register_variant{nearest(str(name), known)}"
         )
-
-
-def _name_of(thing: Any) -> str:
-    return str(getattr(thing, "__name__", None) or repr(thing))

@@ -126,11 +126,11 @@ def test_an_option_added_to_a_supported_objective_is_refused_unless_it_has_its_d
 @pytest.mark.parametrize(("update", "wanted"), UPDATES)
 def test_eager_supports_everything_and_auto_falls_back_to_it(update: Any, wanted: str) -> None:
     assert EagerEngine.unsupported_reason(*update()) is None
-    engine, note = choose_engine("auto", *update(), 5)
+    engine, note = choose_engine("auto", *update())
     assert type(engine) is EagerEngine
     assert f"not native, as {wanted}" in note
     with pytest.raises(ConfigError, match=r"^engine='native' cannot be used here, as [^\n]*$"):
-        choose_engine("native", *update(), 5)
+        choose_engine("native", *update())
 
 
 def test_every_engine_but_eager_declares() -> None:

@@ -69,7 +69,7 @@ def chosen(ac: nn.Module, space: Any = ACT, **changes: Any) -> tuple[Any, str]:
     """The engine that is chosen for the configuration, and the line about it."""
     config = SACConfig(**changes)
     agent, objective, fields = make_agent(ac, config, space)
-    return choose_engine(config.engine, agent, objective, fields, config.batch_size)
+    return choose_engine(config.engine, agent, objective, fields)
 
 
 def test_auto_is_native_for_the_default_networks_on_the_cpu() -> None:

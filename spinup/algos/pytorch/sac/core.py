@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from spinup.pytorch.losses import squashed_gaussian
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.networks.actors import SquashedGaussianActor
 from spinup.pytorch.networks.mlp import MLPQFunction
-from spinup.pytorch.networks.mlp import mlp as _mlp
 
 __all__ = [
     "MLPActorCritic", "MLPQFunction", "SquashedGaussianMLPActor", "combined_shape", "count_vars", "mlp",
@@ -62,7 +62,10 @@ def mlp(
     sizes: Sequence[int], activation: type[nn.Module], output_activation: type[nn.Module] = nn.Identity
 ) -> nn.Sequential:
     """A multi-layer perceptron of these layer sizes, with `output_activation` after the last layer."""
-    return _mlp(sizes, activation).append(output_activation())
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), activation()]
+    return nn.Sequential(*layers[:-1], output_activation())
 
 
 def count_vars(module: nn.Module) -> int:

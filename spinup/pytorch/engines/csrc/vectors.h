@@ -65,7 +65,6 @@ template <class F> inline Vector each(Vector x, F f) {
 
 inline Vector splat(T x) { return x - Vector{}; }
 inline Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
-inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
 inline Vector magnitude(Vector x) { return x < 0 ? -x : x; }
 
 // 2^k exp(r) for x = k log 2 + r, |r| <= log(2) / 2, with exp(r) as a Taylor series of degree 7. In float,

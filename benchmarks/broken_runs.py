@@ -45,7 +45,9 @@ COMMON: dict[str, Any] = {
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "healthy": ({}, {}, ""),
     "target_entropy": (  # of one action in (-1, 1) the entropy is at most log 2 = 0.69
-        {"target_entropy": 2.0}, {"target_entropy": -1.0}, "Alpha climbs: the target entropy is out of reach",
+        {"target_entropy": 2.0},
+        {"target_entropy": -1.0},
+        "Alpha keeps rising: the target entropy is out of reach",
     ),
     "one_critic": (
         {"critics": 1, "target_critics": 1, "polyak": 0.0, "updates_per_step": 8.0},

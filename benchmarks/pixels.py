@@ -124,7 +124,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Make the runs that the file lacks, print a line for each, and draw them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=6000, help="env interactions of each run")
+    parser.add_argument("--steps", type=int, default=6000, help="env steps of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, required=True, help="JSON file for the curves")
     parser.add_argument("--figure", type=Path, help="PNG file to draw them in")

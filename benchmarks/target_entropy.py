@@ -29,7 +29,7 @@ def main() -> None:
     """Run every fraction and print one line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--env", default="CartPole-v1", help="environment id with Discrete actions")
-    parser.add_argument("--steps", type=int, default=20_000, help="env interactions of each run")
+    parser.add_argument("--steps", type=int, default=20_000, help="env steps of each run")
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.1, 0.3, 0.5, 0.7, 0.9, 0.98])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=1e-3, help="Adam's learning rate")

@@ -51,7 +51,7 @@ class SACConfig:
     """
 
     seed: int = 0  # seed of every random generator of the run, below 2**63
-    steps_per_epoch: int = 4000  # env interactions per epoch, over all envs
+    steps_per_epoch: int = 4000  # env steps per epoch, over all envs
     epochs: int = 100  # epochs to train
     replay_size: int = 1_000_000  # transitions the replay buffer holds
     gamma: float = 0.99  # discount factor, in [0, 1]
@@ -59,25 +59,25 @@ class SACConfig:
     lr: float = 1e-3  # Adam's learning rate, for policy, critics and alpha
     alpha: float | str = 0.2  # entropy coefficient; "auto" or "auto_<start>" learns it
     batch_size: int = 100  # transitions per gradient step
-    start_steps: int = 10_000  # env interactions with uniformly random actions at the start
-    update_after: int = 1000  # env interactions before the first gradient step
-    update_every: int = 50  # env interactions between blocks of gradient steps
+    start_steps: int = 10_000  # env steps with uniformly random actions at the start
+    update_after: int = 1000  # env steps before the first gradient step
+    update_every: int = 50  # env steps between blocks of gradient steps
     num_test_episodes: int = 10  # deterministic test episodes per test
     max_ep_len: int = 1000  # steps after which an episode is truncated
     save_freq: int = 1  # epochs between two saves of the model
     target_entropy: float | str = "auto"  # "auto" is -act_dim, or 0.3 log n (discrete); "auto_0.5" half of it
     engine: str = "auto"  # eager, native, compile, cuda_graph; auto: native where supported, else eager
-    device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda where there is one
-    num_envs: int = 1  # environments stepped together, in each collector if there are several
+    device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda if available
+    num_envs: int = 1  # environments stepped together (in each collector)
     env_workers: str = "sync"  # "sync": in this process; "async": a process per environment
     env_timeout: float = 60.0  # seconds an async environment may take for one step or reset
-    updates_per_step: float = 1.0  # gradient steps per env interaction
+    updates_per_step: float = 1.0  # gradient steps per env step
     threads: int | str = "auto"  # CPU threads of an update; "auto": one for torch, up to two for native
     variant: str = "sac"  # "sac", "sac_v1" with a value network (Haarnoja 2018a), or your own, "module:name"
     n_step: int = 1  # rewards summed in a target (n-step returns)
     critics: int = 2  # number of critics
-    target_critics: int = 2  # critics whose minimum is the target, random ones per batch if fewer
-    policy_q: str = "auto"  # "min" or "mean" of the critics, which the policy maximizes
+    target_critics: int = 2  # critics that form a target, drawn at random per batch if not all
+    policy_q: str = "auto"  # what the policy maximizes: "min" or "mean" of all critics, or "auto"
     critic: str = "scalar"  # "scalar", "categorical" (C51) or "quantile" (TQC): output of a critic
     atoms: int = 101  # categorical: number of values of the distribution
     value_bound: float = 5.0  # categorical: the values range from -value_bound to value_bound
@@ -92,27 +92,27 @@ class SACConfig:
     lr_schedule: str = "constant"  # "constant", "linear" or "cosine", from lr to lr_end over the run
     lr_end: float = 0.0  # final learning rate of a schedule
     normalize_weights: bool = False  # scale each row of the weights to norm 1 after each gradient step
-    hold_noise: int = 1  # maximum steps, drawn at random, that exploration noise is held (16 in FlashSAC)
+    hold_noise: int = 1  # exploration noise is held for a random number of steps up to this one
     recipe: str | None = None  # a named set of settings; see `spinup recipes`
-    critic_keys: tuple[str, ...] = ()  # keys of a Dict observation, as a,b, that only the critics see
+    critic_keys: tuple[str, ...] = ()  # keys of a Dict observation that only the critics receive, as a,b
     random_shift: int = 4  # maximum random shift of images in a batch, in pixels (DrQ); 0 is off
     normalize_observations: bool = False  # scale observations by their running mean and variance
     normalize_rewards: bool = False  # divide rewards by the running std of the discounted return
     sampler: str = "uniform"  # "uniform", "per" (by TD error) or "her" (hindsight goals)
-    priority_exponent: float = 0.6  # per: how much priorities count, from 0 (uniform) to 1
+    priority_exponent: float = 0.6  # per: exponent of the priorities, from 0 (uniform) to 1
     priority_beta: float = 0.4  # per: exponent of the importance weights at the start, rising to 1
     priority_beta_updates: int = 100_000  # per: gradient steps until that exponent is 1
-    her_k: int = 4  # her: relabeled transitions for each one with its own goal
+    her_k: int = 4  # her: relabeled transitions for each one that keeps its goal
     prior_data: str | None = None  # Minari dataset or run folder whose transitions join the batches
     prior_fraction: float = 0.5  # share of each batch that is prior data, in [0, 1)
     offline: bool = False  # learn only from prior_data, without environment steps
     test_every: int | str = "epoch"  # env steps between tests, or "epoch": at the end of each
     callback_every: int = 0  # env steps between calls of the callback within an epoch; 0 is never
-    keep_checkpoints: int | str = 0  # number of newest model<epoch>.pt files to keep, or "all"
+    keep_checkpoints: int | str = 0  # newest model<epoch>.pt files to keep: a number, or "all"
     video_every: int = 0  # epochs between videos of a test episode; 0 is never
     collectors: int | None = None  # processes on Ray that step environments; None steps them in this one
-    collect: str = "async"  # "lockstep": collectors step together, as num_envs local ones would
-    max_staleness: int = 1000  # maximum gradient steps between a policy and the admission of its transitions
+    collect: str = "async"  # "lockstep": collectors step together, like local environments
+    max_staleness: int = 1000  # async: maximum gradient steps between a policy and storing its transitions
     ray: str | None = None  # address of the Ray cluster of the collectors; None or "local" starts one here
     checkpoint_every: int | str = "epoch"  # "epoch", or env steps between checkpoints; 0 is never
     checkpoint_minutes: float = 10.0  # minutes between checkpoints; 0 is never
@@ -186,14 +186,14 @@ class SACConfig:
         return self.num_envs * (self.collectors or 1)
 
     def updates_by(self, n: int) -> int:
-        """Gradient steps due up to env interaction n: the sum of `updates_due` over 1 to n."""
+        """Gradient steps due up to env step n: the sum of `updates_due` over 1 to n."""
         before = self.first_block - self.update_every
         last = max(n // self.update_every * self.update_every, before)
         return math.floor(last * self.updates_per_step) - math.floor(before * self.updates_per_step)
 
     @property
     def first_block(self) -> int:
-        """The env interaction at which the first block of gradient steps is due."""
+        """The env step at which the first block of gradient steps is due."""
         return max(math.ceil(self._updates_from / self.update_every), 1) * self.update_every
 
     @property
@@ -209,8 +209,7 @@ class SACConfig:
             if self.total_steps < self.first_block:
                 remedy = f"lower update_after={self.update_after} or update_every={self.update_every}"
             lines.append(
-                f"this run makes no update in its {self.total_steps} env interactions: {remedy}, or give "
-                "more epochs"
+                f"this run makes no update in its {self.total_steps} env steps: {remedy}, or give more epochs"
             )
         if self.replay_size < self.batch_size:
             lines.append(
@@ -226,7 +225,7 @@ class SACConfig:
         return lines
 
     def updates_due(self, n: int) -> int:
-        """Gradient steps due at env interaction n, counted from 1.
+        """Gradient steps due at env step n, counted from 1.
 
         With `updates_per_step` = 1, `update_every` steps are due at each multiple of `update_every` from
         `update_after` on. With a fraction, the remainder of a block is carried over to the next one.
@@ -284,13 +283,13 @@ class SACConfig:
             fits = self.steps_per_epoch // together * together or together
             raise ConfigError(
                 f"{self._envs_given()} must divide steps_per_epoch={self.steps_per_epoch}: "
-                f"steps_per_epoch={fits} would do"
+                f"give steps_per_epoch={fits}"
             )
         self._check_collectors()
         if self.target_critics > self.critics:
             raise ConfigError(
-                f"target_critics={self.target_critics} of critics={self.critics}: give at most as many as "
-                "there are critics"
+                f"target_critics={self.target_critics} exceeds critics={self.critics}: give at most "
+                f"{self.critics}"
             )
         if self.critic == "quantile" and self.policy_q == "min":
             raise ConfigError(
@@ -339,8 +338,8 @@ class SACConfig:
             )
         if self.sampler == "her" and self.n_step > 1:
             raise ConfigError(
-                f"n_step={self.n_step} does not go with sampler='her', whose goals hold for one step: leave "
-                "n_step out"
+                f"n_step={self.n_step} cannot be combined with sampler='her', whose goals hold for one step: "
+                "leave n_step out"
             )
 
     def _check_prior_fraction(self) -> None:
@@ -350,8 +349,8 @@ class SACConfig:
             raise ConfigError(f"prior_fraction={fraction} has no effect {why}: leave it out")
         if fraction and self.prior_data is not None and not round(fraction * self.batch_size):
             raise ConfigError(
-                f"prior_fraction={fraction} of batch_size={self.batch_size} is less than one transition: "
-                "give a larger one, or 0"
+                f"prior_fraction={fraction} of batch_size={self.batch_size} rounds to no transition: "
+                "give a larger fraction, or 0"
             )
 
     def _envs_given(self) -> str:
@@ -382,8 +381,8 @@ class SACConfig:
         least = math.ceil(self.updates_per_step * (self.total_envs + self.update_every))
         if self.collect == "async" and self.max_staleness < least:
             raise ConfigError(
-                f"max_staleness={self.max_staleness} is less than the gradient steps that one step of "
-                f"{self._envs_given()} and a block of update_every={self.update_every} take: give at least "
+                f"max_staleness={self.max_staleness} is less than the gradient steps for one step of "
+                f"{self._envs_given()} plus a block of update_every={self.update_every}: give at least "
                 f"max_staleness={least}"
             )
 

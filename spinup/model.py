@@ -49,7 +49,7 @@ class SAC:
     Attributes:
         folder: the run's folder; None before the first `learn` if `logger_kwargs` gives none.
         ac: the trained actor-critic; None before the first `learn`.
-        steps: env interactions so far.
+        steps: env steps so far.
 
     Raises:
         ArgumentError: for an argument that `sac_pytorch` does not take.
@@ -87,13 +87,13 @@ class SAC:
         return 0 if found is None else found.steps
 
     def learn(self, steps: int, callback: Callable[[dict[str, Any], Any], Any] | None = None) -> SAC:
-        """Train for `steps` more env interactions, rounded up to whole epochs.
+        """Train for `steps` more env steps, rounded up to whole epochs.
 
         A later call continues the run exactly: two calls give the same result as one call with the sum of
         their steps, except with a learning-rate schedule, which spans the steps planned so far.
 
         Args:
-            steps: env interactions, over all environments.
+            steps: env steps, over all environments.
             callback: see `sac_pytorch`; replaces the constructor's callback.
 
         Returns:

@@ -38,7 +38,7 @@ _COMMON = {"alpha": "auto", "lr": 3e-4, "batch_size": 256, "update_every": 1}
 _AFTER_5000 = {"start_steps": 5000, "update_after": 5000}
 _UTD_20 = {"updates_per_step": 20.0, "policy_delay": 20}  # the policy once per environment step
 _MBPO = (
-    "the authors' target entropy is -1 on Hopper, -2 on Humanoid, -3 on HalfCheetah and Walker2d, -4 on Ant,"
+    "the authors' target entropy is -1 on Hopper, -2 on Humanoid, -3 on HalfCheetah and Walker2d, -4 on Ant;"
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -53,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
     "redq": Recipe(
         "Chen, Wang, Zhou, Ross: Randomized Ensembled Double Q-Learning, ICLR 2021",
         {**_COMMON, **_AFTER_5000, **_UTD_20, "critics": 10, "target_critics": 2},
-        f"{_MBPO} here -act_dim",
+        f"{_MBPO} here it is -act_dim",
     ),
     "droq": Recipe(
         "Hiraoka et al.: Dropout Q-Functions for Doubly Efficient Reinforcement Learning, ICLR 2022",
@@ -61,7 +61,7 @@ RECIPES: dict[str, Recipe] = {
             **_COMMON, **_AFTER_5000, **_UTD_20, "policy_q": "mean",
             "ac_kwargs": {"critic_norm": "layer", "critic_dropout": 0.01},
         },
-        f"{_MBPO} here -act_dim",
+        f"{_MBPO} here it is -act_dim",
     ),
     "crossq": Recipe(
         "Bhatt et al.: CrossQ: Batch Normalization in Deep Reinforcement Learning, ICLR 2024",
@@ -91,7 +91,7 @@ RECIPES: dict[str, Recipe] = {
         "Kuznetsov et al.: Controlling Overestimation Bias with Truncated Mixture of Continuous "
         "Distributional Quantile Critics, ICML 2020",
         {**_COMMON, "critic": "quantile", "quantiles": 25, "drop_quantiles": 2},
-        "the authors use five critics with three layers of 512, and drop another number for some tasks",
+        "the authors use five critics with three layers of 512, and drop a different number for some tasks",
     ),
     "flash": Recipe(
         "FlashSAC: Fast and Stable Off-Policy Reinforcement Learning for High-Dimensional Robot Control, "
@@ -166,4 +166,4 @@ def recipe_warnings(given: Mapping[str, Any]) -> tuple[str, ...]:
     name, lacking = given["recipe"], []
     for key in RECIPES[name].needs:
         lacking += [key] if given.get(key) is None else []
-    return tuple(f"recipe {name!r} is meant with {key}, which was not given" for key in lacking)
+    return tuple(f"recipe {name!r} is meant to be used with {key}, which was not given" for key in lacking)

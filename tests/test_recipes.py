@@ -191,7 +191,7 @@ def test_without_a_recipe_nothing_changes() -> None:
 
 def test_what_a_recipe_needs_is_said() -> None:
     assert recipe_warnings({"recipe": "rlpd"}) == (
-        "recipe 'rlpd' is meant with prior_data, which was not given",
+        "recipe 'rlpd' is meant to be used with prior_data, which was not given",
     )
     assert recipe_warnings({"recipe": "rlpd", "prior_data": "x"}) == ()
     assert recipe_warnings({"recipe": "redq"}) == recipe_warnings({"recipe": None}) == ()

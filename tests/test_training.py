@@ -97,7 +97,7 @@ class Run:
 
     @property
     def updates(self) -> list[tuple[int, int]]:
-        """(env interactions so far, gradient steps) of each block."""
+        """(env steps so far, gradient steps) of each block."""
         return [event for event in self.agent.events if isinstance(event, tuple)]
 
 

@@ -109,7 +109,8 @@ def _training() -> Iterator[str]:
     yield table(("flag", "stands for"), rows)
     yield "## spinup sac_tf1\n"
     names = [f"`--{name}`" for flags in flag_groups(spinup.sac_tf1).values() for name in flags]
-    yield f"[TensorFlow](tensorflow.md). Of the flags above, with the same defaults: {', '.join(names)}.\n"
+    yield "[TensorFlow](tensorflow.md). These flags, with the defaults above, except that the default of"
+    yield f"`--exp_name` is `cmd_sac_tf1`: {', '.join(names)}.\n"
     entries = "`hidden_sizes`, `activation` (a name in `tf.nn`), `state_dependent_std`"
     yield f"Entries of `--ac_kwargs`: {entries}.\n"
 

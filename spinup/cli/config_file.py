@@ -100,7 +100,7 @@ def _load(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"{path} cannot be read ({reason}): correct the file") from None
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
-        raise ConfigError(f"{path} holds no settings by name: write lines such as lr: 0.001")
+        raise ConfigError(f"{path} is not a mapping of flags to values: write lines such as lr: 0.001")
     return loaded
 
 
@@ -131,7 +131,9 @@ def _for_env(settings: dict[str, Any], env: str | None, path: Path) -> dict[str,
         hint = nearest(env, ids)
         raise ConfigError(f"{path} has no settings for {env}{hint or ', only for ' + ', '.join(ids)}")
     if not isinstance(settings[env], dict):
-        raise ConfigError(f"{path} gives {env} no settings by name: write lines such as lr: 0.001 below it")
+        raise ConfigError(
+            f"{path} gives {env} no mapping of flags to values: write lines such as lr: 0.001 below it"
+        )
     return dict(settings[env])
 
 

@@ -15,7 +15,7 @@ def main(words: list[str]) -> int:
     """
     parser = Parser(
         "spinup diagnose",
-        "Say what looks wrong in a run, by its progress.txt and config.json, with evidence and remedy.",
+        "Report likely problems of a run from progress.txt and config.json, with evidence and remedies.",
         "example:\n  spinup diagnose data/hc/hc_s0",
     )
     parser.add_argument("folder", nargs="+", metavar="RUN", help="folders of runs")

@@ -178,7 +178,7 @@ def split_flags(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]
         if match:
             flag, shorthand, value = match.groups()
             if shorthand is not None and not re.fullmatch(r"[\w.-]+", shorthand, re.ASCII):
-                raise ConfigError(f"{word!r}: a shorthand consists of letters, digits, dots and dashes")
+                raise ConfigError(f"{word!r}: a shorthand may have letters, digits, '.', '-' and '_'")
             flags.append((flag, shorthand, [] if value is None else [value]))
         elif word.startswith("--"):
             raise ConfigError(f"{word!r} is not a valid flag: write --flag value, or --flag[short] value")

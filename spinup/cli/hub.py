@@ -31,7 +31,7 @@ def push(words: list[str]) -> int:
         help="number of episodes of the evaluation (default 20)",
     )
     add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
-    add("--env", metavar="ID", help="module:Env-v0, where the environment's module must be imported")
+    add("--env", metavar="ID", help="module:Env-v0, to import the module that registers it")
     add("--private", action="store_true", help="make a new repository private")
     add("--no-video", action="store_true", help="upload no video")
     args = parser.parse(words)

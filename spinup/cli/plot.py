@@ -39,7 +39,7 @@ def main(words: list[str]) -> int:
     add("--csv", metavar="FILE", help="write exp_name,env_name,seed,metric,env_step,value of all runs")
     args = parser.parse(words)
     if args.iqm and args.est not in (None, "iqm"):
-        raise ConfigError(f"plot: --iqm and --est {args.est} exclude each other: leave one out")
+        raise ConfigError(f"plot: --iqm and --est {args.est} cannot be combined: leave one out")
     estimator = "iqm" if args.iqm else args.est or "mean"
     make_plots(
         args.logdir, args.legend, args.xaxis, args.value, args.count, args.smooth,

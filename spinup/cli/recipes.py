@@ -21,8 +21,8 @@ _SPACES = Box(-np.inf, np.inf, (17,)), Box(-1.0, 1.0, (6,))
 _SAC = {"lr": 3e-4, "batch_size": 256, "alpha": "auto"}
 _INTRODUCTION = """\
 A recipe is a named set of settings: `spinup sac --env Hopper-v5 --recipe droq`, or recipe="droq" in Python.
-Settings given beside it replace its own. Settings not shown have their defaults. Cost: multiplications
-of matrices per environment step, at the sizes of HalfCheetah; SAC with 2 x 256 units and batch 256 has 1.
+Settings given in addition override it. Settings not shown have their defaults. Cost: multiplications in
+matrix products per env step, at the sizes of HalfCheetah, relative to SAC with 2 x 256 units and batch 256.
 """
 
 

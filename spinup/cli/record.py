@@ -24,7 +24,14 @@ def main(words: list[str]) -> int:
     add("path", metavar="RUN", help="folder of the run, such as data/hc/hc_s0")
     add("--out", required=True, metavar="ID", help="id of the dataset, such as halfcheetah/medium-v0")
     add("-n", "--episodes", type=int, default=50, metavar="N", help="number of episodes (default 50)")
-    add("-l", "--len", type=int, default=0, metavar="LEN", help="longest episode (default: as in training)")
+    add(
+        "-l",
+        "--len",
+        type=int,
+        default=0,
+        metavar="LEN",
+        help="maximum steps of an episode (default: as trained)",
+    )
     add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
     add("--stochastic", action="store_true", help="sample actions instead of taking the mean")
     add("--env", metavar="ID", help="another environment, or module:Env-v0 to import the module")

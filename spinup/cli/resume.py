@@ -27,9 +27,9 @@ def main(words: list[str]) -> int:
     add = parser.add_argument
     add("run_dir", metavar="RUN_DIR", help="folder of a run, as data/hc/hc_s0, or of runs, as data/hc")
     add("--epochs", type=int, metavar="N", help="train until epoch N instead of the planned end")
-    add("--threads", type=int, metavar="N", help="number of torch threads from now on")
-    add("--env", metavar="ID", help="module:Env-v0, where the environment's module must be imported")
-    add("--jobs", default="1", metavar="N", help="runs at a time, each in a process; auto: one per core")
+    add("--threads", type=int, metavar="N", help="CPU threads of an update from now on")
+    add("--env", metavar="ID", help="module:Env-v0, to import the module that registers it")
+    add("--jobs", default="1", metavar="N", help="runs at a time; auto: one per usable core")
     add("--ray", nargs="?", const=True, default=False, metavar="ADDRESS", help="execute the runs on Ray")
     add("--cpus_per_run", type=float, metavar="N", help="CPUs that Ray reserves for a run")
     add("--gpus_per_run", type=float, metavar="N", help="GPUs that Ray reserves for a run")

@@ -20,7 +20,14 @@ def main(words: list[str]) -> int:
     )
     add = parser.add_argument
     add("path", metavar="PATH", help="folder of the run, such as data/hc/hc_s0")
-    add("-l", "--len", type=int, default=0, metavar="LEN", help="longest episode (default: as in training)")
+    add(
+        "-l",
+        "--len",
+        type=int,
+        default=0,
+        metavar="LEN",
+        help="maximum steps of an episode (default: as trained)",
+    )
     add(
         "-n",
         "--episodes",
@@ -37,7 +44,7 @@ def main(words: list[str]) -> int:
     add("--seed", type=int, metavar="S", help="seed of the first episode")
     args = parser.parse(words)
     if args.deterministic and args.stochastic:
-        parser.error("-d and --stochastic are mutually exclusive: give one of them")
+        parser.error("-d and --stochastic cannot be combined: give one of them")
     if args.len < 0 or (args.episodes is not None and args.episodes < 1):
         parser.error("-n must be at least 1, and -l at least 0")
     if args.seed is not None and args.seed < 0:

@@ -31,7 +31,7 @@ flags:
                           batch_size=64:512     whole numbers where the parameter is one
                           "hid=[64,64]|[256,256]"   one of several values
   --prune False         complete every trial
-  --exp_name NAME       of the search and its folder (default tune)
+  --exp_name NAME       name of the search and its folder (default tune)
 
 All other flags are those of `spinup sac`, each with one value. Flags of a trial are those of the command and
 those of --space. The result of a trial is the mean test return of its last {last} epochs.

@@ -131,5 +131,5 @@ class RayTransport:
             yield
         except self._ray.exceptions.RayError as error:
             raise EnvError(
-                f"the Ray cluster does not answer ({first_line(error)}): resume the run once it runs again"
+                f"the Ray cluster does not answer ({first_line(error)}): resume the run once it is up"
             ) from error

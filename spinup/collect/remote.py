@@ -206,7 +206,7 @@ class RemoteCollector:
         self._random = state["random"]
         for collector, incarnation in zip(self._collectors, state["incarnations"].tolist(), strict=True):
             collector.incarnation = incarnation
-        return "collectors begin new episodes; blocks that were on the way are collected again"
+        return "collectors begin new episodes; blocks in transit are collected again"
 
     def close(self) -> None:
         """End all collectors."""
@@ -226,11 +226,13 @@ class RemoteCollector:
         """Restart a collector; its blocks that were not admitted are discarded."""
         if collector.starts > MAX_RESTARTS:
             raise EnvError(
-                f"collector {collector.index} {reason}, {MAX_RESTARTS + 1} times without a transition: fix "
-                "the environment or the cluster and resume the run"
+                f"collector {collector.index} {reason}, after {MAX_RESTARTS} restarts without a transition: "
+                "fix the environment or the cluster and resume the run"
             )
         self.restarts += 1
-        self._notes.append(f"collector {collector.index} {reason}: started again, its episodes are cut")
+        self._notes.append(
+            f"collector {collector.index} {reason}: restarted, its running episodes are discarded"
+        )
         self._start(collector)
 
     def _failed(self, collector: _Collector, error: str, final: bool) -> None:
@@ -258,9 +260,7 @@ class RemoteCollector:
         for collector in list(self._collectors):
             is_waiting = len(collector.tickets) > len(collector.blocks)
             if collector.ready and is_waiting and self._clock - collector.heard > limit:
-                self._lost(
-                    collector, f"gave no answer within env_timeout={self.config.env_timeout:g} seconds"
-                )
+                self._lost(collector, f"gave no answer within {limit:g} seconds")
         if any(collector.ready for collector in self._collectors):
             self._alone_since = self._clock
         elif self._clock - self._alone_since > PATIENCE:

@@ -167,9 +167,7 @@ def evaluate(folder: Path, itr: int | str, episodes: int, env: Any, max_ep_len: 
 
 def _checked_id(repo_id: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", repo_id) or len(repo_id) > 96:
-        raise ConfigError(
-            f"{repo_id!r} is no id of a model: give user/name, of letters, digits, '-', '_', '.'"
-        )
+        raise ConfigError(f"{repo_id!r} is not a model id: give user/name, of letters, digits, '-', '_', '.'")
     return repo_id
 
 
@@ -201,7 +199,7 @@ def _add_video(folder: Path, path: Path, itr: int | str, env: Any, max_ep_len: i
 
 
 def _steps_and_curve(folder: Path, path: Path) -> int:
-    """Draw the learning curve into the file `path`; returns the env interactions of the run."""
+    """Draw the learning curve into the file `path`; returns the env steps of the run."""
     make_plots([folder], save=path)
     return int(column(find_runs([folder])[0], "TotalEnvInteracts")[-1])
 

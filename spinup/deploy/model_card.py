@@ -94,10 +94,10 @@ def model_card(
         env: the environment's entry in vars.json.
         evaluation: returns of the model.
         repo_id: id of the repository, for the commands.
-        steps: env interactions of the training.
+        steps: env steps of the training.
         video, curve: files in the repository; empty if there is none.
     """
-    name = str(env["id"]) if env else "an environment of its own"
+    name = str(env["id"]) if env else "a custom environment"
     result = f"{evaluation.mean:.2f}"
     interval = f"{evaluation.low:.2f} to {evaluation.high:.2f}"
     spread = f"{result} +/- {evaluation.returns.std():.2f}"
@@ -126,14 +126,14 @@ def model_card(
         f"# Soft Actor-Critic on {name}",
         "",
         f"Mean return over {len(evaluation.returns)} episodes of the deterministic policy: **{result}** "
-        f"(95% bootstrap interval {interval}), after {steps:,} env interactions with seed "
+        f"(95% bootstrap interval {interval}), after {steps:,} env steps with seed "
         f"{config.get('seed')}.",
         "",
         *([f'<video src="{video}" controls autoplay loop muted></video>', ""] if video else []),
-        *([f"![test return by env interactions]({curve})", ""] if curve else []),
+        *([f"![test return by env steps]({curve})", ""] if curve else []),
         "## Use",
         "",
-        "With spinup for Soft Actor-Critic (another project than `spinup` on PyPI) and its extra `hub`:",
+        "With spinup for Soft Actor-Critic (not the PyPI project `spinup`) and its extra `hub`:",
         "",
         "```sh",
         f"spinup pull {repo_id}",
@@ -148,6 +148,6 @@ def model_card(
             else ["The environment or the networks are the author's own code."]
         ),
         "",
-        f"spinup {__version__}; all settings are in `config.json`, the rows of training in `progress.txt`.",
+        f"spinup {__version__}; all settings are in `config.json`, the training log is `progress.txt`.",
     ]
     return "\n".join(lines) + "\n"

@@ -130,7 +130,7 @@ def policy_columns(space: Space[Any], critic_keys: tuple[str, ...]) -> list[int]
         c for key, part in columns.items() if key not in critic_keys for c in range(part.start, part.stop)
     ]
     if not seen:
-        raise EnvError(f"critic_keys={critic_keys} leave the policy nothing to see: keep one key for it")
+        raise EnvError(f"critic_keys={critic_keys} leave no key for the policy: remove one")
     return seen
 
 
@@ -149,7 +149,7 @@ def _image_part(key: str, space: Space[Any]) -> Part:
         )
     if axis is None:
         raise EnvError(
-            f"{where} is an image whose channels cannot be told from its height and width: give it the shape "
+            f"{where} is an image whose channel axis is ambiguous: give it the shape "
             "(H, W, C) or (C, H, W) with fewer channels than either, or (frames, H, W, C)"
         )
     part = Part(key, tuple(shape), True)

@@ -161,7 +161,7 @@ def sac_pytorch(
             For Discrete action spaces, see `DiscreteMLPActorCritic` for the protocol; it is the default.
         ac_kwargs: keyword arguments for `actor_critic`.
         seed: seed of every random generator of the run.
-        steps_per_epoch: env interactions per epoch.
+        steps_per_epoch: env steps per epoch.
         epochs: epochs to train.
         replay_size: transitions that the replay buffer holds.
         gamma: discount factor, in [0, 1].
@@ -171,8 +171,8 @@ def sac_pytorch(
             policy's entropy meets `target_entropy` (Haarnoja et al. 2018b, section 5).
         batch_size: transitions per gradient step.
         start_steps: number of initial actions, sampled uniformly from the action space.
-        update_after: env interactions before the first gradient step.
-        update_every: env interactions between blocks of gradient steps; a block has `update_every` *
+        update_after: env steps before the first gradient step.
+        update_every: env steps between blocks of gradient steps; a block has `update_every` *
             `updates_per_step` gradient steps.
         num_test_episodes: episodes of the deterministic policy in each test.
         max_ep_len: maximum episode length in steps; an episode truncated there is not terminal.
@@ -188,7 +188,7 @@ def sac_pytorch(
             number in each.
         env_workers: "sync" steps all environments in this process, "async" each one in its own process.
         env_timeout: seconds that an async environment may take for a step or a reset.
-        updates_per_step: gradient steps per env interaction, independent of `num_envs`.
+        updates_per_step: gradient steps per env step, independent of `num_envs`.
         threads: number of threads, for torch and for the native engine. "auto" is 1 for torch, and 2 for the
             native engine if this process may use two cores.
         variant: "sac", or "sac_v1", the older one with a value network (Haarnoja et al. 2018a), for which
@@ -205,7 +205,8 @@ def sac_pytorch(
             (C51); "quantile", quantiles of the return (TQC). See docs/recipes.md.
         atoms: number of atoms of a categorical critic.
         value_bound: the atoms of a categorical critic span [-value_bound, value_bound].
-        quantiles: number of quantiles of a quantile critic. The target pools the quantiles of all critics.
+        quantiles: number of quantiles of a quantile critic. The target pools those of `target_critics`
+            critics.
         drop_quantiles: number of quantiles to drop per critic, the largest of the pooled target.
         target_networks: False lets the critics compute their own targets, in one joint pass (CrossQ).
         reward_scale: multiplies the rewards of every batch. With categorical critics, choose it such that
@@ -301,8 +302,8 @@ def sac_pytorch(
         layout = test_collector.layout
         if layout is not None and config.critic_keys:
             raise ConfigError(
-                f"critic_keys={config.critic_keys} do not go with images, whose encoder the policy shares "
-                "with the critics: leave critic_keys out"
+                f"critic_keys={config.critic_keys} cannot be combined with images, whose encoder the policy "
+                "shares with the critics: leave critic_keys out"
             )
         ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config, layout)
         if config.critic_keys:

@@ -16,7 +16,7 @@ def threads_note(torch_threads: int, engine_threads: int) -> str:
     """The log line about the number of threads, of torch and of an engine that has its own."""
     if torch_threads > 1:
         return (
-            f"threads: {torch_threads}; torch's wait actively, so if other programs keep the cores busy, "
+            f"threads: {torch_threads}; torch's threads busy-wait: if other programs use the cores, "
             "threads=1 is much faster"
         )
     if engine_threads > 1:

@@ -130,12 +130,12 @@ def _critics_diverge(run: RunSummary) -> Finding | None:
     now, usual = _late(loss), float(np.median(loss[started[: 2 * started.size // 3]]))
     if not now > LOSS_GROWTH * usual:
         return None
-    evidence = f"LossQ is {now:.3g} in {_window(run, loss)}, and was {usual:.3g} in most epochs before"
+    evidence = f"LossQ is {now:.3g} in {_window(run, loss)}, after a median of {usual:.3g} before"
     q = _late(np.abs(run.column("AverageQ1Vals")))
     return Finding("The critics diverge", f"{evidence}; |AverageQ1Vals| is {q:.3g}", remedy)
 
 
-def _alpha_climbs(run: RunSummary) -> Finding | None:
+def _alpha_rises(run: RunSummary) -> Finding | None:
     alpha = run.column("Alpha")
     finite = np.flatnonzero(np.isfinite(alpha))
     if finite.size < 2 or not np.isfinite(run.column("TargetEntropy")).any():
@@ -151,7 +151,7 @@ def _alpha_climbs(run: RunSummary) -> Finding | None:
     target = run.last("TargetEntropy")
     evidence += f"; Entropy is {run.last('Entropy'):.3g} and its target {target:.3g}"
     return Finding(
-        "Alpha climbs: the target entropy is out of reach",
+        "Alpha keeps rising: the target entropy is out of reach",
         evidence,
         f"lower --target_entropy ({target:.3g} now), or fix alpha: --alpha 0.2",
     )
@@ -208,7 +208,7 @@ def _out_of_range(run: RunSummary) -> Finding | None:
         "Returns are out of the range of the critics",
         f"TestQVals is {value:.3g} in {_window(run, run.column('TestQVals'))}, the discounted returns with "
         f"entropy bonus {known:.3g}, and value_bound={bound:g}",
-        "--normalize_rewards True, a smaller --reward_scale, or a larger --value_bound",
+        "give --normalize_rewards True, a smaller --reward_scale, or a larger --value_bound",
     )
 
 
@@ -224,7 +224,7 @@ def _too_few_updates(run: RunSummary) -> Finding | None:
         return None
     return Finding(
         "Too few updates per step",
-        f"{source} is {made:.3g}; SAC's results are with 1",
+        f"{source} is {made:.3g}; published results use 1",
         "--updates_per_step 1, unless steps are much cheaper than updates",
     )
 
@@ -304,11 +304,11 @@ Check = Callable[[RunSummary], Finding | None]
 # The checks in the order in which findings are shown, each with those that its finding probably causes.
 _CONSEQUENCES: dict[Check, tuple[Check, ...]] = {
     _no_updates: (
-        _too_few_updates, _alpha_climbs, _critics_diverge, _out_of_range, _q_overestimates, _saturated,
+        _too_few_updates, _alpha_rises, _critics_diverge, _out_of_range, _q_overestimates, _saturated,
         _dead_units, _entropy_off, _no_improvement,
     ),
     _too_few_updates: (_q_overestimates, _entropy_off, _no_improvement),
-    _alpha_climbs: (
+    _alpha_rises: (
         _critics_diverge, _q_overestimates, _saturated, _dead_units, _entropy_off, _no_improvement,
     ),
     _critics_diverge: (_q_overestimates, _saturated, _dead_units, _entropy_off, _no_improvement),

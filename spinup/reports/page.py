@@ -248,7 +248,7 @@ def _experiments_table(runs: Grouped, names: Sequence[str]) -> str:
 def _runs_table(runs: Grouped, differing: Sequence[str]) -> str:
     """A row per run; the settings that differ between runs have a column each."""
     numbers = ("last return", "best return", "steps", "time", "steps/s")
-    head = '<th scope="col">status</th>'
+    head = '<th scope="col">state</th>'
     head += "".join(f'<th scope="col" class="number">{name}</th>' for name in numbers)
     head += "".join(f'<th scope="col">{_text(name)}</th>' for name in ("seed", *differing))
     return _table("Runs", "run", head, "".join(_row(group, run, differing) for group, run in runs))
@@ -273,7 +273,7 @@ def _findings_table(runs: Grouped) -> str:
         return ""
     notes = [f"Nothing looks wrong in {healthy} of {len(runs)} runs."] if healthy else []
     missing = sum(bool(unjudged(run)) for _, run in runs)
-    notes += [f"{missing} of {len(runs)} runs lack columns that some of it needs."] if missing else []
+    notes += [f"{missing} of {len(runs)} runs lack columns that some checks need."] if missing else []
     note = f'<p class="muted">{" ".join(notes)}</p>\n' if notes else ""
     head = "".join(f'<th scope="col">{title}</th>' for title in ("what looks wrong", "evidence", "remedy"))
     return (_table("Diagnosis", "run", head, rows) if rows else "<h3>Diagnosis</h3>\n") + note

@@ -231,7 +231,7 @@ class ExperimentGrid:
 
     def _check_functions(self, key: str) -> None:
         if key not in self._keys:
-            raise ConfigError(f"{key!r} is no parameter of the grid: give a function, or the name of one")
+            raise ConfigError(f"{key!r} is not a parameter of the grid: give a function, or the name of one")
         for value in self._values[self._keys.index(key)]:
             if not callable(value):
                 raise ConfigError(f"{key}={value!r} is not a function: the grid calls it for each variant")

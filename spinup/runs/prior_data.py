@@ -50,7 +50,8 @@ def read_prior_data(source: str, collector: EnvCollector) -> PriorData:
     """
     if collector.layout is not None:
         raise ConfigError(
-            f"prior_data={source!r} does not go with the images of this environment: leave prior_data out"
+            f"prior_data={source!r} cannot be combined with the images of this environment: leave prior_data "
+            "out"
         )
     folder = Path(source)
     read = _read_run if (folder / CHECKPOINT_FOLDER).is_dir() else _read_minari
@@ -130,8 +131,8 @@ def _read_run(source: str, collector: EnvCollector) -> tuple[Transitions, str | 
         settings = checkpoint.settings
         if settings.get("num_envs") != 1 or (settings.get("collectors") or 1) != 1:
             raise RunError(
-                "its replay buffer does not tell its environments apart: give a run with one environment, or "
-                "with n_step > 1"
+                "its replay buffer does not record the environment of each row: give a run with one "
+                "environment, or with n_step > 1"
             )
         columns["env"] = np.zeros(len(columns["reward"]), np.int32)
         differs = (columns["obs"][1:] != columns["next_obs"][:-1]).any(axis=1)

@@ -68,7 +68,7 @@ def is_complete(folder: Path, epochs: int, output_fname: str = "progress.txt") -
 
 
 class RunProgress(NamedTuple):
-    """The progress of a run: number of finished epochs, and of env interactions."""
+    """The progress of a run: number of finished epochs, and of env steps."""
 
     epoch: int
     steps: int

@@ -89,7 +89,7 @@ def test_settings_by_environment(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[1, 2]", "holds no settings by name"),
+        ("[1, 2]", "is not a mapping of flags to values"),
         ("a: b: c", "cannot be read"),
         ("lr: !!python/object/apply:os.system ['true']", "cannot be read"),
         ("a: &a [1]\nb: *a", "aliases are not supported"),

@@ -254,7 +254,7 @@ def test_messages_of_the_dead_and_duplicates_are_refused_and_counted() -> None:
     wire.inbox += late  # of an incarnation that is over
     learner.turn()
     assert learner.collector.refused == 3
-    assert learner.notes == ["collector 1 was lost (killed): started again, its episodes are cut"]
+    assert learner.notes == ["collector 1 was lost (killed): restarted, its running episodes are discarded"]
     learner.run().check()
 
 
@@ -299,7 +299,7 @@ def test_an_environment_that_raises_is_restarted_a_few_times_then_named() -> Non
         learner.run()
     assert (
         learner.notes[0]
-        == "collector 0 failed (raised ValueError: broken): started again, its episodes are cut"
+        == "collector 0 failed (raised ValueError: broken): restarted, its running episodes are discarded"
     )
     assert learner.collector.restarts == 5
 
@@ -327,7 +327,7 @@ def test_a_collector_that_always_dies_ends_the_run() -> None:
         learner.transport.kill(i) if i == 1 else learner.transport.answer(i)
 
     with pytest.raises(
-        EnvError, match=r"^collector 1 was lost \(killed\), 6 times without a transition: fix"
+        EnvError, match=r"^collector 1 was lost \(killed\), after 5 restarts without a transition: fix"
     ):
         learner.run(answer)
 
@@ -346,7 +346,7 @@ def test_a_silent_collector_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
         now[0] += 1.0
         learner.turn()
     assert learner.collector.restarts == 3
-    assert "collector 2 gave no answer within env_timeout=5 seconds" in learner.notes[0]
+    assert "collector 2 gave no answer within 11 seconds" in learner.notes[0]
     learner.run().check()
 
 

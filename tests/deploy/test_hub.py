@@ -53,7 +53,7 @@ def test_a_run_is_pushed_with_its_card_and_pulled_again(pendulum, tmp_path):
         (mean,) = re.findall(r"policy: \*\*(-[\d.]+)\*\*", card)
         assert hub.messages == [f"Mean return {mean} over 3 episodes"]
         assert f'"value": "{mean} +/- ' in card
-        assert "after 200 env interactions" in card
+        assert "after 200 env steps" in card
         assert "spinup sac --env Pendulum-v1 --exp_name pend --steps_per_epoch 100" in card
 
         done = run(hub, tmp_path, "pull", "me/pend")
@@ -91,7 +91,7 @@ class Failing(gym.Wrapper):
 
 @pytest.mark.parametrize("name", ["../etc", "a/b/c", "", "-x", "a b"])
 def test_ids_that_no_model_has(name):
-    with pytest.raises(ConfigError, match="is no id of a model"):
+    with pytest.raises(ConfigError, match="is not a model id"):
         pull(name)
 
 
@@ -146,6 +146,6 @@ def test_the_card_without_files_or_command():
     card = model_card({"seed": 0, "actor_critic": "mine"}, None, evaluation, "me/x", steps=10)
     front = json.loads(card.split("---")[1])
     assert front["model-index"][0]["results"][0]["metrics"][0]["value"] == "2.00 +/- 1.00"
-    assert "an environment of its own" in card
+    assert "a custom environment" in card
     assert "author's own code" in card
     assert "video" not in card.replace("spinup[video]", "")

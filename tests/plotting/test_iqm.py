@@ -154,7 +154,7 @@ def test_errors(tmp_path, capsys):
     assert main(["plot", run, "--csv", str(tmp_path)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert "--iqm and --est median exclude each other" in lines[0]
+    assert "--iqm and --est median cannot be combined" in lines[0]
     assert "--csv" in lines[1]
 
 

@@ -192,7 +192,7 @@ def test_export(to: str, tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[Any, str]] = {
     "float": (Box(0, 1, (16, 16, 3), np.float32), "looks like an image of another dtype"),
     "float in a Dict": (Dict(a=Box(0, 1, (16, 16, 3), np.float32)), "looks like an image of another dtype"),
-    "channels": (Box(0, 255, (16, 16, 16), np.uint8), "channels cannot be told"),
+    "channels": (Box(0, 255, (16, 16, 16), np.uint8), "channel axis is ambiguous"),
     "five axes": (Box(0, 255, (2, 2, 16, 16, 3), np.uint8), "an image with 5 axes: give it at most four"),
     "small": (Box(0, 255, (7, 20, 3), np.uint8), "7 x 20 pixels, too small"),
     "in a Tuple": (Tuple((FORMS["last"],)), "an image inside another space"),
@@ -212,9 +212,9 @@ def test_spaces_that_are_refused(name: str) -> None:
     ("settings", "message"),
     [
         ({"normalize_observations": True}, "normalize_observations=True applies to vectors"),
-        ({"critic_keys": ("camera",)}, "critic_keys=.* do not go with images"),
+        ({"critic_keys": ("camera",)}, "critic_keys=.* cannot be combined with images"),
         ({"sampler": "her"}, "sampler='her' needs"),
-        ({"prior_data": "x"}, "prior_data='x' does not go with the images"),
+        ({"prior_data": "x"}, "prior_data='x' cannot be combined with the images"),
         ({"engine": "native"}, "the actor-critic is EncodedActorCritic"),
         ({"engine": "compile"}, "the actor-critic is EncodedActorCritic"),
         ({"random_shift": -1}, "random_shift=-1: give a whole number"),

@@ -136,7 +136,7 @@ CAUSES: dict[str, tuple[dict[str, Any], str, list[str], list[str]]] = {
     "alpha climbs": (
         {"Alpha": np.geomspace(0.1, 50, ROWS), "Entropy": -3.0, "DeadUnitsPi": 0.9,
          "LossQ": np.geomspace(1, 1e8, ROWS)},
-        "Alpha climbs: the target entropy is out of reach",
+        "Alpha keeps rising: the target entropy is out of reach",
         ["The critics diverge", "Units are dead", "The entropy is below its target"],
         ["--alpha auto_1", "raise --lr", "--reward_scale"],
     ),

@@ -253,7 +253,7 @@ def test_the_report_says_what_looks_wrong_in_each_run(tmp_path, report):
     text = "\n".join(report().text)
     assert "Nothing looks wrong in 1 of 2 runs." in text
     assert "lack columns" not in text
-    assert "Too few updates per step\nUpdatesPerStep is 0.02; SAC's results are with 1\n" in text
+    assert "Too few updates per step\nUpdatesPerStep is 0.02; published results use 1\n" in text
     assert "The critics overestimate: TestQBias is 900 in epochs 5 to 6" in text
     assert "--updates_per_step 1, unless steps are much cheaper than updates" in text
     for title in (
@@ -267,4 +267,4 @@ def test_the_report_says_what_looks_wrong_in_each_run(tmp_path, report):
 def test_the_report_says_which_runs_have_no_diagnostics(tmp_path, report):
     write_run(tmp_path / "data" / "old_s0", [1, 2])
     write_run(tmp_path / "data" / "empty_s0")
-    assert "1 of 1 runs lack columns that some of it needs." in "\n".join(report().text)
+    assert "1 of 1 runs lack columns that some checks need." in "\n".join(report().text)

@@ -195,7 +195,7 @@ def test_a_string_thunk_names_the_parameter_that_is_called(tmp_path):
         ("first", 1, "x_first"), ("second", 1, "x_second"),
     ]  # fmt: skip
     assert all("algo" not in kw for _, kw in calls)
-    with pytest.raises(ConfigError, match="'sac' is no parameter of the grid"):
+    with pytest.raises(ConfigError, match="'sac' is not a parameter of the grid"):
         grid.run("sac", data_dir=tmp_path)
     with pytest.raises(ConfigError, match="lr=1 is not a function"):
         grid.run("lr", data_dir=tmp_path)

@@ -115,7 +115,7 @@ def test_a_sensible_run_warns_of_nothing(warned: Any) -> None:
 )
 def test_a_run_without_updates(warned: Any, changes: Any, remedy: str) -> None:
     (line,) = warned(**changes)
-    assert line.startswith("warning: this run makes no update in its 100 env interactions: ")
+    assert line.startswith("warning: this run makes no update in its 100 env steps: ")
     assert remedy in line
 
 

@@ -264,12 +264,12 @@ def test_what_is_no_prior_data_is_refused_in_one_line(tmp_path: Path, datasets: 
     assert "its field 'obs' has the shape (2,), and this environment's has (3,): give data of" in line
     assert f"did you mean {tmp_path / 'run'}?" in refused(tmp_path)
     train(tmp_path / "three", epochs=1, num_envs=2)
-    assert "does not tell its environments apart" in refused(tmp_path / "three")
+    assert "does not record the environment of each row" in refused(tmp_path / "three")
     train(tmp_path / "vector", lambda: SyncVectorEnv([Point] * 2), epochs=1)
-    assert "does not tell its environments apart" in refused(tmp_path / "vector")
+    assert "does not record the environment of each row" in refused(tmp_path / "vector")
     apart = {"collectors": 2, "collect": "lockstep", "transport": FakeTransport()}
     train(tmp_path / "collectors", epochs=1, **apart)
-    assert "does not tell its environments apart" in refused(tmp_path / "collectors")
+    assert "does not record the environment of each row" in refused(tmp_path / "collectors")
     train(tmp_path / "rooms", Rooms, epochs=1)
     assert len(read_prior_data(str(tmp_path / "rooms"), collector_of(Rooms)).transitions["reward"]) == 100
     line = refused(tmp_path / "rooms", lambda: FewerRooms(Rooms()))
@@ -382,7 +382,7 @@ def test_without_minari_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch
         ),
         (
             {"prior_fraction": 0.004, "prior_data": "x"},
-            "^prior_fraction=0.004 of batch_size=100 is less than one transition: give a larger one, or 0",
+            "^prior_fraction=0.004 of batch_size=100 rounds to no transition: give a larger fraction, or 0",
         ),
         ({"offline": True}, "^offline=True: give prior_data"),
         ({"offline": 1, "prior_data": "x"}, "^offline=1: give True or False"),

@@ -68,7 +68,7 @@ def _is_discrete(variant: Variant) -> bool:
 def _cannot_register(objective: Any, options: dict[str, Any]) -> str:
     """Why an objective with these options cannot be a variant, and the remedy; empty if it can."""
     if not isinstance(objective, type) or not issubclass(objective, Objective):
-        return "is no objective: give a subclass of Objective"
+        return "is not an objective: give a subclass of Objective"
     if "__dataclass_fields__" not in vars(objective):
         return "is not a dataclass itself: decorate it with @dataclass(frozen=True)"
     if missing := sorted(objective.__abstractmethods__):

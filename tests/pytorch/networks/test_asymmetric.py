@@ -52,7 +52,7 @@ def test_the_policy_sees_the_columns_of_the_other_keys() -> None:
         (Box(-1, 1, (2,)), ("state",), "are keys of a Dict, and the observation space is Box"),
         (SPACE, ("stat",), "the observation has no key 'stat', did you mean 'state'"),
         (SPACE, ("q",), "the observation has no key 'q': it has a, state, z"),
-        (SPACE, ("a", "state", "z"), "leave the policy nothing to see"),
+        (SPACE, ("a", "state", "z"), "leave no key for the policy"),
     ):
         with pytest.raises(EnvError, match=line):
             policy_columns(space, keys)

@@ -122,7 +122,7 @@ def test_a_constructor_without_the_keyword_is_refused(tmp_path: Path) -> None:
 
 
 def test_more_target_critics_than_critics_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^target_critics=4 of critics=3: [^\n]*$"):
+    with pytest.raises(ConfigError, match=r"^target_critics=4 exceeds critics=3: [^\n]*$"):
         train(tmp_path, critics=3, target_critics=4)
     with pytest.raises(ConfigError, match=r"^ac_kwargs has 'critics'"):
         train(tmp_path, ac_kwargs={"critics": 3})

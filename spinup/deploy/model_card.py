@@ -100,28 +100,11 @@ def model_card(
     name = str(env["id"]) if env else "a custom environment"
     result = f"{evaluation.mean:.2f}"
     interval = f"{evaluation.low:.2f} to {evaluation.high:.2f}"
-    spread = f"{result} +/- {evaluation.returns.std():.2f}"
-    data = {
-        "library_name": "spinup",
-        "tags": ["reinforcement-learning", "deep-reinforcement-learning", "soft-actor-critic", name],
-        "model-index": [
-            {
-                "name": "SAC",
-                "results": [
-                    {
-                        "task": {"type": "reinforcement-learning", "name": "reinforcement-learning"},
-                        "dataset": {"name": name, "type": name},
-                        "metrics": [{"type": "mean_reward", "value": spread, "name": "mean_reward"}],
-                    }
-                ],
-            }
-        ],
-    }
     command = training_command(config, env)
     folder = repo_id.rpartition("/")[2]
     lines = [
         "---",
-        json.dumps(data, indent=1),  # JSON is YAML too
+        json.dumps(_metadata(name, evaluation), indent=1),  # JSON is YAML too
         "---",
         f"# Soft Actor-Critic on {name}",
         "",
@@ -151,3 +134,24 @@ def model_card(
         f"spinup {__version__}; all settings are in `config.json`, the training log is `progress.txt`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _metadata(name: str, evaluation: Evaluation) -> dict[str, Any]:
+    """The metadata that the Hub reads."""
+    spread = f"{evaluation.mean:.2f} +/- {evaluation.returns.std():.2f}"
+    return {
+        "library_name": "spinup",
+        "tags": ["reinforcement-learning", "deep-reinforcement-learning", "soft-actor-critic", name],
+        "model-index": [
+            {
+                "name": "SAC",
+                "results": [
+                    {
+                        "task": {"type": "reinforcement-learning", "name": "reinforcement-learning"},
+                        "dataset": {"name": name, "type": name},
+                        "metrics": [{"type": "mean_reward", "value": spread, "name": "mean_reward"}],
+                    }
+                ],
+            }
+        ],
+    }

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
 from spinup.checks import check_choice, check_switch
+from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, check_ac_kwargs
+from spinup.envs.spaces import policy_columns
 from spinup.errors import ConfigError, SpinupError, first_line, name_of
 from spinup.hints import nearest
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
 from spinup.pytorch.networks.encoded import EncodedActorCritic, encoder_options, features_space
 from spinup.pytorch.networks.layers import NORMS
+from spinup.pytorch.torch_settings import preserved_generators
+from spinup.pytorch.validation import check_actor_critic
 from spinup.pytorch.variants.registry import BUILT_IN, Variant
 from spinup.recipes import RECIPES
 from spinup.replay.image_layout import ImageLayout
@@ -24,15 +29,58 @@ Constructor = Callable[..., Any]
 Spaces = tuple[Box, Box | Discrete]
 
 
-def build_actor_critic(
+class BuiltNetworks(NamedTuple):
+    """An actor-critic, and the constructor and keyword arguments that made it."""
+
+    ac: Any
+    constructor: Constructor
+    kwargs: dict[str, Any]
+
+
+def make_networks(
+    config: SACConfig,
+    variant: Variant,
+    constructor: Constructor,
+    ac_kwargs: dict[str, Any],
+    collector: EnvCollector,
+) -> BuiltNetworks:
+    """The actor-critic of a run on the environments of `collector`, checked by calls of its networks.
+
+    Raises:
+        ConfigError: for invalid `ac_kwargs`, if the constructor raises, or if a network returns values of
+            another shape than it must.
+        EnvError: if the environment has no such `critic_keys`.
+    """
+    spaces, layout = (collector.observation_space, collector.actions.space), collector.layout
+    if layout is not None and config.critic_keys:
+        raise ConfigError(
+            f"critic_keys={config.critic_keys} cannot be combined with images, whose encoder the policy "
+            "shares with the critics: leave critic_keys out"
+        )
+    built = _build(variant, constructor, spaces, ac_kwargs, config, layout)
+    if config.critic_keys:
+        columns = policy_columns(collector.vector.original_space, config.critic_keys)
+        kwargs: dict[str, Any] = {
+            "actor_critic": built.constructor, "ac_kwargs": built.kwargs, "columns": columns,
+        }  # fmt: skip
+        built = BuiltNetworks(AsymmetricActorCritic(*spaces, **kwargs), AsymmetricActorCritic, kwargs)
+    outputs = {"categorical": config.atoms, "quantile": config.quantiles}.get(config.critic)
+    with preserved_generators():
+        check_actor_critic(
+            built.ac, *spaces, critics=config.critics, has_value=variant.has_value, critic_outputs=outputs
+        )
+    return built
+
+
+def _build(
     variant: Variant,
     constructor: Constructor,
     spaces: Spaces,
     ac_kwargs: dict[str, Any],
     config: SACConfig,
     layout: ImageLayout | None = None,
-) -> tuple[Any, Constructor, dict[str, Any]]:
-    """The actor-critic, with the constructor and keyword arguments that made it.
+) -> BuiltNetworks:
+    """Build the networks.
 
     MLPActorCritic is replaced by the variant's default networks. The constructor receives the keyword
     `critics` if it is not 2, and `critic` with its options if it is not "scalar". If observations have images
@@ -55,10 +103,10 @@ def build_actor_critic(
         encoder = encoder_options(ac_kwargs.get("encoder", {}))
         given = {key: value for key, value in ac_kwargs.items() if key != "encoder"}
         features = features_space(layout.features(encoder["features"])), spaces[1]
-        _, constructor, kwargs = build_actor_critic(variant, constructor, features, given, config)
+        _, constructor, kwargs = _build(variant, constructor, features, given, config)
         made_by = {"actor_critic": constructor, "ac_kwargs": kwargs}
         kwargs = {**made_by, "layout": layout.to_json(), "encoder": encoder}
-        return EncodedActorCritic(*spaces, **kwargs), EncodedActorCritic, kwargs
+        return BuiltNetworks(EncodedActorCritic(*spaces, **kwargs), EncodedActorCritic, kwargs)
     if constructor is MLPActorCritic:
         constructor = variant.actor_critic
     _check_arguments(constructor, spaces, ac_kwargs, config.recipe)
@@ -69,7 +117,7 @@ def build_actor_critic(
             "statistics of critics; give 'layer', or leave critic_norm out"
         )
     try:
-        return constructor(*spaces, **ac_kwargs), constructor, ac_kwargs
+        return BuiltNetworks(constructor(*spaces, **ac_kwargs), constructor, ac_kwargs)
     except SpinupError:
         raise
     except Exception as error:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from spinup.checks import check_choice, check_logger_kwargs
@@ -15,18 +16,15 @@ from spinup.collect.collector import EnvCollector
 from spinup.collect.transport import Transport
 from spinup.config import BUILT_IN_VARIANTS, SACConfig
 from spinup.envs.make import EnvFn
-from spinup.envs.spaces import policy_columns
-from spinup.errors import ConfigError
 from spinup.playback.recorder import Recorder
 from spinup.playback.viewer import use_offscreen_gl
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.diagnostics import NetworkDiagnostics, preserved_buffers
 from spinup.pytorch.engines.registry import ENGINES, choose_engine
-from spinup.pytorch.make_networks import build_actor_critic
+from spinup.pytorch.make_networks import BuiltNetworks, make_networks
 from spinup.pytorch.make_replay import make_normalizer, make_replay
 from spinup.pytorch.model_file import load_warnings, qualified_name, save_model
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
-from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.objective_check import check_objective
 from spinup.pytorch.remote_policy import policy_source
@@ -36,9 +34,9 @@ from spinup.pytorch.torch_settings import (
     threads_note,
     torch_settings,
 )
-from spinup.pytorch.validation import check_actor_critic
 from spinup.pytorch.variants.register import check_variant
 from spinup.pytorch.variants.registry import (
+    Variant,
     choose_variant,
     held_noise_arguments,
     make_objective,
@@ -46,6 +44,7 @@ from spinup.pytorch.variants.registry import (
     update_options,
 )
 from spinup.recipes import recipe_warnings
+from spinup.replay.normalizer import Normalizer
 from spinup.runs.cores import thread_count
 from spinup.runs.launch import RunParts, TrainingCall, launch, training_function
 from spinup.runs.resuming import keep_choices, previous_choices
@@ -297,41 +296,10 @@ def sac_pytorch(
 
     def build(config: SACConfig, test_collector: EnvCollector) -> RunParts:
         spaces = test_collector.observation_space, test_collector.actions.space
-        device = choose_device(config.device)
-        variant = choose_variant(config, spaces[1])
-        layout = test_collector.layout
-        if layout is not None and config.critic_keys:
-            raise ConfigError(
-                f"critic_keys={config.critic_keys} cannot be combined with images, whose encoder the policy "
-                "shares with the critics: leave critic_keys out"
-            )
-        ac, constructor, kwargs = build_actor_critic(variant, actor_critic, spaces, ac_kwargs, config, layout)
-        if config.critic_keys:
-            columns = policy_columns(test_collector.vector.original_space, config.critic_keys)
-            kwargs = {"actor_critic": constructor, "ac_kwargs": kwargs, "columns": columns}
-            constructor = AsymmetricActorCritic
-            ac = constructor(*spaces, **kwargs)
-        with preserved_generators():
-            outputs = {"categorical": config.atoms, "quantile": config.quantiles}.get(config.critic)
-            check_actor_critic(
-                ac, *spaces, critics=config.critics, has_value=variant.has_value, critic_outputs=outputs
-            )
+        device, variant = choose_device(config.device), choose_variant(config, spaces[1])
+        networks = make_networks(config, variant, actor_critic, ac_kwargs, test_collector)
         normalizer = make_normalizer(config, test_collector)
-        saved_as, saved_kwargs = constructor, kwargs
-        if config.normalize_observations:
-            saved_as, saved_kwargs = NormalizedActorCritic, {"actor_critic": constructor, "ac_kwargs": kwargs}
-        agent = Agent(
-            ac.to(device),
-            update_options(variant, config, spaces[1]),
-            critics=config.critics,
-            has_value=variant.has_value,
-            make_policy=variant.make_policy,
-            seed=config.seed,
-            target_networks=config.target_networks,
-            hold_noise=held_noise_arguments(variant, config, ac, spaces[1]),
-            save=partial(save_model, constructor=saved_as, spaces=spaces, kwargs=saved_kwargs),
-            normalizer=normalizer,
-        )
+        agent = _make_agent(config, variant, networks, spaces, device, normalizer)
         replay = make_replay(config, test_collector, env_fn, device, normalizer, stack)
         objective = make_objective(variant, config)
         fields = (*replay.buffer.sampler.batch_fields, *objective.noise_fields())
@@ -348,26 +316,49 @@ def sac_pytorch(
             with preserved_generators(), preserved_buffers(agent):
                 check_objective(objective, agent, test_collector.fields, fields)
             choices["objective"] = {"class": type(objective).__name__, **own_options(objective)}
-        notes = (note, threads_note(torch_threads, threads), *replay.notes)
-        warnings = (*load_warnings(constructor, kwargs), *recipe_warnings(vars(config)))
-        warnings = (*warnings, *replay.warnings)
+        constructor, kwargs = networks.constructor, networks.kwargs
         env_spec = test_collector.vector.spec
-        record = Recorder(env_spec, config.seed, config.max_ep_len) if config.video_every else None
-        policy = policy_source(agent, variant.make_policy, constructor, spaces, kwargs)
-        diagnostics = NetworkDiagnostics(agent, objective, replay.buffer, config, spaces[1])
         return RunParts(
             agent,
             engine,
             replay.buffer,
             agent.model,
             choices,
-            notes,
-            warnings,
-            record=record,
-            policy=policy,
-            diagnostics=diagnostics,
-        )
+            notes=(note, threads_note(torch_threads, threads), *replay.notes),
+            warnings=(
+                *load_warnings(constructor, kwargs), *recipe_warnings(vars(config)), *replay.warnings,
+            ),
+            record=Recorder(env_spec, config.seed, config.max_ep_len) if config.video_every else None,
+            policy=policy_source(agent, variant.make_policy, constructor, spaces, kwargs),
+            diagnostics=NetworkDiagnostics(agent, objective, replay.buffer, config, spaces[1]),
+        )  # fmt: skip
 
     with torch_settings(torch_threads, config.seed), ExitStack() as stack:
         model: nn.Module = launch(config, call, build, preserved_generators).model
         return model
+
+
+def _make_agent(
+    config: SACConfig,
+    variant: Variant,
+    networks: BuiltNetworks,
+    spaces: tuple[Any, Any],
+    device: torch.device,
+    normalizer: Normalizer | None,
+) -> Agent:
+    """The agent of a run; saved models normalize observations themselves, if the run does."""
+    constructor, kwargs = networks.constructor, networks.kwargs
+    if config.normalize_observations:
+        constructor, kwargs = NormalizedActorCritic, {"actor_critic": constructor, "ac_kwargs": kwargs}
+    return Agent(
+        networks.ac.to(device),
+        update_options(variant, config, spaces[1]),
+        critics=config.critics,
+        has_value=variant.has_value,
+        make_policy=variant.make_policy,
+        seed=config.seed,
+        target_networks=config.target_networks,
+        hold_noise=held_noise_arguments(variant, config, networks.ac, spaces[1]),
+        save=partial(save_model, constructor=constructor, spaces=spaces, kwargs=kwargs),
+        normalizer=normalizer,
+    )

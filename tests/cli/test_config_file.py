@@ -99,7 +99,7 @@ def test_settings_by_environment(tmp_path):
         ("lr: [", "cannot be read"),
         ("gamma: 2", "gamma=2"),
         ("ac_kwargs: {hiden: 3}", "hiden"),
-        ("Hopper-v5: 3", "gives Hopper-v5 no settings"),
+        ("Hopper-v5: 3", "gives Hopper-v5 no mapping"),
     ],
 )
 def test_wrong_files_get_one_line(text, said, tmp_path, capsys):

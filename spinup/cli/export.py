@@ -20,7 +20,7 @@ def main(words: list[str]) -> int:
     add("run_dir", metavar="RUN", help="folder of the run, such as data/hc/hc_s0")
     add("--to", default="onnx", metavar="FORMAT", help="onnx (default) or torchscript")
     add("--out", metavar="FILE", help="the file (default: policy.onnx or policy.torchscript in the folder)")
-    add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
+    parser.add_itr()
     add("--env", metavar="ID", help="module:Env-v0, to import the module that registers it")
     args = parser.parse(words)
     from spinup.deploy.export import CHECKED, export_policy

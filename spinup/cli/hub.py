@@ -30,7 +30,7 @@ def push(words: list[str]) -> int:
         metavar="EPISODES",
         help="number of episodes of the evaluation (default 20)",
     )
-    add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
+    parser.add_itr()
     add("--env", metavar="ID", help="module:Env-v0, to import the module that registers it")
     add("--private", action="store_true", help="make a new repository private")
     add("--no-video", action="store_true", help="upload no video")

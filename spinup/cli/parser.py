@@ -29,6 +29,19 @@ class Parser(argparse.ArgumentParser):
         )
         self._command = prog.split()[-1]
 
+    def add_itr(self) -> None:
+        """Add --itr, which selects a saved model."""
+        self.add_argument(
+            "-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number"
+        )
+
+    def add_selection(self) -> None:
+        """Add --select and --exclude, which select runs by their paths."""
+        selected = "only runs whose path contains all of these"
+        excluded = "no runs whose path contains any of these"
+        self.add_argument("--select", nargs="+", default=[], metavar="S", help=selected)
+        self.add_argument("--exclude", nargs="+", default=[], metavar="S", help=excluded)
+
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse the arguments after the subcommand.
 

@@ -32,7 +32,7 @@ def main(words: list[str]) -> int:
         metavar="LEN",
         help="maximum steps of an episode (default: as trained)",
     )
-    add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
+    parser.add_itr()
     add("--stochastic", action="store_true", help="sample actions instead of taking the mean")
     add("--env", metavar="ID", help="another environment, or module:Env-v0 to import the module")
     add("--seed", type=int, metavar="S", help="seed of the first episode")

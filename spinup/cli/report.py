@@ -24,8 +24,7 @@ def main(words: list[str]) -> int:
     add("-x", "--xaxis", default="TotalEnvInteracts", metavar="COL", help="x axis (default %(default)s)")
     add("-y", "--value", nargs="+", default=["Performance"], metavar="COL", help="columns, one chart each")
     add("-s", "--smooth", type=int, default=1, metavar="SMOOTH", help="moving average over SMOOTH rows")
-    add("--select", nargs="+", default=[], metavar="S", help="only runs whose path contains all of these")
-    add("--exclude", nargs="+", default=[], metavar="S", help="no runs whose path contains any of these")
+    parser.add_selection()
     args = parser.parse(words)
     write_report(
         args.folder, args.output, args.legend, args.xaxis, args.value, args.smooth, args.select, args.exclude

@@ -36,7 +36,7 @@ def main(words: list[str]) -> int:
         help="number of episodes (default 100; 1 with --video)",
     )
     add("-nr", "--norender", action="store_true", help="do not open a window")
-    add("-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number")
+    parser.add_itr()
     add("-d", "--deterministic", action="store_true", help="the mean action (default)")
     add("--stochastic", action="store_true", help="sample actions instead")
     add("--env", metavar="ID", help="another environment, or module:Env-v0 to import the module")

@@ -28,8 +28,7 @@ def main(words: list[str]) -> int:
         help="seconds between refreshes (default 2)",
     )
     add("--once", action="store_true", help="print the table once, as without a terminal")
-    add("--select", nargs="+", default=[], metavar="S", help="only runs whose path contains all of these")
-    add("--exclude", nargs="+", default=[], metavar="S", help="no runs whose path contains any of these")
+    parser.add_selection()
     args = parser.parse(words)
     watch(args.folder, args.interval, args.once, args.select, args.exclude)
     return 0

@@ -72,7 +72,7 @@ def test_what_takes_a_flags_place_in_python_exists() -> None:
 
 
 def test_flags_of_the_tensorflow_version() -> None:
-    (line,) = re.findall(r"with the same defaults: (.*)\.$", SECTIONS["sac_tf1"], re.MULTILINE)
+    (line,) = re.findall(r"is `cmd_sac_tf1`: (.*)\.$", SECTIONS["sac_tf1"], re.MULTILINE)
     parameters, of_torch = (flags.flag_defaults(f) for f in (spinup.sac_tf1, spinup.sac_pytorch))
     listed = set(re.findall(r"`--(\w+)`", line))
     assert listed == {*parameters, "env", "env_kwargs", *flags._OUTPUT_FLAGS}

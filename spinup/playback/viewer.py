@@ -128,6 +128,7 @@ def _recording(env: Any, video: Path) -> Iterator[Viewer]:
         raise ConfigError(f"{_video()} {video}: give a file that ends in .mp4 or .gif")
     if not video.parent.is_dir():
         raise ConfigError(f"{_video()} {video}: the folder {video.parent} does not exist")
+    _import_imageio()  # first, since the extra that it needs also has what renders
     temporary = video.with_name(f".{video.stem}.tmp{video.suffix}")
     copy = _make_rgb_array(env)
     try:

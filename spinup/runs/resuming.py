@@ -164,9 +164,11 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
     if trainer.stopped and (again or checkpointer.config.epochs > checkpoint.settings["epochs"]):
         trainer.stopped = False
     checkpointer.schedule_next(trainer)
-    log(f"continuing at env step {trainer.n}, epoch {trainer.epoch + 1}, from checkpoint {checkpoint.number}")
     if trainer.epoch >= checkpointer.config.epochs:
         log(f"epoch {trainer.epoch} is done already: to train on, give more epochs", color="yellow")
+    else:
+        at = f"env step {trainer.n}, epoch {trainer.epoch + 1}"
+        log(f"continuing at {at}, from checkpoint {checkpoint.number}")
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

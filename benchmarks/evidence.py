@@ -232,14 +232,15 @@ def add(rows: Rows, job: Job, points: Points) -> Rows:
 
 
 def curves(rows: Rows, name: str, env: str) -> list[Any]:
-    """Steps, returns and minutes of each seed, arrays (3, tests)."""
+    """Steps, returns and minutes of each seed, arrays (3, tests), in the order of the seeds."""
     found: dict[str, dict[str, dict[int, float]]] = {}
     for row in rows:
         if row["exp_name"] == name and row["env_name"] == env:
             metrics = found.setdefault(row["seed"], {RETURN: {}, MINUTES: {}})
             metrics[row["metric"]][int(row["env_step"])] = float(row["value"])
     return [
-        np.array([list(m[RETURN]), [*m[RETURN].values()], [*m[MINUTES].values()]]) for m in found.values()
+        np.array([list(m[RETURN]), [*m[RETURN].values()], [*m[MINUTES].values()]])
+        for _, m in sorted(found.items(), key=lambda item: int(item[0]))
     ]
 
 
@@ -270,18 +271,18 @@ def draw(rows: Rows) -> None:
                 for run_x, run_y in runs:
                     axis.plot(run_x, run_y, color=f"C{i}", alpha=0.3, linewidth=0.7)
                 common = curve.x <= min(run_x[-1] for run_x, _ in runs)  # beyond, there are fewer seeds
-                label = f"{name} ({len(runs)})"
-                axis.plot(curve.x[common], curve.y[common], color=f"C{i}", linewidth=2, label=label)
+                axis.plot(curve.x[common], curve.y[common], color=f"C{i}", linewidth=2)
                 if curve.interval is not None:
                     low, high = (bound[common] for bound in curve.interval)
                     axis.fill_between(curve.x[common], low, high, color=f"C{i}", alpha=0.15)
         axes[0, column].set(title=env, xlabel="environment steps")
         axes[1, column].set(xlabel="minutes of one core")
-        axes[0, column].legend(fontsize=8)
     for axis in axes.flat:
         axis.grid(alpha=0.3)
     for axis in axes[:, 0]:
         axis.set_ylabel("test return")
+    lines = [plt.Line2D([], [], color=f"C{i}", linewidth=2) for i in range(len(names))]
+    figure.legend(lines, names, loc="outside lower center", ncols=len(names))
     figure.savefig(FIGURE, dpi=110)
 
 

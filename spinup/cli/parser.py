@@ -35,6 +35,11 @@ class Parser(argparse.ArgumentParser):
             "-i", "--itr", default="last", metavar="ITR", help="last (default, also -1), best, or a number"
         )
 
+    def add_len(self) -> None:
+        """Add --len, the maximum length of an episode; 0 if it is not given."""
+        words = "maximum steps of an episode (default: as trained)"
+        self.add_argument("-l", "--len", type=int, default=0, metavar="LEN", help=words)
+
     def add_selection(self) -> None:
         """Add --select and --exclude, which select runs by their paths."""
         selected = "only runs whose path contains all of these"

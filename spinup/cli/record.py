@@ -24,14 +24,7 @@ def main(words: list[str]) -> int:
     add("path", metavar="RUN", help="folder of the run, such as data/hc/hc_s0")
     add("--out", required=True, metavar="ID", help="id of the dataset, such as halfcheetah/medium-v0")
     add("-n", "--episodes", type=int, default=50, metavar="N", help="number of episodes (default 50)")
-    add(
-        "-l",
-        "--len",
-        type=int,
-        default=0,
-        metavar="LEN",
-        help="maximum steps of an episode (default: as trained)",
-    )
+    parser.add_len()
     parser.add_itr()
     add("--stochastic", action="store_true", help="sample actions instead of taking the mean")
     add("--env", metavar="ID", help="another environment, or module:Env-v0 to import the module")

@@ -20,14 +20,7 @@ def main(words: list[str]) -> int:
     )
     add = parser.add_argument
     add("path", metavar="PATH", help="folder of the run, such as data/hc/hc_s0")
-    add(
-        "-l",
-        "--len",
-        type=int,
-        default=0,
-        metavar="LEN",
-        help="maximum steps of an episode (default: as trained)",
-    )
+    parser.add_len()
     add(
         "-n",
         "--episodes",

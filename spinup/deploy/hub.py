@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from spinup.config import field_defaults
 from spinup.deploy.model_card import Evaluation, mean_interval, model_card
 from spinup.envs.saved_spec import read_saved_env
 from spinup.errors import ConfigError, EnvError, MissingExtraError, RunError
@@ -80,7 +81,7 @@ def push(
         raise ConfigError(f"episodes={episodes}: give at least 1")
     repo_id = _checked_id(repo_id or folder.resolve().name)
     config, saved_env = read_json(folder / "config.json"), read_saved_env(folder)
-    max_ep_len = trained_max_ep_len(folder)
+    max_ep_len = trained_max_ep_len(folder) or field_defaults()["max_ep_len"]
     evaluation = evaluate(folder, itr, episodes, env, max_ep_len)
     with tempfile.TemporaryDirectory() as name:
         staging = Path(name)
@@ -150,7 +151,7 @@ def pull(repo_id: str, folder: str | Path | None = None, revision: str | None = 
     return target
 
 
-def evaluate(folder: Path, itr: int | str, episodes: int, env: Any, max_ep_len: int | None) -> Evaluation:
+def evaluate(folder: Path, itr: int | str, episodes: int, env: Any, max_ep_len: int) -> Evaluation:
     """The returns of new episodes of a run's deterministic policy.
 
     Raises:
@@ -180,7 +181,7 @@ def _copy(folder: Path, staging: Path) -> None:
                 shutil.copyfile(path, copy)
 
 
-def _add_video(folder: Path, path: Path, itr: int | str, env: Any, max_ep_len: int | None) -> bool:
+def _add_video(folder: Path, path: Path, itr: int | str, env: Any, max_ep_len: int) -> bool:
     """Copy the newest video of the run, or record one; if neither is possible, print why and return False."""
     films = sorted((folder / VIDEO_FOLDER).glob("epoch*.mp4"), key=lambda film: film.stat().st_mtime)
     if films:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spinup.checks import check_whole
 from spinup.config import field_defaults
 from spinup.errors import ConfigError, MissingExtraError, RunError
 from spinup.files import to_json
@@ -253,7 +254,7 @@ class _Search:
         with self._guarded():
             returns[epoch] = value
             trial.report(value, epoch)
-            return epoch < _setting(self._fixed, "epochs") and bool(trial.should_prune())
+            return epoch < _setting(self._fixed, "epochs", 1) and bool(trial.should_prune())
         return False
 
     def receive_end(self, trial: Any, returns: dict[int, float], end: list[Any], stopped: str) -> list[Any]:
@@ -353,10 +354,9 @@ class _TrialRun:
         self._report(kind, value)
 
 
-def _setting(fixed: dict[str, Any], name: str) -> int:
-    """A setting that all trials share."""
-    value: int = fixed.get(name, field_defaults()[name])
-    return value
+def _setting(fixed: dict[str, Any], name: str, low: int) -> int:
+    """A setting that all trials share, a whole number >= `low`."""
+    return check_whole(name, fixed.get(name, field_defaults()[name]), low)
 
 
 def _import_optuna() -> Any:
@@ -373,7 +373,7 @@ def _open_study(optuna: Any, folder: Path, fixed: dict[str, Any], prune: bool) -
     Raises:
         RunError: if it cannot be opened.
     """
-    epochs, pruners = _setting(fixed, "epochs"), optuna.pruners
+    epochs, pruners = _setting(fixed, "epochs", 1), optuna.pruners
     pruner = pruners.MedianPruner(STARTUP_TRIALS, max(1, epochs // 4)) if prune else pruners.NopPruner()
     url = importlib.import_module("sqlalchemy").URL.create("sqlite", database=str(folder / STUDY_FILE))
     verbosity = optuna.logging.get_verbosity()
@@ -385,7 +385,7 @@ def _open_study(optuna: Any, folder: Path, fixed: dict[str, Any], prune: bool) -
             study = optuna.create_study(
                 storage=storage, study_name="tune", direction="maximize", load_if_exists=True, pruner=pruner
             )
-            seed = (_setting(fixed, "seed") + len(study.trials)) % 2**32
+            seed = (_setting(fixed, "seed", 0) + len(study.trials)) % 2**32
             study.sampler = optuna.samplers.TPESampler(seed=seed)
         except Exception as error:  # of SQLite, SQLAlchemy, Alembic and Optuna
             raise RunError(

@@ -152,6 +152,12 @@ def test_settings_that_are_valid_only_with_those_of_the_recipe_or_the_trial(
     assert all(fixed.items() <= kwargs.items() for kwargs in runs.started)
 
 
+def test_invalid_epochs_are_refused(pretend: Any, tmp_path: Path) -> None:
+    pretend(lambda kwargs, epoch: 1.0)
+    with pytest.raises(ConfigError, match=r"^epochs='ten': give a whole number >= 1"):
+        search(tmp_path, 1, fixed={"epochs": "ten"})
+
+
 def test_choices_and_entries_of_dicts(pretend: Any, tmp_path: Path) -> None:
     space = {
         "ac_kwargs:hidden_sizes": Choice([[8], [64, 64]], ["[8]", "[64,64]"]),

@@ -55,7 +55,7 @@ def check_real(
     words: str = "",
 ) -> float:
     """A finite number in [low, high], without bounds that are open; for `words`, see `check_whole`."""
-    if _is_finite(value):
+    if is_finite(value):
         excluded = (open_low and value == low) or (open_high and value == high)
         if low <= value <= high and not excluded:
             return float(value)
@@ -73,7 +73,7 @@ def check_real(
 def check_betas(value: Any) -> tuple[float, float]:
     """Adam's decay rates: two numbers in [0, 1)."""
     pair = isinstance(value, (tuple, list)) and len(value) == 2
-    if pair and all(_is_finite(beta) and 0.0 <= beta < 1.0 for beta in value):
+    if pair and all(is_finite(beta) and 0.0 <= beta < 1.0 for beta in value):
         return float(value[0]), float(value[1])
     raise ConfigError(
         f'betas={value!r}: give two numbers >= 0 and < 1, such as (0.9, 0.999), or as a flag "[0.9,0.999]"'
@@ -127,7 +127,7 @@ def check_callback(value: Any, *arguments: str) -> None:
         raise ConfigError(f"callback={value!r}: it is called as {call}, but: {error}") from None
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
     if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
         return False
     try:

@@ -28,6 +28,7 @@ CHOICES = {
     "env_workers": ("sync", "async"),
     "critic": ("scalar", "categorical", "quantile"),
     "policy_q": ("auto", "min", "mean"),
+    "alpha_loss": ("alpha", "log_alpha"),
     "lr_schedule": ("constant", "linear", "cosine"),
     "sampler": ("uniform", "per", "her"),
     "collect": ("async", "lockstep"),
@@ -40,6 +41,7 @@ _ONLY_WITH = {
     "priority_beta_updates": ("sampler", "per"), "her_k": ("sampler", "her"),
     "polyak": ("target_networks", True),
 }  # fmt: skip
+_OF_LEARNED_ALPHA = ("target_entropy", "alpha_loss")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class SACConfig:
     max_ep_len: int = 1000  # steps after which an episode is truncated
     save_freq: int = 1  # epochs between two saves of the model
     target_entropy: float | str = "auto"  # "auto" is -act_dim, or 0.3 log n (discrete); "auto_0.5" half of it
+    alpha_loss: str = "alpha"  # factor in the loss of a learned alpha: "alpha" or "log_alpha"
     engine: str = "auto"  # eager, native, compile, cuda_graph; auto: native where supported, else eager
     device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda if available
     num_envs: int = 1  # environments stepped together (in each collector)
@@ -251,11 +254,12 @@ class SACConfig:
             numbers["target_entropy"] = check_real(
                 "target_entropy", self.target_entropy, -math.inf, math.inf, words="'auto' or "
             )
-        if self.target_entropy != "auto" and not self.learns_alpha:
-            raise ConfigError(
-                f"target_entropy={self.target_entropy} has no effect with a fixed alpha={self.alpha}: "
-                "give alpha='auto', or leave target_entropy out"
-            )
+        for name in _OF_LEARNED_ALPHA:
+            if getattr(self, name) != field_defaults()[name] and not self.learns_alpha:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)} has no effect with a fixed alpha={self.alpha}: "
+                    f"give alpha='auto', or leave {name} out"
+                )
         return numbers
 
     def _checked_words(self) -> dict[str, int | str]:
@@ -413,7 +417,7 @@ def has_no_effect(name: str, settings: Mapping[str, Any]) -> bool:
     if name in _ONLY_WITH:
         other, value = _ONLY_WITH[name]
         return bool(settings[other] != value)
-    if name == "target_entropy":
+    if name in _OF_LEARNED_ALPHA:
         return not isinstance(settings["alpha"], str)
     return name == "lr_end" and settings["lr_schedule"] == "constant"
 

@@ -37,6 +37,8 @@ class Recipe:
 _COMMON = {"alpha": "auto", "lr": 3e-4, "batch_size": 256, "update_every": 1}
 _AFTER_5000 = {"start_steps": 5000, "update_after": 5000}
 _UTD_20 = {"updates_per_step": 20.0, "policy_delay": 20}  # the policy once per environment step
+_LOG_ALPHA = {"alpha_loss": "log_alpha"}
+_XAVIER = {"init": "xavier_uniform"}
 _MBPO = (
     "the authors' target entropy is -1 on Hopper, -2 on Humanoid, -3 on HalfCheetah and Walker2d, -4 on Ant;"
 )
@@ -52,16 +54,20 @@ RECIPES: dict[str, Recipe] = {
     ),
     "redq": Recipe(
         "Chen, Wang, Zhou, Ross: Randomized Ensembled Double Q-Learning, ICLR 2021",
-        {**_COMMON, **_AFTER_5000, **_UTD_20, "critics": 10, "target_critics": 2},
+        {
+            **_COMMON, **_AFTER_5000, **_UTD_20, **_LOG_ALPHA, "critics": 10, "target_critics": 2,
+            "ac_kwargs": _XAVIER,
+        },
         f"{_MBPO} here it is -act_dim",
     ),
     "droq": Recipe(
         "Hiraoka et al.: Dropout Q-Functions for Doubly Efficient Reinforcement Learning, ICLR 2022",
         {
-            **_COMMON, **_AFTER_5000, **_UTD_20, "policy_q": "mean",
-            "ac_kwargs": {"critic_norm": "layer", "critic_dropout": 0.01},
+            **_COMMON, **_AFTER_5000, **_UTD_20, **_LOG_ALPHA, "policy_q": "mean",
+            "ac_kwargs": {**_XAVIER, "critic_norm": "layer", "critic_dropout": 0.01},
         },
-        f"{_MBPO} here it is -act_dim",
+        f"{_MBPO} here it is -act_dim; one of the authors' two implementations has other dropout rates, "
+        "0.0001 on Hopper, 0.005 on Walker2d, 0.1 on Humanoid",
     ),
     "crossq": Recipe(
         "Bhatt et al.: CrossQ: Batch Normalization in Deep Reinforcement Learning, ICLR 2024",
@@ -73,6 +79,8 @@ RECIPES: dict[str, Recipe] = {
                 "actor_norm": "batch_renorm", "critic_norm": "batch_renorm",
             },
         },
+        "the authors initialize networks as flax does (init='lecun_normal'), have beta1 = 0.9 for alpha, and "
+        "after 100,000 batches add eps to variances at another place of the renormalization",
     ),
     "simba": Recipe(
         "Lee et al.: SimBa: Simplicity Bias for Scaling Up Parameters in Deep RL, ICLR 2025",
@@ -82,16 +90,18 @@ RECIPES: dict[str, Recipe] = {
             "normalize_observations": True,
             "ac_kwargs": {
                 "hidden_sizes": (128,), "critic_hidden_sizes": (512, 512), "residual": True,
-                "actor_norm": "layer", "critic_norm": "layer",
+                "actor_norm": "layer", "critic_norm": "layer", "init": "simba", "log_std_range": (-10.0, 2.0),
             },
         },
-        "the authors initialize orthogonally, and map log stds into [-10, 2] by tanh",
+        "on tasks without terminal states, the authors use one critic (critics=1, target_critics=1), and "
+        "execute each action twice",
     ),
     "tqc": Recipe(
         "Kuznetsov et al.: Controlling Overestimation Bias with Truncated Mixture of Continuous "
         "Distributional Quantile Critics, ICML 2020",
-        {**_COMMON, "critic": "quantile", "quantiles": 25, "drop_quantiles": 2},
-        "the authors use five critics with three layers of 512, and drop a different number for some tasks",
+        {**_COMMON, **_LOG_ALPHA, "critic": "quantile", "quantiles": 25, "drop_quantiles": 2},
+        "the authors use five critics with three layers of 512, drop 5 quantiles on Hopper and none on "
+        "HalfCheetah, and take no random steps, or do not count them",
     ),
     "flash": Recipe(
         "FlashSAC: Fast and Stable Off-Policy Reinforcement Learning for High-Dimensional Robot Control, "
@@ -104,11 +114,12 @@ RECIPES: dict[str, Recipe] = {
             "hold_noise": 16, "normalize_rewards": True,
             "ac_kwargs": {
                 "hidden_sizes": (128, 128), "critic_hidden_sizes": (256, 256), "residual": True,
-                "actor_norm": "batch", "critic_norm": "batch",
+                "actor_norm": "batch", "critic_norm": "batch", "init": "orthogonal",
+                "log_std_range": (-10.0, 2.0),
             },
         },
-        "the authors run many environments at once (num_envs) on a GPU, normalize the policy's batch over "
-        "both observations, and map log stds into [-10, 2] by tanh",
+        "the authors normalize the policy's batch over both observations; their learning rate decreases over "
+        "1,000,000 steps, for the policy and alpha at half the pace",
     ),
     "rlpd": Recipe(
         "Ball, Smith, Kostrikov, Levine: Efficient Online Reinforcement Learning with Offline Data, ICML "
@@ -116,8 +127,9 @@ RECIPES: dict[str, Recipe] = {
         {
             **_COMMON, **_AFTER_5000, **_UTD_20, "critics": 10, "target_critics": 2,
             "prior_fraction": 0.5, "target_entropy": "auto_0.5",
-            "ac_kwargs": {"critic_norm": "layer"},
+            "ac_kwargs": {**_XAVIER, "critic_norm": "layer"},
         },
+        "on tasks with sparse rewards, the authors use three layers and no entropy bonus in targets",
         needs=("prior_data",),
     ),
 }  # fmt: skip

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from helpers import SMALL, Point, parameters, read_rows, train, without_timing
+from rooms import Rooms
 
 from spinup import sac_pytorch
 from spinup.cli.main import main
 from spinup.cli.recipes import relative_cost
 from spinup.config import SACConfig, field_defaults
 from spinup.errors import ArgumentError, ConfigError
-from spinup.pytorch.networks.actor_critic import MLPActorCritic
+from spinup.pytorch.networks.actor_critic import DiscreteMLPActorCritic, MLPActorCritic
 from spinup.pytorch.networks.layers import BatchRenorm
 from spinup.recipes import RECIPES, recipe_warnings, with_recipe
 from spinup.tf1.sac import sac_tf1
@@ -58,10 +59,14 @@ def test_settings_that_published_ones_share() -> None:
 
 # Settings by which a recipe differs from SAC with batches of 256, lr 3e-4 and one update after each step.
 BATCH_RENORM = {"actor_norm": "batch_renorm", "critic_norm": "batch_renorm"}
+XAVIER, LOG_ALPHA = {"init": "xavier_uniform"}, {"alpha_loss": "log_alpha"}
 UTD_20 = {"updates_per_step": 20, "policy_delay": 20, "start_steps": 5000, "update_after": 5000}
 PUBLISHED: dict[str, dict[str, Any]] = {
-    "redq": {**UTD_20, "critics": 10, "target_critics": 2},
-    "droq": {**UTD_20, "policy_q": "mean", "ac_kwargs": {"critic_norm": "layer", "critic_dropout": 0.01}},
+    "redq": {**UTD_20, **LOG_ALPHA, "critics": 10, "target_critics": 2, "ac_kwargs": XAVIER},
+    "droq": {
+        **UTD_20, **LOG_ALPHA, "policy_q": "mean",
+        "ac_kwargs": {**XAVIER, "critic_norm": "layer", "critic_dropout": 0.01},
+    },
     "crossq": {
         "lr": 1e-3, "betas": (0.5, 0.999), "policy_delay": 3, "target_networks": False,
         "start_steps": 5000, "update_after": 5000,
@@ -73,10 +78,10 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "update_after": 5000,
         "ac_kwargs": {
             "hidden_sizes": (128,), "critic_hidden_sizes": (512, 512), "residual": True,
-            "actor_norm": "layer", "critic_norm": "layer",
+            "actor_norm": "layer", "critic_norm": "layer", "init": "simba", "log_std_range": (-10, 2),
         },
     },
-    "tqc": {"critic": "quantile", "quantiles": 25, "drop_quantiles": 2},
+    "tqc": {**LOG_ALPHA, "critic": "quantile", "quantiles": 25, "drop_quantiles": 2},
     "flash": {
         "batch_size": 512, "polyak": 0.99, "lr_schedule": "cosine", "lr_end": 1.5e-4, "policy_delay": 2,
         "actor_first": True, "alpha": "auto_0.01", "critic": "categorical", "atoms": 101,
@@ -86,12 +91,12 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "target_entropy": f"auto_{-0.5 * math.log(2 * math.pi * math.e * 0.15**2):.3f}",
         "ac_kwargs": {
             "hidden_sizes": (128, 128), "critic_hidden_sizes": (256, 256), "residual": True,
-            "actor_norm": "batch", "critic_norm": "batch",
+            "actor_norm": "batch", "critic_norm": "batch", "init": "orthogonal", "log_std_range": (-10, 2),
         },
     },
     "rlpd": {
         **UTD_20, "critics": 10, "target_critics": 2, "prior_fraction": 0.5, "target_entropy": "auto_0.5",
-        "ac_kwargs": {"critic_norm": "layer"},
+        "ac_kwargs": {**XAVIER, "critic_norm": "layer"},
     },
 }  # fmt: skip
 
@@ -116,6 +121,7 @@ def test_every_other_recipe_is_published() -> None:
     [
         ({"recipe": "simba", "alpha": 0.2}, {"target_entropy": "auto"}),
         ({"recipe": "flash", "alpha": 0.2}, {"target_entropy": "auto"}),
+        ({"recipe": "redq", "alpha": 0.2}, {"alpha_loss": "alpha"}),
         ({"recipe": "flash", "lr_schedule": "constant"}, {"lr_end": 0.0}),
         ({"recipe": "flash", "critic": "scalar"}, {"atoms": 101, "value_bound": 5.0}),
         ({"recipe": "flash", "target_networks": False}, {"polyak": 0.995}),
@@ -152,9 +158,14 @@ def test_networks_that_a_recipe_does_not_fit_are_refused(tmp_path: Path) -> None
         def __init__(self, obs_space: Any, action_space: Any, hidden_sizes: Any = (8,)) -> None:
             super().__init__(obs_space, action_space, hidden_sizes)
 
-    line = r"^recipe='droq' has 'critic_norm' in ac_kwargs, which Mine does not take: [^\n]*$"
+    line = r"^recipe='droq' has 'init' in ac_kwargs, which Mine does not take: [^\n]*$"
     with pytest.raises(ConfigError, match=line):
         train(tmp_path, recipe="droq", actor_critic=Mine)
+
+
+def test_a_recipe_of_gaussian_policies_trains_with_discrete_actions_too(tmp_path: Path) -> None:
+    model = train(tmp_path, Rooms, epochs=1, recipe="simba", **LESS["simba"])[0]
+    assert isinstance(model.ac, DiscreteMLPActorCritic)
 
 
 def test_a_given_setting_replaces_that_of_the_recipe_also_within_ac_kwargs(tmp_path: Path) -> None:
@@ -162,7 +173,7 @@ def test_a_given_setting_replaces_that_of_the_recipe_also_within_ac_kwargs(tmp_p
     filled = with_recipe(given)
     assert filled["critics"] == 3
     assert filled["updates_per_step"] == 20
-    assert filled["ac_kwargs"] == {"critic_norm": "layer", "critic_dropout": 0.5}
+    assert filled["ac_kwargs"] == {**XAVIER, "critic_norm": "layer", "critic_dropout": 0.5}
     assert given["ac_kwargs"] == {"critic_dropout": 0.5}  # the caller's dict is as it was
     # A value that is the documented default counts as given.
     train(tmp_path, epochs=1, recipe="droq", updates_per_step=1.0, policy_delay=1)
@@ -171,7 +182,8 @@ def test_a_given_setting_replaces_that_of_the_recipe_also_within_ac_kwargs(tmp_p
     assert (config["updates_per_step"], config["policy_delay"]) == (1.0, 1)
     assert config["batch_size"] == SMALL["batch_size"]
     assert (config["alpha"], config["lr"]) == ("auto", 3e-4)
-    assert config["ac_kwargs"] == {"critic_norm": "layer", "critic_dropout": 0.01, "hidden_sizes": [8, 8]}
+    layers = {"critic_norm": "layer", "critic_dropout": 0.01, "hidden_sizes": [8, 8]}
+    assert config["ac_kwargs"] == {**XAVIER, **layers}
 
 
 def test_arguments_by_position_count_as_given(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ class UpdateOptions:
         polyak: target <- polyak * target + (1 - polyak) * online.
         alpha: entropy coefficient; the initial value if it is learned.
         target_entropy: target of a learned alpha, in nats; None fixes alpha.
+        alpha_loss: factor in the loss of a learned alpha: "alpha" or "log_alpha", see `losses.alpha_loss`.
         policy_delay: the policy and alpha are updated in every `policy_delay`-th gradient step.
         actor_first: whether the policy and alpha are updated before the critics instead of after them.
         betas: Adam's decay rates of the first and second moment, for policy, critics and alpha.
@@ -54,6 +55,7 @@ class UpdateOptions:
     polyak: float = 0.995
     alpha: float = 0.2
     target_entropy: float | None = None
+    alpha_loss: str = "alpha"
     policy_delay: int = 1
     actor_first: bool = False
     betas: tuple[float, float] = (0.9, 0.999)

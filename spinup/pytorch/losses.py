@@ -102,13 +102,17 @@ def actor_loss(q: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
     return -soft_value(q, log_prob, alpha).mean(-1)
 
 
-def alpha_loss(log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | float) -> Tensor:
+def alpha_loss(
+    log_alpha: Tensor, log_prob: Tensor, target_entropy: Tensor | float, factor: str = "alpha"
+) -> Tensor:
     """Equation 8: mean of -alpha (log pi(a|s) + target entropy), alpha = exp(log_alpha); 0-dim.
 
     This is the form of Haarnoja et al. (2018b), section 5. Its gradient with respect to log_alpha has the
-    factor alpha, which the form `log_alpha * (...)` of some libraries lacks. log pi is detached.
+    factor alpha. With `factor="log_alpha"`, the form of many implementations, log_alpha takes the place of
+    alpha in the loss, and the gradient lacks this factor. log pi is detached.
     """
-    return -(log_alpha.exp() * (log_prob.detach() + target_entropy)).mean(-1)
+    coefficient = log_alpha if factor == "log_alpha" else log_alpha.exp()
+    return -(coefficient * (log_prob.detach() + target_entropy)).mean(-1)
 
 
 def expected_log_prob(probs: Tensor, logp: Tensor) -> Tensor:

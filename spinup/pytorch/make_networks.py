@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from spinup.checks import check_choice, check_switch
+from spinup.checks import check_choice, check_switch, is_finite
 from spinup.collect.collector import EnvCollector
 from spinup.config import SACConfig, check_ac_kwargs
 from spinup.envs.spaces import policy_columns
@@ -18,7 +18,7 @@ from spinup.hints import nearest
 from spinup.pytorch.networks.actor_critic import MLPActorCritic
 from spinup.pytorch.networks.asymmetric import AsymmetricActorCritic
 from spinup.pytorch.networks.encoded import EncodedActorCritic, encoder_options, features_space
-from spinup.pytorch.networks.layers import NORMS
+from spinup.pytorch.networks.layers import INITS, NORMS
 from spinup.pytorch.torch_settings import preserved_generators
 from spinup.pytorch.validation import check_actor_critic
 from spinup.pytorch.variants.registry import BUILT_IN, Variant
@@ -109,6 +109,8 @@ def _build(
         return BuiltNetworks(EncodedActorCritic(*spaces, **kwargs), EncodedActorCritic, kwargs)
     if constructor is MLPActorCritic:
         constructor = variant.actor_critic
+    if constructor in _DEFAULTS and isinstance(spaces[1], Discrete):
+        ac_kwargs = _without_gaussian_settings(ac_kwargs, config.recipe)
     _check_arguments(constructor, spaces, ac_kwargs, config.recipe)
     ac_kwargs = _with_critics(constructor, ac_kwargs, config)
     if variant.has_value and str(ac_kwargs.get("critic_norm")).startswith("batch"):
@@ -146,6 +148,10 @@ def check_networks(ac_kwargs: Any) -> None:
         p = ac_kwargs.get(name, 0.0)
         if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0.0 <= p < 1.0:
             raise ConfigError(f"{name}={p!r}: give a probability >= 0 and < 1, such as 0.01")
+    if ac_kwargs.get("init") is not None:
+        check_choice("init", ac_kwargs["init"], tuple(INITS))
+    if ac_kwargs.get("log_std_range") is not None:
+        _check_range("log_std_range", ac_kwargs["log_std_range"])
     residual = ac_kwargs.get("residual", False)
     check_switch("residual", residual)
     for name in ("hidden_sizes", "critic_hidden_sizes") if residual else ():
@@ -154,6 +160,12 @@ def check_networks(ac_kwargs: Any) -> None:
                 f"{name}={ac_kwargs[name]!r}: residual blocks are of one width; give it once for each block, "
                 "such as [512, 512]"
             )
+
+
+def _check_range(name: str, value: Any) -> None:
+    pair = isinstance(value, (tuple, list)) and len(value) == 2
+    if not pair or not all(is_finite(bound) for bound in value) or value[0] >= value[1]:
+        raise ConfigError(f"{name}={value!r}: give two increasing numbers, such as (-10, 2)")
 
 
 # Keyword arguments of a training call that are passed on to the constructor, by the value of `critic`.
@@ -189,11 +201,12 @@ def _check_arguments(
     constructor: Constructor, spaces: Spaces, ac_kwargs: dict[str, Any], recipe: str | None
 ) -> None:
     if constructor in _DEFAULTS:
-        if isinstance(spaces[1], Discrete) and "state_dependent_std" in ac_kwargs:
-            raise ConfigError(
-                f"state_dependent_std applies to Gaussian policies, and this environment's actions are "
-                f"{spaces[1]}: leave it out of ac_kwargs"
-            )
+        for name in _OF_GAUSSIANS if isinstance(spaces[1], Discrete) else ():
+            if name in ac_kwargs:
+                raise ConfigError(
+                    f"{name} applies to Gaussian policies, and this environment's actions are {spaces[1]}: "
+                    "leave it out of ac_kwargs"
+                )
         check_networks(ac_kwargs)
     known = _keywords(constructor)
     for key in ac_kwargs:
@@ -208,6 +221,19 @@ def _check_arguments(
             raise ConfigError(
                 f"ac_kwargs: {name_of(constructor)} takes no {key!r}{hint}; it takes {', '.join(known)}"
             )
+
+
+_OF_GAUSSIANS = ("state_dependent_std", "log_std_range")
+
+
+def _without_gaussian_settings(ac_kwargs: dict[str, Any], recipe: str | None) -> dict[str, Any]:
+    """`ac_kwargs` without the recipe's settings that only Gaussian policies have."""
+    of_recipe = RECIPES[recipe].settings.get("ac_kwargs", {}) if recipe in RECIPES else {}
+    return {
+        name: value
+        for name, value in ac_kwargs.items()
+        if name not in _OF_GAUSSIANS or value != of_recipe.get(name)
+    }
 
 
 _DEFAULTS = tuple(variant.actor_critic for variant in BUILT_IN)

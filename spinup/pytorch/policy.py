@@ -152,7 +152,8 @@ class NumpyPolicy:
         plain = all(
             type(layer) is (_activation(pi) if i % 2 else nn.Linear) for i, layer in enumerate(pi.net)
         )
-        return plain and _activation(pi) in _ACTIVATIONS and _largest_layer(pi) <= cls.SINGLE_THREAD
+        plain = plain and pi.log_std_range is None and _activation(pi) in _ACTIVATIONS
+        return plain and _largest_layer(pi) <= cls.SINGLE_THREAD
 
     def act(self, obs: Float, deterministic: bool) -> Float:
         """Actions (N, act_dim) for observations (N, obs_dim)."""

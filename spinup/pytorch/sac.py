@@ -85,6 +85,7 @@ def sac_pytorch(
     save_freq: int = 1,
     *,
     target_entropy: float | str = "auto",
+    alpha_loss: str = "alpha",
     engine: str = "auto",
     device: str = "auto",
     num_envs: int = 1,
@@ -179,6 +180,8 @@ def sac_pytorch(
         save_freq: epochs between saves of the model.
         target_entropy: nats, in tanh space; "auto" is -act_dim, or 0.3 log n for n discrete actions, and
             "auto_0.5" half of that.
+        alpha_loss: factor in the loss of a learned alpha: "alpha", as in Haarnoja et al. (2018b), or
+            "log_alpha", as in many implementations; see docs/recipes.md.
         engine: implementation of the update; every engine computes the same update. "eager" is plain autograd
             for any actor-critic; "native" is machine code for the default networks; "auto" is "native" if it
             supports the run and a C++ compiler is installed, else "eager". See docs/engines.md.

@@ -72,7 +72,7 @@ HAD_THE_DEFAULT = """actor_critic alpha callback_every checkpoint_every checkpoi
     target_networks reward_scale policy_delay actor_first betas weight_decay lr_schedule lr_end
     normalize_weights hold_noise recipe critic_keys normalize_observations normalize_rewards sampler
     priority_exponent priority_beta priority_beta_updates her_k prior_data prior_fraction offline
-    random_shift policy_q"""
+    random_shift policy_q alpha_loss"""
 IGNORED = {
     "a missing setting has its default, which the run had too or which may change; others are not read": [
         *(f"resume: config.json {name} missing" for name in HAD_THE_DEFAULT.split()),

@@ -125,14 +125,16 @@ OTHER = {
     "test_every": 9,
     "alpha": "auto_0.5", "target_entropy": -3, "engine": "eager", "device": "cpu", "env_workers": "async",
     "threads": 3, "gamma": 0.5, "polyak": 0.5, "variant": "sac_v1", "checkpoint_every": 1000,
-    "target_critics": 1, "policy_q": "mean", "critic": "quantile", "betas": (0.5, 0.9), "recipe": "redq",
-    "critic_keys": ("state",), "sampler": "per", "prior_data": "data/run", "priority_exponent": 0.5,
+    "target_critics": 1, "policy_q": "mean", "alpha_loss": "log_alpha", "critic": "quantile",
+    "betas": (0.5, 0.9), "recipe": "redq", "critic_keys": ("state",),
+    "sampler": "per", "prior_data": "data/run", "priority_exponent": 0.5,
     "lr_schedule": "cosine",
     "prior_fraction": 0.25, "collectors": 2, "collect": "lockstep", "ray": "auto",
 }  # fmt: skip
 # Flags without which another has no effect.
 NEEDED = {
-    "target_entropy": ["--alpha", "auto"], "lr_end": ["--lr_schedule", "linear"],
+    "target_entropy": ["--alpha", "auto"], "alpha_loss": ["--alpha", "auto"],
+    "lr_end": ["--lr_schedule", "linear"],
     "atoms": ["--critic", "categorical"], "value_bound": ["--critic", "categorical"],
     "quantiles": ["--critic", "quantile"], "drop_quantiles": ["--critic", "quantile"],
     "offline": ["--prior_data", "data/run"], "prior_fraction": ["--prior_data", "data/run"],

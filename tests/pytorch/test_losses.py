@@ -96,6 +96,16 @@ def test_alpha_loss_and_its_gradient_by_hand() -> None:
     assert logp.grad is None
 
 
+def test_alpha_loss_with_the_factor_log_alpha_by_hand() -> None:
+    # -log 2 * ((-1 + 3) / 2 - 2) = log 2, whose derivative with respect to log alpha is 1
+    log_alpha = scalar(math.log(2), grad=True)
+    loss = losses.alpha_loss(log_alpha, t(-1, 3), -2.0, "log_alpha")
+    assert loss.item() == pytest.approx(math.log(2))
+    loss.backward()
+    assert log_alpha.grad is not None
+    assert log_alpha.grad.item() == pytest.approx(1)
+
+
 def test_alpha_rises_when_entropy_is_too_low() -> None:
     # log pi = 5 means entropy -5, below the target -2: a step downhill must raise alpha.
     log_alpha = scalar(0.0, grad=True)
@@ -139,6 +149,7 @@ def numbers(*shape: int, seed: int) -> Tensor:
         (losses.q_loss, [numbers(3, 4, seed=0), numbers(4, seed=1), numbers(4, seed=2)]),
         (losses.actor_loss, [numbers(4, seed=0), numbers(4, seed=1), numbers(seed=3)]),
         (lambda la: losses.alpha_loss(la, numbers(4, seed=1), -2.0), [numbers(seed=2)]),
+        (lambda la: losses.alpha_loss(la, numbers(4, seed=1), -2.0, "log_alpha"), [numbers(seed=2)]),
     ],
 )
 def test_gradients_are_those_of_finite_differences(function: Any, arguments: list[Tensor]) -> None:

@@ -66,6 +66,14 @@ def test_numpy_policy_follows_updates_in_place() -> None:
     assert np.allclose(policy.act(obs, True), ac.act(obs, deterministic=True), atol=1e-6)
 
 
+def test_mapped_log_stds_are_left_to_torch() -> None:
+    ac = small_ac(log_std_range=(-3.0, 0.0))
+    policy, obs = gaussian_policy(ac, rng()), np.ones((1, 3), np.float32)
+    assert isinstance(policy, GaussianPolicy)
+    noise = torch.from_numpy(rng().standard_normal((1, 2), dtype=np.float32))
+    assert np.array_equal(policy.act(obs, False), ac.pi(torch.from_numpy(obs), noise)[0].detach().numpy())
+
+
 def test_log_std_is_clamped_in_numpy_too() -> None:
     ac = small_ac(low=-1.0, high=1.0)
     with torch.no_grad():

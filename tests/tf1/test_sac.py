@@ -48,7 +48,7 @@ def test_the_signature_is_that_of_sac_pytorch() -> None:
         policy_delay actor_first betas weight_decay lr_schedule lr_end normalize_weights hold_noise
         recipe critic_keys normalize_observations normalize_rewards sampler priority_exponent
         priority_beta priority_beta_updates her_k prior_data prior_fraction offline collectors
-        collect max_staleness ray transport random_shift policy_q
+        collect max_staleness ray transport random_shift policy_q alpha_loss
     """
     assert set(also) - set(extra) == set(only_torch.split())
     assert all(also[name] == value for name, value in extra.items())

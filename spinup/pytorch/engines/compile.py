@@ -44,7 +44,7 @@ TRACED_OPTIONS = frozenset(
     {
         "critics", "target_critics", "policy_q", "target_networks", "drop_quantiles", "actor_first",
         "policy_delay", "normalize_weights", "lr", "lr_schedule", "lr_end", "total_updates", "betas",
-        "weight_decay", "polyak", "alpha", "target_entropy",
+        "weight_decay", "polyak", "alpha", "target_entropy", "alpha_loss",
     }
 )  # fmt: skip
 

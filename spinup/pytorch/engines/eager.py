@@ -68,7 +68,8 @@ def policy_step(
 
     log_alpha, target_entropy = agent.temperature.log_alpha, agent.temperature.target_entropy
     if log_alpha is not None:
-        minimize(losses.alpha_loss(log_alpha, log_prob, target_entropy), [log_alpha], optimizers.alpha)
+        alpha_loss = losses.alpha_loss(log_alpha, log_prob, target_entropy, agent.options.alpha_loss)
+        minimize(alpha_loss, [log_alpha], optimizers.alpha)
     return {"LossPi": actor_loss, "LogPi": log_prob, "Entropy": -log_prob.mean()}
 
 

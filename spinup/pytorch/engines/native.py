@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spinup.interfaces import Metrics
 from spinup.pytorch import losses
-from spinup.pytorch.agent import Agent
+from spinup.pytorch.agent import Agent, UpdateOptions
 from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.engines.native_build import Library, build, missing_compiler
 from spinup.pytorch.engines.native_layers import Description, Parameter, describe_parameter
@@ -52,7 +52,7 @@ _NUMBERS = (
 _SIZES = (
     "n", "batch", "obs_dim", "act_dim", "discrete", "trunk_layers", "critics", "critic_layers",
     "value_layers", "subset_size", "policy_takes_mean", "workers", "policy_delay", "quantiles",
-    "target_quantiles",
+    "target_quantiles", "log_alpha_loss",
 )  # fmt: skip
 
 
@@ -89,6 +89,7 @@ class NativeEngine(Engine):
                 "polyak",
                 "alpha",
                 "target_entropy",
+                "alpha_loss",
                 "critics",
                 "target_critics",
                 "policy_q",
@@ -148,7 +149,7 @@ class NativeEngine(Engine):
             **{name: tensor.data_ptr() for name, tensor in tensors.items()},
             **{name: ctypes.addressof(layers) for name, layers in networks.items() if len(layers)},
             **_numbers(agent),
-            **self._sizes(networks, inputs, agent.options.policy_delay),
+            **self._sizes(networks, inputs, agent.options),
         )
         log_alpha = agent.temperature.log_alpha
         if log_alpha is not None:
@@ -171,7 +172,9 @@ class NativeEngine(Engine):
             self._description = Description(agent)
         return self._description
 
-    def _sizes(self, networks: dict[str, Any], inputs: dict[str, Tensor], delay: int) -> dict[str, int]:
+    def _sizes(
+        self, networks: dict[str, Any], inputs: dict[str, Tensor], options: UpdateOptions
+    ) -> dict[str, int]:
         n, batch_size = inputs["reward"].shape
         critics, discrete = self.objective.critics, isinstance(self.objective, DiscreteSACObjective)
         quantiles = kept = 0
@@ -182,7 +185,8 @@ class NativeEngine(Engine):
             n, batch_size, inputs["obs"].shape[-1], networks["actor"][-1].outputs, int(discrete),
             len(networks["actor"]) - (1 if discrete else 2), critics, len(networks["critic"]) // critics,
             len(networks["value"]), self.objective.target_critics, int(self.objective.policy_takes_mean),
-            min(max(2, critics), self.threads), delay, quantiles, kept,
+            min(max(2, critics), self.threads), options.policy_delay, quantiles, kept,
+            int(options.alpha_loss == "log_alpha"),
         )  # fmt: skip
         return dict(zip(_SIZES, values, strict=True))
 

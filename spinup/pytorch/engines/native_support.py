@@ -45,6 +45,8 @@ def unsupported_networks(agent: Agent, objective: Objective) -> str | None:
         heads = type(ac.pi.mu_layer), type(ac.pi.log_std_layer)
         if heads[0] is not nn.Linear or heads[1] not in (nn.Linear, StateIndependentLogStd):
             return "a head of the policy was replaced"
+        if ac.pi.log_std_range is not None:
+            return "it implements no log_std_range"
     if has_layer(Dropout, ac.pi) or (value is not None and has_layer(Dropout, *critics, value)):
         return "it implements dropout only in critics, without a value network"
     if has_layer(BatchNorm, *critics) and objective.target_networks:

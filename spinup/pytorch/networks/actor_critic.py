@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from spinup.pytorch.networks.actors import CategoricalActor, SquashedGaussianActor
 from spinup.pytorch.networks.distributional import CategoricalQFunction, QuantileQFunction
+from spinup.pytorch.networks.layers import initialize
 from spinup.pytorch.networks.mlp import MLPDiscreteQFunction, MLPQFunction, MLPValueFunction
 
 Float = NDArray[np.float32]
@@ -72,6 +73,8 @@ class _GaussianActorCritic(_ActorCritic):
         actor_dropout: float = 0.0,
         critic_dropout: float = 0.0,
         residual: bool = False,
+        log_std_range: Sequence[float] | None = None,
+        init: str | None = None,
         critic: str = "scalar",
         atoms: int = 101,
         value_bound: float = 5.0,
@@ -83,7 +86,7 @@ class _GaussianActorCritic(_ActorCritic):
         of_critic = {"norm": critic_norm, "dropout": critic_dropout, "residual": residual}
         sizes = hidden_sizes if critic_hidden_sizes is None else critic_hidden_sizes
         self.pi = SquashedGaussianActor(
-            obs_dim, action_space, hidden_sizes, activation, state_dependent_std, **of_actor
+            obs_dim, action_space, hidden_sizes, activation, state_dependent_std, log_std_range, **of_actor
         )
         kind: Callable[..., nn.Module] = MLPQFunction
         if critic == "categorical":
@@ -93,6 +96,8 @@ class _GaussianActorCritic(_ActorCritic):
         self._add_critics(critics, lambda: kind(obs_dim, act_dim, sizes, activation, **of_critic))
         if self._has_value:
             self.v = MLPValueFunction(obs_dim, sizes, activation, **of_critic)
+        if init is not None:
+            initialize(self, init)
 
     _has_value: ClassVar[bool] = False
 
@@ -118,6 +123,10 @@ class MLPActorCritic(_GaussianActorCritic):
         actor_dropout: probability with which dropout zeroes a value in the policy during updates.
         critic_dropout: the same for the critics.
         residual: residual blocks in place of hidden layers, one for each entry of the sizes.
+        log_std_range: an interval (low, high) into which tanh maps log stds, such as (-10, 2); None clamps
+            them to [-20, 2], as documented.
+        init: initialization of all linear layers: "xavier_uniform", "lecun_normal", "orthogonal" or "simba",
+            see `initialize`; None is torch's default.
         critic: output of a critic: "scalar", a value; "categorical", logits of `atoms` values in equal steps
             on [-value_bound, value_bound]; "quantile", `quantiles` quantiles of the return. For the latter
             two, `q1(obs, a)` returns the mean, and `q1.distribution(obs, a)` all outputs.
@@ -155,7 +164,7 @@ class DiscreteMLPActorCritic(_ActorCritic):
         hidden_sizes: widths of the hidden layers of the policy and of each critic.
         activation: class of the activation between layers.
         critics: number of critics, named q1, q2, ...
-        critic_hidden_sizes, actor_norm, critic_norm, actor_dropout, critic_dropout, residual: as in
+        critic_hidden_sizes, actor_norm, critic_norm, actor_dropout, critic_dropout, residual, init: as in
             MLPActorCritic.
     """
 
@@ -173,6 +182,7 @@ class DiscreteMLPActorCritic(_ActorCritic):
         actor_dropout: float = 0.0,
         critic_dropout: float = 0.0,
         residual: bool = False,
+        init: str | None = None,
     ) -> None:
         super().__init__()
         obs_dim, n = math.prod(observation_space.shape or (0,)), int(action_space.n)
@@ -181,6 +191,8 @@ class DiscreteMLPActorCritic(_ActorCritic):
         sizes = hidden_sizes if critic_hidden_sizes is None else critic_hidden_sizes
         self.pi = CategoricalActor(obs_dim, n, hidden_sizes, activation, **of_actor)
         self._add_critics(critics, lambda: MLPDiscreteQFunction(obs_dim, n, sizes, activation, **of_critic))
+        if init is not None:
+            initialize(self, init)
 
     def _action(self, obs: Tensor, deterministic: bool) -> Tensor:
         probs = self.pi(obs)[0]

@@ -36,7 +36,8 @@ class SquashedGaussianActor(nn.Module):
     """tanh of a Gaussian, mapped affinely to the action space's bounds (equation 5).
 
     An activation follows each layer of the trunk, including the last; two heads give mean and log std, the
-    latter clamped to [-20, 2]. Bounds may differ per dimension and need not be symmetric.
+    latter clamped to [-20, 2] or mapped into `log_std_range`. Bounds may differ per dimension and need not be
+    symmetric.
 
     Args:
         obs_dim: length of an observation.
@@ -45,6 +46,7 @@ class SquashedGaussianActor(nn.Module):
         activation: class of the activation.
         state_dependent_std: whether log stds depend on the observation; if not, they are act_dim learned
             numbers with initial value -0.5, as in Spinning Up's PPO.
+        log_std_range: an interval (low, high) into which tanh maps log stds; None clamps them to [-20, 2].
         options: other options of `HiddenLayers`.
 
     Attributes:
@@ -63,9 +65,11 @@ class SquashedGaussianActor(nn.Module):
         hidden_sizes: Sequence[int],
         activation: type[nn.Module],
         state_dependent_std: bool = True,
+        log_std_range: Sequence[float] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
+        self.log_std_range = log_std_range
         act_dim = math.prod(action_space.shape)
         hidden = HiddenLayers(hidden_sizes, activation, **options)
         self.net = nn.Sequential(*hidden.layers(obs_dim))
@@ -84,7 +88,13 @@ class SquashedGaussianActor(nn.Module):
     def distribution(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log std of the Gaussian before squashing, each (..., act_dim)."""
         h = self.net(obs)
-        return self.mu_layer(h), self.log_std_layer(h).clamp(LOG_STD_MIN, LOG_STD_MAX)
+        return self.mu_layer(h), self._bounded(self.log_std_layer(h))
+
+    def _bounded(self, log_std: Tensor) -> Tensor:
+        if self.log_std_range is None:
+            return log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        low, high = self.log_std_range
+        return low + 0.5 * (high - low) * (1.0 + log_std.tanh())
 
     def to_env_units(self, squashed: Tensor) -> Tensor:
         """Map (-1, 1) to [low, high] per dimension; clamped, since rounding can exceed a bound by one ulp."""

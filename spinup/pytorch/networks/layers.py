@@ -7,7 +7,9 @@ statistics and no dropout.
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -132,6 +134,43 @@ def normalization(kind: str, size: int) -> nn.Module:
     if kind == "layer":
         return nn.LayerNorm(size)
     return BatchNorm(size) if kind == "batch" else BatchRenorm(size)
+
+
+def _truncated_normal(weight: Tensor, gain: float) -> None:
+    """Normal with variance gain / inputs, truncated at two standard deviations, as flax initializes."""
+    std = (gain / weight.shape[1]) ** 0.5 / 0.87962566  # the truncation reduces the standard deviation
+    nn.init.trunc_normal_(weight, std=std, a=-2.0 * std, b=2.0 * std)
+
+
+_LECUN_NORMAL = partial(_truncated_normal, gain=1.0)
+_HE_NORMAL = partial(_truncated_normal, gain=2.0)
+# For each name, the initialization of weights outside and inside of residual blocks.
+INITS: dict[str, tuple[Callable[[Tensor], Any], Callable[[Tensor], Any]]] = {
+    "xavier_uniform": (nn.init.xavier_uniform_, nn.init.xavier_uniform_),
+    "lecun_normal": (_LECUN_NORMAL, _LECUN_NORMAL),
+    "orthogonal": (nn.init.orthogonal_, nn.init.orthogonal_),
+    "simba": (nn.init.orthogonal_, _HE_NORMAL),
+}
+
+
+@torch.no_grad()
+def initialize(module: nn.Module, init: str) -> None:
+    """Initialize the weights of all linear layers in place, and set their biases to 0.
+
+    Args:
+        module: a network.
+        init: "xavier_uniform" (Glorot & Bengio 2010), "lecun_normal" (variance 1 / inputs, flax's default),
+            "orthogonal" (Saxe et al. 2014), or "simba": orthogonal, but He's normal initialization (variance
+            2 / inputs) in residual blocks (Lee et al. 2025).
+    """
+    outside, inside = INITS[init]
+    blocks = [block for block in module.modules() if isinstance(block, Residual)]
+    inner = {layer for block in blocks for layer in block.modules()}
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            (inside if layer in inner else outside)(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 @torch.no_grad()

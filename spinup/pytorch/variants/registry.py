@@ -149,9 +149,12 @@ def update_options(variant: Variant, config: SACConfig, action_space: Box | Disc
     if isinstance(target, str):
         target = variant.default_target_entropy(action_space) * config.target_entropy_factor
     learned = target if config.learns_alpha else None
-    same = ("lr", "polyak", "policy_delay", "actor_first", "betas", "weight_decay", "lr_schedule", "lr_end")
+    same = (
+        "lr", "polyak", "alpha_loss", "policy_delay", "actor_first", "betas", "weight_decay", "lr_schedule",
+        "lr_end", "normalize_weights",
+    )  # fmt: skip
     return UpdateOptions(
-        **{name: getattr(config, name) for name in (*same, "normalize_weights")},
+        **{name: getattr(config, name) for name in same},
         alpha=config.initial_alpha,
         target_entropy=learned,
         total_updates=0 if config.lr_schedule == "constant" else max(config.total_updates, 1),

@@ -135,12 +135,18 @@ def test_a_random_subset_of_many_critics(critics: int) -> None:
 
 INGREDIENTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (
-        {"actor_norm": "layer", "critic_norm": "layer", "residual": True},
+        {"actor_norm": "layer", "critic_norm": "layer", "residual": True, "log_std_range": (-5.0, 1.0)},
         {"target_networks": False, "actor_first": True},
     ),
     (
         {"critic": "categorical", "atoms": 11},
-        {"critic": "categorical", "atoms": 11, "normalize_weights": True, "policy_delay": 3},
+        {
+            "critic": "categorical",
+            "atoms": 11,
+            "normalize_weights": True,
+            "policy_delay": 3,
+            "alpha_loss": "log_alpha",
+        },
     ),
     (
         {"critic": "quantile", "quantiles": 5},

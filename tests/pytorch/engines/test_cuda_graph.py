@@ -82,6 +82,7 @@ INGREDIENTS: list[tuple[dict[str, Any], dict[str, Any], float]] = [
     ({"critic": "categorical", "atoms": 11}, {"critic": "categorical", "atoms": 11}, 1e-9),
     ({"critic": "quantile", "quantiles": 5}, {"critic": "quantile", "quantiles": 5}, 1e-9),
     ({"critic_norm": "batch_renorm", "actor_norm": "batch"}, {"target_networks": False}, 1e-9),
+    ({"log_std_range": (-5.0, 1.0)}, {"alpha_loss": "log_alpha"}, 1e-9),
     ({"residual": True, "critic_norm": "layer"}, {"normalize_weights": True, "actor_first": True}, 1e-9),
 ]
 

@@ -98,6 +98,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "two of five critics, minimum of all": {"critics": 5, "target_critics": 2, "policy_q": "min"},
     "sac_v1 with two of three critics": {"variant": "sac_v1", "critics": 3, "target_critics": 2},
     "policy delay": {"policy_delay": 3, "alpha": "auto"},
+    "loss of alpha with the factor log_alpha": {"alpha": "auto", "alpha_loss": "log_alpha"},
     "sac_v1 with policy delay": {"variant": "sac_v1", "policy_delay": 2},
     "no target networks": {"target_networks": False},
     "betas and weight decay": {"betas": (0.5, 0.99), "weight_decay": 0.1},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,18 @@ def test_log_std_is_clamped() -> None:
         ac.pi.log_std_layer.bias.copy_(torch.tensor([100.0, -100.0]))
     log_std = ac.pi.distribution(torch.zeros(1, 3))[1]
     assert log_std.tolist() == [[2.0, -20.0]]
+
+
+def test_log_stds_are_mapped_into_a_range_by_tanh() -> None:
+    ac = small_ac(act_dim=4, log_std_range=(-10, 2))
+    with torch.no_grad():
+        ac.pi.log_std_layer.bias.copy_(torch.tensor([100.0, -100.0, 0.0, 1.0]))
+    log_std = ac.pi.distribution(torch.zeros(1, 3))[1][0]
+    # -10 + 6 (1 + tanh x), as in the code of SimBa and FlashSAC
+    raw = ac.pi.log_std_layer(ac.pi.net(torch.zeros(3)))
+    assert log_std.tolist() == pytest.approx([-10 + 6 * (1 + math.tanh(x)) for x in raw.tolist()], abs=1e-5)
+    assert log_std[:2].tolist() == [2.0, -10.0]
+    assert -10 < log_std[2] < log_std[3] < 2
 
 
 def test_state_independent_std_is_one_free_vector() -> None:

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from helpers import small_ac
 from torch import Tensor, nn
 
+from spinup.pytorch.networks.actor_critic import DiscreteMLPActorCritic, MLPValueActorCritic
 from spinup.pytorch.networks.layers import (
     BatchNorm,
     BatchRenorm,
     Dropout,
     Residual,
     RMSNorm,
+    initialize,
     normalize_weights,
 )
 from spinup.pytorch.networks.mlp import HiddenLayers, network
@@ -38,6 +41,61 @@ def varied(layer: Any) -> Any:
         if hasattr(layer, "bias"):
             layer.bias.copy_(torch.linspace(-1.0, 1.0, SIZE))
     return layer
+
+
+WIDE, NARROW = 512, 128
+
+
+@pytest.mark.parametrize(
+    ("init", "variance", "largest"),
+    [
+        # Uniform on +-sqrt(6 / (inputs + outputs)); normal, cut off at two deviations of the untruncated one.
+        ("xavier_uniform", 2 / (WIDE + NARROW), (6 / (WIDE + NARROW)) ** 0.5),
+        ("lecun_normal", 1 / WIDE, 2 * (1 / WIDE) ** 0.5 / 0.8796),
+    ],
+)
+def test_initial_weights_have_the_variance_of_their_distribution(
+    init: str, variance: float, largest: float
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(WIDE, NARROW)
+    initialize(nn.Sequential(layer), init)
+    assert layer.bias.tolist() == [0.0] * NARROW
+    assert layer.weight.var().item() == pytest.approx(variance, rel=0.03)  # of 65536 weights
+    assert 0.99 * largest < layer.weight.abs().max() <= largest * (1 + 1e-4)
+
+
+def test_orthogonal_initial_weights() -> None:
+    torch.manual_seed(0)
+    net = network(WIDE, 2, (NARROW,), nn.ReLU, norm="layer", residual=True)
+    first, block, last = net[0], net[1], net[-1]
+    assert isinstance(block, Residual)
+    wide, back = (layer for layer in block.layers if isinstance(layer, nn.Linear))
+    initialize(net, "orthogonal")
+    for layer in (first, back, last):  # fewer rows than columns
+        assert torch.allclose(layer.weight @ layer.weight.T, torch.eye(len(layer.weight)), atol=1e-5)
+    assert torch.allclose(wide.weight.T @ wide.weight, torch.eye(NARROW), atol=1e-5)
+    initialize(net, "simba")  # in blocks, variance 2 / inputs
+    assert torch.allclose(first.weight @ first.weight.T, torch.eye(NARROW), atol=1e-5)
+    assert torch.allclose(last.weight @ last.weight.T, torch.eye(2), atol=1e-5)
+    for layer in (wide, back):
+        assert layer.weight.var().item() == pytest.approx(2 / layer.in_features, rel=0.03)
+        assert layer.bias.tolist() == [0.0] * layer.out_features
+
+
+def test_every_network_of_an_actor_critic_is_initialized() -> None:
+    of_discrete = DiscreteMLPActorCritic(
+        Box(-1, 1, (3,)), Discrete(4), hidden_sizes=(8, 8), critics=3, init="orthogonal"
+    )
+    of_values = MLPValueActorCritic(Box(-1, 1, (3,)), Box(-1, 1, (2,)), init="orthogonal")
+    for ac in (small_ac(init="orthogonal", critics=3, residual=True), of_discrete, of_values):
+        layers = [layer for layer in ac.modules() if isinstance(layer, nn.Linear)]
+        assert len(layers) > 8
+        for layer in layers:
+            assert not layer.bias.any()
+            rows, columns = layer.weight.shape
+            product = layer.weight @ layer.weight.T if rows < columns else layer.weight.T @ layer.weight
+            assert torch.allclose(product, torch.eye(min(rows, columns)), atol=1e-5)
 
 
 def test_batch_norm_is_torchs() -> None:

@@ -35,6 +35,7 @@ NETWORKS: list[dict[str, Any]] = [
     {"critic_norm": "batch_renorm", "actor_norm": "batch"},
     {"residual": True, "critic_norm": "layer", "actor_norm": "layer", "actor_dropout": 0.1},
     {"residual": True, "critic_norm": "batch", "actor_norm": "batch"},
+    {"residual": True, "critic_norm": "layer", "init": "simba", "log_std_range": (-10.0, 2.0)},
 ]
 CRITICS: list[dict[str, Any]] = [
     {},
@@ -47,6 +48,7 @@ UPDATES: list[dict[str, Any]] = [
     {},
     {"target_networks": False},
     {"policy_delay": 2, "actor_first": True, "alpha": "auto_0.1", "target_entropy": "auto_0.5"},
+    {"alpha": "auto", "alpha_loss": "log_alpha"},
     {"weight_decay": 0.01, "betas": (0.5, 0.99), "lr_schedule": "cosine", "normalize_weights": True},
 ]
 
@@ -155,6 +157,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"ac_kwargs": {"critic_dropout": 1.0}}, r"critic_dropout=1.0: give a probability"),
     ({"ac_kwargs": {"residual": 1}}, r"residual=1: give True or False"),
     (
+        {"ac_kwargs": {"init": "xavier"}},
+        r"init='xavier': give one of xavier_uniform, [^\n]*'xavier_uniform'\?",
+    ),
+    ({"ac_kwargs": {"log_std_range": (2, -10)}}, r"log_std_range=\(2, -10\): give two increasing numbers"),
+    ({"ac_kwargs": {"log_std_range": "wide"}}, r"log_std_range='wide': give two increasing numbers"),
+    (
+        {"ac_kwargs": {"log_std_range": (-5, 2)}, "env_fn": Rooms},
+        r"log_std_range applies to Gaussian policies, and this environment's actions are Discrete",
+    ),
+    ({"alpha_loss": "log_alpha"}, r"alpha_loss=log_alpha has no effect with a fixed alpha=0.2"),
+    ({"alpha": "auto", "alpha_loss": "log"}, r"alpha_loss='log': give one of alpha, log_alpha"),
+    (
         {"ac_kwargs": {"residual": True, "hidden_sizes": (8, 4)}},
         r"hidden_sizes=\(8, 4\): residual blocks are",
     ),
@@ -199,6 +213,9 @@ SUPPORT: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({}, {}, {}),
     ({"critic_norm": "layer"}, {}, {}),
     ({"residual": True}, {}, {"native": "Residual"}),
+    ({"init": "orthogonal"}, {}, {}),
+    ({"log_std_range": (-5.0, 2.0)}, {}, {"native": "log_std_range"}),
+    ({}, {"alpha": "auto", "alpha_loss": "log_alpha"}, {}),
     ({"critic_dropout": 0.1}, {}, {"cuda_graph": "dropout"}),
     ({"actor_dropout": 0.1}, {}, {"native": "dropout only in critics", "cuda_graph": "dropout"}),
     ({"actor_norm": "batch"}, {}, {}),

@@ -19,7 +19,8 @@
 // target_out and q_pi (n, B), q_out and, if critics have quantiles, loss_out (critics, n, B), alpha (n,);
 // log_prob and q_pi are not written in steps that do not update the policy. actor_steps, critic_steps,
 // alpha_steps: steps of Adam so far. quantiles: number of quantiles of a critic, 0 if it has one value;
-// target_quantiles: number of pooled quantiles that form a target.
+// target_quantiles: number of pooled quantiles that form a target. log_alpha_loss: whether the loss of alpha has the
+// factor log_alpha instead of alpha.
 #define ARGUMENTS(X)                                                                               \
     X(const T *, obs) X(const T *, action) X(const T *, reward) X(const T *, discount)             \
     X(const T *, next_obs) X(const T *, noise) X(const T *, weight) X(const long *, critic_subset) \
@@ -36,7 +37,7 @@
     X(long, n) X(long, batch) X(long, obs_dim) X(long, act_dim) X(long, discrete)                  \
     X(long, trunk_layers) X(long, critics) X(long, critic_layers) X(long, value_layers)            \
     X(long, subset_size) X(long, policy_takes_mean) X(long, workers) X(long, policy_delay)         \
-    X(long, quantiles) X(long, target_quantiles)
+    X(long, quantiles) X(long, target_quantiles) X(long, log_alpha_loss)
 
 extern "C" struct Arguments {
 #define FIELD(type, name) type name;
@@ -565,7 +566,7 @@ struct Update {
         T mean = 0;
         for (int m = 0; m < B; m++) mean += in.log_prob[k * B + m] / B;
         Vector g = {};
-        g[0] = -alpha * (mean + T(in.target_entropy));
+        g[0] = -(in.log_alpha_loss ? T(1) : alpha) * (mean + T(in.target_entropy));
         alpha_adam.step(in.log_alpha, 0, g, 1);
         set_alpha();
     }

@@ -82,7 +82,7 @@ def check_betas(value: Any) -> tuple[float, float]:
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Check that `value` is one of `choices`; the error message suggests the closest one."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         hint = nearest(str(value), choices)
         raise ConfigError(f"{name}={value!r}: give one of {', '.join(choices)}{hint}")
 

@@ -351,10 +351,14 @@ class SACConfig:
         if fraction != field_defaults()["prior_fraction"] and (self.prior_data is None or self.offline):
             why = "without prior_data" if self.prior_data is None else "with offline=True, where it is 1"
             raise ConfigError(f"prior_fraction={fraction} has no effect {why}: leave it out")
-        if fraction and self.prior_data is not None and not round(fraction * self.batch_size):
+        if not fraction or self.prior_data is None or self.offline:
+            return
+        rounded = round(fraction * self.batch_size)
+        if rounded in (0, self.batch_size):
+            found, remedy = ("no transition", "a larger") if not rounded else ("the whole batch", "a smaller")
             raise ConfigError(
-                f"prior_fraction={fraction} of batch_size={self.batch_size} rounds to no transition: "
-                "give a larger fraction, or 0"
+                f"prior_fraction={fraction} of batch_size={self.batch_size} rounds to {found}: "
+                f"give {remedy} fraction, or {'offline=True' if rounded else '0'}"
             )
 
     def _envs_given(self) -> str:

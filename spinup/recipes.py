@@ -7,12 +7,14 @@ recipe that depend on these arguments are adapted, see `with_recipe`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from spinup.checks import check_choice
-from spinup.config import has_no_effect
+from spinup.config import field_defaults, has_no_effect
+from spinup.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,20 @@ def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     if networks and isinstance(own, dict):
         filled["ac_kwargs"] = {**networks, **own}
     return filled
+
+
+@contextmanager
+def source_of_settings(given: Mapping[str, Any]) -> Iterator[None]:
+    """Within this context, a ConfigError about a setting that the recipe of a call made says so."""
+    try:
+        yield
+    except ConfigError as error:
+        name, recipe = str(error).partition("=")[0], given.get("recipe")
+        if recipe in RECIPES and name in RECIPES[recipe].settings and name not in given:
+            default = field_defaults()[name]
+            note = f" ({name} is a setting of recipe={recipe!r}, which {name}={default!r} overrides)"
+            error.args = (f"{error}{note}",)
+        raise
 
 
 def recipe_warnings(given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -100,6 +100,12 @@ def test_an_unknown_word_names_the_closest_choice(name: str, value: str, hint: s
         sac_pytorch("Pendulum-v1", **{name: value})
 
 
+@pytest.mark.parametrize("name", ["engine", "critic", "recipe", "lr_schedule"])
+def test_an_array_is_no_word(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name}=array\(\[1, 2\]\): give [^\n]*$"):
+        sac_pytorch("Pendulum-v1", **{name: np.array([1, 2])})
+
+
 @pytest.mark.parametrize("value", ["auto_", "auto_0", "auto_-1", "autos", "auto_1e999", "", "0.2", "auto_x"])
 def test_words_for_alpha(value: str) -> None:
     assert refused(alpha=value).startswith(f"alpha={value!r}: give a number >= 0, 'auto'")

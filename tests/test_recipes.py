@@ -158,9 +158,43 @@ def test_networks_that_a_recipe_does_not_fit_are_refused(tmp_path: Path) -> None
         def __init__(self, obs_space: Any, action_space: Any, hidden_sizes: Any = (8,)) -> None:
             super().__init__(obs_space, action_space, hidden_sizes)
 
-    line = r"^recipe='droq' has 'init' in ac_kwargs, which Mine does not take: [^\n]*$"
+    line = r"^recipe='droq' has 'critic_norm' in ac_kwargs, which Mine does not take: [^\n]*$"
     with pytest.raises(ConfigError, match=line):
         train(tmp_path, recipe="droq", actor_critic=Mine)
+
+
+def test_the_initialization_of_a_recipe_is_left_out_for_networks_that_do_not_take_it(tmp_path: Path) -> None:
+    class Mine(MLPActorCritic):
+        def __init__(self, obs_space: Any, action_space: Any, critics: int = 2) -> None:
+            super().__init__(obs_space, action_space, (8,), critics=critics)
+
+    settings = {"updates_per_step": 2, "epochs": 1, "actor_critic": Mine}
+    ac = train(tmp_path / "recipes", recipe="redq", ac_kwargs={}, **settings)[0]
+    assert isinstance(ac, Mine)
+    with pytest.raises(ConfigError, match=r"^ac_kwargs: Mine takes no 'init'; it takes critics$"):
+        train(tmp_path / "own", ac_kwargs={"init": "orthogonal"}, **settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "override"),
+    [
+        ({"recipe": "flash", "env_fn": Rooms, "critic": "scalar"}, "hold_noise", "hold_noise=1"),
+        ({"recipe": "laptop", "variant": "sac_v1"}, "target_networks", "target_networks=True"),
+        ({"recipe": "flash", "collectors": 1}, "hold_noise", "hold_noise=1"),
+    ],
+)
+def test_an_error_about_a_setting_of_a_recipe_says_so(
+    given: Any, name: str, override: str, tmp_path: Path
+) -> None:
+    settings = {"env_fn": Point, **given}
+    source = rf"\({name} is a setting of recipe='{given['recipe']}', which {override} overrides\)"
+    with pytest.raises(ConfigError, match=rf"^{name}=[^\n]* {source}$"):
+        train(tmp_path, settings.pop("env_fn"), ac_kwargs={}, **settings)
+
+
+def test_an_error_about_a_setting_that_was_given_names_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^hold_noise=0: give a whole number >= 1$"):
+        train(tmp_path, recipe="flash", hold_noise=0)
 
 
 def test_a_recipe_of_gaussian_policies_trains_with_discrete_actions_too(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from spinup.errors import ConfigError
 from spinup.loggers.run_folder import CHECKPOINT_FOLDER
 from spinup.pytorch.make_networks import check_networks
 from spinup.pytorch.sac import check_choices
-from spinup.recipes import with_recipe
+from spinup.recipes import source_of_settings, with_recipe
 from spinup.runs.grid import ExperimentGrid, Variant, call_kwargs
 from spinup.user_config import DEFAULT_BACKEND
 
@@ -98,10 +98,11 @@ def validate(grid: ExperimentGrid, algorithm: str) -> None:
     envs = {}
     for given in grid.variants():
         variant = with_recipe(given)
-        SACConfig.from_settings(variant)
-        if algorithm == "sac_pytorch":
-            check_choices(variant)
-        check(variant.get("ac_kwargs", {}))
+        with source_of_settings(given):
+            SACConfig.from_settings(variant)
+            if algorithm == "sac_pytorch":
+                check_choices(variant)
+            check(variant.get("ac_kwargs", {}))
         env = call_kwargs(variant)["env_fn"]
         envs[repr(env)] = env
     for env in envs.values():

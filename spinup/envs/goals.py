@@ -22,7 +22,7 @@ def goals_of(env: gym.Env[Any, Any]) -> Goals:
 
     `compute_reward(achieved_goal, desired_goal, info)` is called with arrays of n goals in the dtype of the
     space and an empty info, and must return n rewards. `compute_terminated`, if the environment has it, is
-    called in the same way and must return n booleans.
+    called in the same way; if it does not return n booleans, it is called once per pair of goals.
 
     Raises:
         EnvError: if the observation space is not a Dict with the keys of KEYS or has images, the goals'
@@ -60,12 +60,27 @@ def goals_of(env: gym.Env[Any, Any]) -> Goals:
         return _computed("compute_reward", compute_reward, goal, achieved, desired, np.dtype(np.float32))
 
     def terminated(achieved: Goal, desired: Goal) -> NDArray[np.bool_]:
-        function = env.get_wrapper_attr("compute_terminated")
+        function = _for_each_pair(env.get_wrapper_attr("compute_terminated"))
         return _computed("compute_terminated", function, goal, achieved, desired, np.dtype(np.bool_))
 
     ends = env.has_wrapper_attr("compute_terminated")
     columns = key_columns(space)
     return Goals(columns["achieved_goal"], columns["desired_goal"], reward, terminated if ends else None)
+
+
+def _for_each_pair(function: Any) -> Any:
+    """A function of n pairs of goals, given one that may be defined for a single pair.
+
+    gymnasium-robotics defines `compute_terminated` for a pair of goals, and `compute_reward` for arrays.
+    """
+
+    def call(achieved: Goal, desired: Goal, info: dict[str, Any]) -> Any:
+        values = function(achieved, desired, info)
+        if np.shape(values) == (len(achieved),):
+            return values
+        return [function(*pair, info) for pair in zip(achieved, desired, strict=True)]
+
+    return call
 
 
 def _computed(

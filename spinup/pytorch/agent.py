@@ -112,6 +112,7 @@ class Agent:
         normalizer: normalizes the observations given to `act`; batches must be normalized already.
 
     Attributes:
+        gradient_steps: gradient steps so far.
         model: the actor-critic for raw observations: `ac`, wrapped in a `NormalizedActorCritic` if the run
             normalizes observations.
     """
@@ -131,6 +132,7 @@ class Agent:
         normalizer: Normalizer | None = None,
     ) -> None:
         self.ac, self.options, self._save, self.normalizer = ac, options, save, normalizer
+        self.gradient_steps = 0
         moments = None if normalizer is None else normalizer.obs
         self.model = ac if moments is None else NormalizedActorCritic.around(ac, moments)
         ensemble = ensemble_of(ac, critics)
@@ -181,16 +183,14 @@ class Agent:
         tensors = {name: torch.as_tensor(values).to(device) for name, values in batches.items()}
         return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
 
-    def gradient_steps(self) -> int:
-        """Gradient steps so far."""
-        steps = [state["step"] for state in self.optimizers.critic.state.values()]
-        return int(torch.stack(steps).max()) if steps else 0
+    def begin_steps(self, count: int) -> list[StepSettings]:
+        """Settings of the next `count` gradient steps, which are added to `gradient_steps`.
 
-    def step_settings(self, count: int) -> list[StepSettings]:
-        """Settings of the next `count` gradient steps."""
-        options = self.options
+        Adam's own counts of steps are float32 numbers, which cannot exceed 2^24.
+        """
+        options, first = self.options, self.gradient_steps
         scheduled = options.lr_schedule != "constant"
-        first = self.gradient_steps() if scheduled or options.policy_delay > 1 else 0
+        self.gradient_steps += count
         return [
             StepSettings((step + 1) % options.policy_delay == 0, options.lr_at(step) if scheduled else None)
             for step in range(first, first + count)
@@ -216,6 +216,7 @@ class Agent:
     def state_dict(self) -> dict[str, Any]:
         """Networks, targets, optimizers, alpha, noise, normalizer and generators, as arrays and numbers."""
         state: dict[str, Any] = {
+            "gradient_steps": self.gradient_steps,
             "ac": arrays(self.ac),
             "target": arrays(self.target),
             "rng": self.rng.bit_generator.state,
@@ -235,6 +236,7 @@ class Agent:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state` was taken; tensors are changed in place."""
+        self.gradient_steps = int(state["gradient_steps"])
         load_arrays(self.ac, state["ac"])
         load_arrays(self.target, state["target"])
         for name, optimizer in self.optimizers._asdict().items():

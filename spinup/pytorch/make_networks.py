@@ -109,8 +109,7 @@ def _build(
         return BuiltNetworks(EncodedActorCritic(*spaces, **kwargs), EncodedActorCritic, kwargs)
     if constructor is MLPActorCritic:
         constructor = variant.actor_critic
-    if constructor in _DEFAULTS and isinstance(spaces[1], Discrete):
-        ac_kwargs = _without_gaussian_settings(ac_kwargs, config.recipe)
+    ac_kwargs = _applicable(constructor, ac_kwargs, config.recipe)
     _check_arguments(constructor, spaces, ac_kwargs, config.recipe)
     ac_kwargs = _with_critics(constructor, ac_kwargs, config)
     if variant.has_value and str(ac_kwargs.get("critic_norm")).startswith("batch"):
@@ -224,16 +223,25 @@ def _check_arguments(
 
 
 _OF_GAUSSIANS = ("state_dependent_std", "log_std_range")
+# Settings of recipes that are left out for networks that do not have them.
+_DISPENSABLE = ("init", "log_std_range")
 
 
-def _without_gaussian_settings(ac_kwargs: dict[str, Any], recipe: str | None) -> dict[str, Any]:
-    """`ac_kwargs` without the recipe's settings that only Gaussian policies have."""
+def _applicable(constructor: Constructor, ac_kwargs: dict[str, Any], recipe: str | None) -> dict[str, Any]:
+    """`ac_kwargs` without the recipe's settings of `_DISPENSABLE` that the constructor does not take."""
     of_recipe = RECIPES[recipe].settings.get("ac_kwargs", {}) if recipe in RECIPES else {}
-    return {
-        name: value
-        for name, value in ac_kwargs.items()
-        if name not in _OF_GAUSSIANS or value != of_recipe.get(name)
-    }
+    known = _keywords(constructor)
+    left_out = [
+        name
+        for name in _DISPENSABLE
+        if name in of_recipe and known is not None and name not in known
+        and repr(_as_json(ac_kwargs.get(name))) == repr(_as_json(of_recipe[name]))
+    ]  # fmt: skip
+    return {name: value for name, value in ac_kwargs.items() if name not in left_out}
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 _DEFAULTS = tuple(variant.actor_critic for variant in BUILT_IN)

@@ -42,6 +42,10 @@ def check_actor_critic(
     for part in ("pi", *critic_names, *(["v"] if has_value else [])):
         if not isinstance(getattr(ac, part, None), nn.Module):
             raise ConfigError(f"{name}.{part} is missing or not a torch.nn.Module: this run trains it")
+    pi: Any = ac.pi
+    of_critics = {id(p) for part in critic_names for p in getattr(ac, part).parameters()}
+    if not any(p.requires_grad and id(p) not in of_critics for p in pi.parameters()):
+        raise ConfigError(f"{name}.pi has no trainable parameters of its own: this run trains them")
     if not callable(getattr(ac, "act", None)):
         raise ConfigError(f"{name}.act is missing: it must map observations to numpy actions")
     dtype = next((p.dtype for p in ac.parameters() if p.is_floating_point()), torch.float32)

@@ -132,7 +132,7 @@ class Normalizer:
         unit = _std(returns)
         if self.bound is not None:
             unit = np.maximum(unit, self._largest / self.bound)
-        return unit.astype(np.float32)
+        return np.asarray(unit, np.float32)  # np.maximum makes a NumPy scalar of 0-dim arrays
 
     def state_dict(self) -> dict[str, Any]:
         """The statistics and the running returns, as arrays."""

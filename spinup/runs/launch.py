@@ -31,7 +31,7 @@ from spinup.files import to_json
 from spinup.hints import nearest, renamed_argument
 from spinup.interfaces import Agent, Diagnostics, Engine
 from spinup.loggers.epoch_logger import EpochLogger
-from spinup.recipes import with_recipe
+from spinup.recipes import source_of_settings, with_recipe
 from spinup.replay.buffer import ReplayBuffer
 from spinup.runs.checkpointing import Checkpointer
 from spinup.runs.locks import folder_lock, process_lock
@@ -58,10 +58,11 @@ def training_function(function: Callable[Params, Result]) -> Callable[Params, Re
     @functools.wraps(function)
     def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
         check_parameters(function, kwargs)
+        given: dict[str, Any] = dict(kwargs)
         if kwargs.get("recipe") is not None:
-            given = with_recipe(signature.bind_partial(*args, **kwargs).arguments)
-            args, kwargs = (), given  # type: ignore[assignment]
-        with process_lock():
+            given = dict(signature.bind_partial(*args, **kwargs).arguments)
+            args, kwargs = (), with_recipe(given)  # type: ignore[assignment]
+        with process_lock(), source_of_settings(given):
             return function(*args, **kwargs)
 
     return call

@@ -38,7 +38,7 @@ def test_the_policy_and_alpha_move_in_every_policy_delayth_step_counted_over_blo
         assert len(metrics["LossQ"]) == len(metrics["Alpha"]) == block
         assert metrics.get("LogPi", np.zeros((0, 5))).shape == (steps[-1][1], 5)
     assert steps == [(False, 0), (True, 1), (True, 1), (False, 0)]
-    assert one.agent.gradient_steps() == 8
+    assert one.agent.gradient_steps == 8
 
 
 def test_a_delayed_policy_equals_critic_steps_and_a_whole_step() -> None:
@@ -104,7 +104,22 @@ def test_learning_rates_of_a_schedule(schedule: str, wanted: list[float]) -> Non
     assert options.lr_at(300) == pytest.approx(wanted[-1])  # a run with more epochs stays at the end
 
 
-def test_a_schedule_is_followed_and_continues_from_the_optimizers_steps() -> None:
+@pytest.mark.parametrize("engine", ["eager", "native"])
+def test_policy_delay_and_schedules_continue_after_2_to_the_24_steps(engine: str) -> None:
+    settings = {"epochs": 10_000, "steps_per_epoch": 4000, "lr_schedule": "linear", "policy_delay": 3}
+    one = make(small_ac(), engine=engine, **settings)
+    one.agent.gradient_steps = first = 2**24
+    for optimizer in (one.agent.optimizers.actor, one.agent.optimizers.critic):
+        for state in optimizer.state.values():
+            state["step"].fill_(first)
+    improved = [len(one.update(random_batches()).get("LossPi", ())) for _ in range(9)]
+    assert improved == [0, 1, 0, 0, 1, 0, 0, 1, 0]  # (2^24 + 2) is a multiple of 3
+    assert one.agent.gradient_steps == first + 9
+    lr = one.agent.optimizers.critic.param_groups[0]["lr"]
+    assert lr == pytest.approx(1e-3 * (1 - (first + 8) / one.agent.options.total_updates), rel=1e-12)
+
+
+def test_a_schedule_is_followed_and_continues_where_it_was() -> None:
     # Adam's first step is lr in size, whatever the gradient.
     settings = {"epochs": 1, "steps_per_epoch": 100, "update_after": 0, "update_every": 1, "lr": 1e-2}
     one = learner({**settings, "lr_schedule": "linear"})

@@ -77,6 +77,13 @@ def test_a_missing_part_is_named(part: str) -> None:
         check_actor_critic(ac, *SPACES)
 
 
+def test_a_policy_must_have_parameters_of_its_own() -> None:
+    ac = FourCalls(*SPACES)
+    ac.pi.requires_grad_(False)
+    with pytest.raises(ConfigError, match=r"^FourCalls\.pi has no trainable parameters of its own: this run"):
+        check_actor_critic(ac, *SPACES)
+
+
 def test_act_must_exist_and_the_actor_critic_must_be_a_module() -> None:
     ac = FourCalls(*SPACES)
     ac.act = None  # type: ignore[assignment, method-assign]

@@ -138,9 +138,18 @@ class Ending(GoalDiary):
         return (achieved_goal == desired_goal)[..., 0]
 
 
-def test_a_goal_decides_where_the_mdp_terminates_if_the_environment_says_so() -> None:
+class EndingByPair(GoalDiary):
+    """Terminates at a goal, which it decides for a single pair of goals, as gymnasium-robotics does."""
+
+    def compute_terminated(self, achieved_goal: Any, desired_goal: Any, info: Any) -> bool:
+        """Whether it is there."""
+        return bool(np.linalg.norm(achieved_goal - desired_goal) == 0)
+
+
+@pytest.mark.parametrize("env", [Ending, EndingByPair])
+def test_a_goal_decides_where_the_mdp_terminates_if_the_environment_says_so(env: Any) -> None:
     collector, parts = collected(1, 13)
-    sampler = HindsightSampler(GAMMA, 4, goals_of(Ending()))
+    sampler = HindsightSampler(GAMMA, 4, goals_of(env()))
     fields = [collector.fields[name] for name in sampler.stored_fields]
     buffer = ReplayBuffer(HostStorage(fields, 100), sampler)
     for part in parts:

@@ -178,6 +178,8 @@ def test_a_bound_of_returns_by_hand() -> None:
     other = Normalizer(2, 1, GAMMA, observations=False, rewards=True, bound=5.0)
     other.load_state_dict(bounded.state_dict())
     assert other.apply(batch, lambda a: a)["reward"] == bounded.apply(batch, lambda a: a)["reward"]
+    on_device = bounded.apply({"reward": torch.tensor(batch["reward"])}, torch.from_numpy)["reward"]
+    assert on_device.numpy() == bounded.apply(batch, lambda a: a)["reward"]
     small = Normalizer(2, 1, GAMMA, observations=False, rewards=True, bound=1e6)
     small.update(rows)
     assert small.apply(batch, lambda a: a)["reward"] == plain.apply(batch, lambda a: a)["reward"]

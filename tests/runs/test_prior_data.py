@@ -368,6 +368,10 @@ def test_without_minari_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch
     ("values", "line"),
     [
         (
+            {"prior_fraction": 0.99, "batch_size": 8, "prior_data": "x"},
+            r"^prior_fraction=0.99 of batch_size=8 rounds to the whole batch: give a smaller fraction",
+        ),
+        (
             {"prior_fraction": 1.0},
             r"^prior_fraction=1.0: give offline=True to learn from [^\n]*, or a number >= 0 and < 1$",
         ),

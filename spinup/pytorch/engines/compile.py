@@ -42,9 +42,9 @@ TRACED_FIELDS = frozenset(
 )
 TRACED_OPTIONS = frozenset(
     {
-        "critics", "target_critics", "policy_q", "target_networks", "drop_quantiles", "actor_first",
-        "policy_delay", "normalize_weights", "lr", "lr_schedule", "lr_end", "total_updates", "betas",
-        "weight_decay", "polyak", "alpha", "target_entropy", "alpha_loss",
+        "critics", "target_critics", "policy_q", "target_networks", "drop_quantiles", "atoms", "value_bound",
+        "actor_first", "policy_delay", "normalize_weights", "lr", "lr_schedule", "lr_end", "total_updates",
+        "betas", "weight_decay", "polyak", "alpha", "target_entropy", "alpha_loss",
     }
 )  # fmt: skip
 
@@ -83,7 +83,7 @@ class CompileEngine(Engine):
     def update(self, agent: Agent, batches: Batches) -> Metrics:
         if self._agent is not agent:
             self._agent, self._step = agent, self._compile(agent)
-        settings = agent.step_settings(len(batches["reward"]))
+        settings = agent.begin_steps(len(batches["reward"]))
         try:
             with torch._dynamo.config.patch({_TRACE_AUTOGRAD: True}):
                 metrics = gradient_steps(agent, agent.to_tensors(batches), settings, self._step)

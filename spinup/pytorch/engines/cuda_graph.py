@@ -112,7 +112,7 @@ class CudaGraphEngine(Engine):
         if self._agent is not agent:
             self._agent, self._graphs = agent, {}
         inputs = agent.to_tensors(batches)
-        settings = agent.step_settings(len(batches["reward"]))
+        settings = agent.begin_steps(len(batches["reward"]))
         rates = [step.lr for step in settings if step.lr is not None]
         if rates:  # the fused optimizer reads a rate in float32 from the device
             inputs["lr"] = torch.tensor(rates, dtype=torch.float32, device=agent.reference_parameter.device)

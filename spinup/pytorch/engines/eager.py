@@ -122,6 +122,6 @@ class EagerEngine(Engine):
 
     def update(self, agent: Agent, batches: Batches) -> Metrics:
         one_step = partial(gradient_step, agent, self.objective, agent.optimizers)
-        settings = agent.step_settings(len(batches["reward"]))
+        settings = agent.begin_steps(len(batches["reward"]))
         metrics = gradient_steps(agent, agent.to_tensors(batches), settings, one_step)
         return {key: value.cpu().numpy() for key, value in metrics.items()}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spinup.interfaces import Metrics
 from spinup.pytorch import losses
-from spinup.pytorch.agent import Agent, UpdateOptions
+from spinup.pytorch.agent import Agent, StepSettings, UpdateOptions
 from spinup.pytorch.engines.engine import Engine, Supported
 from spinup.pytorch.engines.native_build import Library, build, missing_compiler
 from spinup.pytorch.engines.native_layers import Description, Parameter, describe_parameter
@@ -142,13 +142,14 @@ class NativeEngine(Engine):
             wanted.add("dropout_seed")
         if not wanted <= set(batches) <= {*wanted, "weight"}:
             raise ValueError(f"batches hold {sorted(batches)}, and the native engine reads {sorted(wanted)}")
-        inputs = _inputs(agent, batches)
+        first, settings = agent.gradient_steps, agent.begin_steps(len(batches["reward"]))
+        inputs = _inputs(agent, batches, settings)
         logged = _outputs(agent, self.objective, *inputs["reward"].shape)
         tensors = inputs | logged
         arguments = Arguments(
             **{name: tensor.data_ptr() for name, tensor in tensors.items()},
             **{name: ctypes.addressof(layers) for name, layers in networks.items() if len(layers)},
-            **_numbers(agent),
+            **_numbers(agent, first),
             **self._sizes(networks, inputs, agent.options),
         )
         log_alpha = agent.temperature.log_alpha
@@ -157,10 +158,9 @@ class NativeEngine(Engine):
         dtype = agent.reference_parameter.dtype
         arguments.workspace = self._workspace(dtype, arguments, description.shapes).data_ptr()
         self._load(dtype).code.update(ctypes.byref(arguments))
-        steps, delay = int(arguments.critic_steps), agent.options.policy_delay
-        if agent.options.lr_schedule != "constant":
-            agent.set_learning_rate(agent.options.lr_at(steps + arguments.n - 1))
-        improved = [k for k in range(arguments.n) if (steps + k + 1) % delay == 0]
+        if settings[-1].lr is not None:
+            agent.set_learning_rate(settings[-1].lr)
+        improved = [k for k, step in enumerate(settings) if step.updates_policy]
         for name, optimizer in agent.optimizers._asdict().items():
             if optimizer is not None and (done := arguments.n if name == "critic" else len(improved)):
                 torch._foreach_add_([state["step"] for state in optimizer.state.values()], done)
@@ -199,15 +199,14 @@ class NativeEngine(Engine):
         return self._workspaces[key]
 
 
-def _inputs(agent: Agent, batches: Batches) -> dict[str, Tensor]:
+def _inputs(agent: Agent, batches: Batches, settings: list[StepSettings]) -> dict[str, Tensor]:
     """The batches, learning rates, the bounds of actions and a fixed alpha, by field of `Arguments`."""
     dtype = agent.reference_parameter.dtype
     tensors = {name: torch.as_tensor(values).to(dtype) for name, values in batches.items()}
     for name in {"critic_subset", "dropout_seed"} & set(batches):
         tensors[name] = torch.as_tensor(batches[name]).long()
     tensors["fixed_alpha"] = agent.temperature.value()
-    first = int(_steps(agent.optimizers.critic))
-    rates = [agent.options.lr_at(first + k) for k in range(len(tensors["reward"]))]
+    rates = [agent.options.lr if step.lr is None else step.lr for step in settings]
     tensors["lr"] = torch.tensor(rates, dtype=torch.float64)
     if isinstance(agent.ac.pi, SquashedGaussianActor):
         tensors |= {name: getattr(agent.ac.pi, name) for name in _BOUNDS}
@@ -224,12 +223,13 @@ def _outputs(agent: Agent, objective: Objective, n: int, batch_size: int) -> dic
     return {**outputs, "q_out": new(critics, n, batch_size), "alpha": new(n)}
 
 
-def _numbers(agent: Agent) -> dict[str, float]:
+def _numbers(agent: Agent, first: int) -> dict[str, float]:
+    """Values of the fields of `_NUMBERS`, given the number of gradient steps before this call."""
     options, optimizers = agent.options, agent.optimizers
     values = (
         *options.betas, options.weight_decay, options.polyak, options.target_entropy or 0.0,
         LOG_STD_MIN, LOG_STD_MAX,
-        _steps(optimizers.actor), _steps(optimizers.critic),
+        _steps(optimizers.actor), float(first),
         0.0 if optimizers.alpha is None else _steps(optimizers.alpha),
     )  # fmt: skip
     return dict(zip(_NUMBERS, values, strict=True))

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Space
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spinup.pytorch.networks.transformed_input import TransformedInput
+from spinup.pytorch.networks.transformed_input import TransformedInput, attach
 
 
 class ActorInput(TransformedInput):
@@ -69,9 +69,8 @@ class AsymmetricActorCritic(nn.Module):
         whole = actor_critic(observation_space, action_space, **ac_kwargs)
         for name in critic_names(whole):
             self.add_module(name, getattr(whole, name))
-        # Not registered as a child, or the policy's parameters would be saved twice.
         pi: Any = self.actor.pi
-        object.__setattr__(self, "pi", ActorInput(pi, columns, observation_space.shape[0]))
+        attach(self, "pi", ActorInput(pi, columns, observation_space.shape[0]))
 
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:
         """Actions as the `act` of the actor-critic returns them."""

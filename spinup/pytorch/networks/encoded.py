@@ -22,7 +22,7 @@ from spinup.errors import ConfigError
 from spinup.hints import nearest
 from spinup.pytorch.networks.asymmetric import critic_names
 from spinup.pytorch.networks.mlp import Ensemble
-from spinup.pytorch.networks.transformed_input import TransformedInput
+from spinup.pytorch.networks.transformed_input import TransformedInput, attach
 from spinup.replay.image_layout import ImageLayout, Part
 
 ENCODER_DEFAULTS = {"filters": 32, "layers": 4, "features": 50}
@@ -231,11 +231,10 @@ class EncodedActorCritic(nn.Module):
         super().__init__()
         self.encoder = Encoder(ImageLayout.from_json(layout), **encoder_options(encoder))
         self.ac = ac = actor_critic(features_space(self.encoder.size), action_space, **ac_kwargs)
-        # Not registered as children, or each parameter would be saved twice.
         for name in critic_names(ac):
-            object.__setattr__(self, name, EncodedCritic(self.encoder, getattr(ac, name)))
+            attach(self, name, EncodedCritic(self.encoder, getattr(ac, name)))
         pi: Any = ac.pi
-        object.__setattr__(self, "pi", EncodedPolicyNetwork(self.encoder, pi))
+        attach(self, "pi", EncodedPolicyNetwork(self.encoder, pi))
 
     @torch.no_grad()
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:

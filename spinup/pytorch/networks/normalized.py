@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spinup.pytorch.networks.asymmetric import critic_names
-from spinup.pytorch.networks.transformed_input import TransformedInput
+from spinup.pytorch.networks.transformed_input import TransformedInput, attach
 from spinup.replay.normalizer import EPSILON, RunningMoments
 
 
@@ -91,8 +91,7 @@ class NormalizedActorCritic(nn.Module):
         columns = getattr(getattr(ac, "pi", None), "columns", None)
         self.ac, self.normalize = ac, Normalization(moments, columns)
         for name in (*critic_names(ac), "pi"):
-            # Not registered as a child, or each parameter would be saved twice.
-            object.__setattr__(self, name, NormalizedPart(self.normalize, getattr(ac, name)))
+            attach(self, name, NormalizedPart(self.normalize, getattr(ac, name)))
 
     def act(self, obs: Any, deterministic: bool = False) -> NDArray[Any]:
         """Actions for raw observations, as the `act` of the actor-critic returns them."""

@@ -36,6 +36,11 @@ class TransformedInput(nn.Module, abc.ABC):
         return module.distribution(self.transform(obs), *args)
 
 
+def attach(ac: nn.Module, name: str, part: TransformedInput) -> None:
+    """Make `part` an attribute of `ac` without registering it, or its parameters would be saved twice."""
+    object.__setattr__(ac, name, part)
+
+
 def takes_noise(pi: nn.Module) -> bool:
     """Whether a policy takes the keyword argument `noise`, else it draws from torch's global generator."""
     while isinstance(pi, TransformedInput):

@@ -62,13 +62,21 @@ class DistributionalObjective(GaussianObjective):
 @final
 @dataclass(frozen=True)
 class CategoricalSACObjective(DistributionalObjective):
-    """Equation 12: cross-entropy to the projected distribution of the target with the smallest mean."""
+    """Equation 12: cross-entropy to the projected distribution of the target with the smallest mean.
+
+    Args:
+        atoms: number of atoms.
+        value_bound: the atoms are equally spaced on [-value_bound, value_bound].
+    """
+
+    atoms: int = 101
+    value_bound: float = 5.0
 
     def distribution_loss(
         self, networks: Networks, outputs: Tensor, next_outputs: Tensor, bonus: Tensor, batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        critics: Any = networks.critics
-        atoms: Tensor = critics[0].atoms
+        bound = self.value_bound
+        atoms = torch.linspace(-bound, bound, self.atoms, dtype=outputs.dtype, device=outputs.device)
         with torch.no_grad():
             probs = lowest_mean(next_outputs, atoms, batch.get("critic_subset"))
             target = categorical_target(probs, batch["reward"], batch["discount"], bonus, atoms)

@@ -108,20 +108,20 @@ def choose_variant(config: SACConfig, action_space: Box | Discrete) -> Variant:
             break
     else:
         if fitting:
-            source = f" of recipe={config.recipe!r}" if config.recipe is not None else ""
             raise ConfigError(
-                f"critic={config.critic!r}{source} is defined for variant='sac' and continuous actions "
-                "alone: leave it out"
+                f"critic={config.critic!r} is defined for variant='sac' and continuous actions alone: leave "
+                "it out"
             )
         raise ConfigError(
             f"variant={config.variant!r} is not defined for the actions {action_space} of this environment: "
             "leave variant out"
         )
-    if isinstance(action_space, Discrete) and not isinstance(config.target_entropy, str):
-        most = math.log(int(action_space.n))
-        if not 0.0 <= config.target_entropy < most:
+    if isinstance(action_space, Discrete) and config.target_entropy != "auto":
+        target, most = _target_entropy(variant, config, action_space), math.log(int(action_space.n))
+        if not 0.0 <= target < most:
+            given = config.target_entropy if isinstance(config.target_entropy, str) else f"{target:g}"
             raise ConfigError(
-                f"target_entropy={config.target_entropy:g} cannot be met with {action_space.n} discrete "
+                f"target_entropy={given} cannot be met with {action_space.n} discrete "
                 f"actions, whose entropy is between 0 and log {action_space.n} = {most:.3f}: give a number "
                 "in that range, or 'auto'"
             )
@@ -145,20 +145,24 @@ def make_objective(variant: Variant, config: SACConfig) -> Objective:
 
 def update_options(variant: Variant, config: SACConfig, action_space: Box | Discrete) -> UpdateOptions:
     """The settings of updates in `config`, with "auto" replaced by its value."""
-    target = config.target_entropy
-    if isinstance(target, str):
-        target = variant.default_target_entropy(action_space) * config.target_entropy_factor
-    learned = target if config.learns_alpha else None
-    same = (
-        "lr", "polyak", "alpha_loss", "policy_delay", "actor_first", "betas", "weight_decay", "lr_schedule",
-        "lr_end", "normalize_weights",
-    )  # fmt: skip
+    learned = _target_entropy(variant, config, action_space) if config.learns_alpha else None
+    same = {field.name for field in fields(UpdateOptions)} & set(field_defaults())
+    options = {name: getattr(config, name) for name in same}
     return UpdateOptions(
-        **{name: getattr(config, name) for name in same},
-        alpha=config.initial_alpha,
-        target_entropy=learned,
-        total_updates=0 if config.lr_schedule == "constant" else max(config.total_updates, 1),
+        **options
+        | {
+            "alpha": config.initial_alpha,
+            "target_entropy": learned,
+            "total_updates": 0 if config.lr_schedule == "constant" else max(config.total_updates, 1),
+        }
     )
+
+
+def _target_entropy(variant: Variant, config: SACConfig, action_space: Box | Discrete) -> float:
+    """`config.target_entropy` as a number."""
+    if isinstance(config.target_entropy, str):
+        return variant.default_target_entropy(action_space) * config.target_entropy_factor
+    return config.target_entropy
 
 
 def held_noise_arguments(

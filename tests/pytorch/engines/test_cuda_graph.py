@@ -160,6 +160,6 @@ def test_a_step_has_no_tensor_on_another_device_than_the_networks() -> None:
         name: torch.empty(values.shape, device="meta") for name, values in random_batches(count=2).items()
     }
     one_step = partial(gradient_step, agent, objective, agent.optimizers)
-    metrics = gradient_steps(agent, batches, agent.step_settings(2), one_step)
+    metrics = gradient_steps(agent, batches, agent.begin_steps(2), one_step)
     assert {value.device.type for value in metrics.values()} == {"meta"}
     assert metrics["Q1Vals"].shape == (2, 5)

@@ -103,9 +103,10 @@ def check_row(row: dict[str, str], alpha: float | str) -> None:
     assert (float(row["Alpha"]) == pytest.approx(0.2, abs=1e-7)) is (alpha == 0.2)
 
 
-@pytest.mark.parametrize("value", [-3.0, -0.01, math.log(3), 5.0])
-def test_a_target_entropy_that_no_discrete_policy_reaches_is_refused(run: Any, value: float) -> None:
-    line = rf"target_entropy={value:g} cannot be met with 3 discrete actions, .* between 0 and log 3 = 1\.099"
+@pytest.mark.parametrize("value", [-3.0, -0.01, math.log(3), 5.0, "auto_4"])
+def test_a_target_entropy_that_no_discrete_policy_reaches_is_refused(run: Any, value: Any) -> None:
+    given = value if isinstance(value, str) else f"{value:g}"
+    line = rf"target_entropy={given} cannot be met with 3 discrete actions, .* between 0 and log 3 = 1\.099"
     with pytest.raises(ConfigError, match=line):
         run(Rooms, alpha="auto", target_entropy=value)
 

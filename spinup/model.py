@@ -21,7 +21,7 @@ from spinup.envs.spaces import action_spec, flatten_observation, image_layout
 from spinup.envs.validation import flatten_batch
 from spinup.errors import ConfigError, RunError
 from spinup.files import existing_dir
-from spinup.loggers.run_folder import holds_run, prepare_folder
+from spinup.loggers.run_folder import prepare_folder
 from spinup.playback.policies import has_model, load_actor_critic
 from spinup.pytorch.sac import check_choices, sac_pytorch
 from spinup.runs.launch import check_parameters
@@ -121,7 +121,7 @@ class SAC:
         logger_kwargs = {**self._logger_kwargs, "output_dir": str(self.folder)}
         if self._began:
             logger_kwargs.pop("overwrite", None)
-        foreign = not self._began and holds_run(self.folder) and not logger_kwargs.get("overwrite")
+        written = _config_stamp(self.folder)
         try:
             self.ac = sac_pytorch(
                 self._env_fn,
@@ -131,7 +131,7 @@ class SAC:
                 resume="again" if self._began else False,
             )
         finally:
-            self._began = self._began or (not foreign and holds_run(self.folder))
+            self._began = self._began or _config_stamp(self.folder) != written
         return self
 
     def predict(self, obs: Any, deterministic: bool = True) -> tuple[NDArray[Any], None]:
@@ -263,3 +263,12 @@ def _batch_size(space: gym.Space[Any], obs: Any) -> int | None:
         space, obs = space[key], obs[key]  # type: ignore[index]
     shape = np.shape(obs)
     return None if len(shape) <= len(space.shape or ()) else shape[0]
+
+
+def _config_stamp(folder: Path) -> tuple[int, int] | None:
+    """Identifies the config.json in a run's folder, which every call of `sac_pytorch` writes anew."""
+    try:
+        found = (folder / "config.json").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

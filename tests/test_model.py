@@ -7,7 +7,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 from helpers import SMALL, FourCalls, Point, parameters, read_rows, train, without_timing
 
 import spinup
-from spinup.errors import ArgumentError, ConfigError, RunError
+from spinup.errors import ArgumentError, ConfigError, EnvError, RunError
 
 KWARGS = {name: value for name, value in SMALL.items() if name != "epochs"}
 
@@ -127,6 +127,24 @@ def test_a_new_folder_is_made_where_none_is_given(tmp_path, monkeypatch):
     model.learn(100).learn(100)
     assert model.folder.parent == tmp_path / "data"
     assert len(read_rows(model.folder)) == 2
+
+
+def test_a_new_run_that_fails_early_does_not_continue_the_one_it_would_have_replaced(tmp_path):
+    make(tmp_path).learn(300)
+    faults = [RuntimeError("simulator not started")]
+
+    def env():
+        if faults:
+            raise faults.pop()
+        return Point()
+
+    log = {"output_dir": str(tmp_path), "quiet": True, "tensorboard": False, "overwrite": True}
+    model = make(tmp_path, env, logger_kwargs=log)
+    with pytest.raises(EnvError, match="simulator not started"):
+        model.learn(100)
+    assert model.steps == 0
+    model.learn(100).learn(100)
+    assert [row["TotalEnvInteracts"] for row in read_rows(tmp_path)] == ["100", "200"]
 
 
 def test_wrong_input_gets_one_line(tmp_path):

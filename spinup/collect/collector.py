@@ -202,7 +202,10 @@ class EnvCollector:
             self.episodes[i] = episode
 
     def _where(self, i: int) -> str:
-        return f"in step {self.episodes[i].length} of episode {self.episodes[i].number}"
+        episode = self.episodes[i]
+        if episode.number < 0:
+            return "in the first reset"
+        return f"in step {episode.length} of episode {episode.number}"
 
 
 def random_then_policy(

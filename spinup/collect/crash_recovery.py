@@ -74,11 +74,11 @@ def restart(collector: EnvCollector, crash: EnvCrash) -> str:
     """
     broken = set(crash.broken)
     while True:
-        rebuild(collector, crash)
         try:
+            rebuild(collector, crash)
             lost = _replay(collector, sorted(broken), [e.statistics for e in collector.episodes])
             break
-        except EnvCrash as again:  # another environment crashed during its replay
+        except EnvCrash as again:  # another environment crashed while it was made, or during its replay
             crash, broken = again, broken | set(again.broken)
     others = [i for i in lost if i not in broken]
     tail = f"; so is that of environment {_list(others)}, whose replay differs" if others else ""

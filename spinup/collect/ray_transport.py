@@ -63,10 +63,12 @@ class RayTransport:
 
         Raises:
             RunError: if it cannot be reached or started.
+            EnvError: if it cannot store the program.
         """
         ray = self._ray
         self._disconnect = connect(self.address, {"num_cpus": collectors}, _ENVIRONMENT)
-        self._program = ray.put(program)
+        with self._reachable():
+            self._program = ray.put(program)
         self._class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(RayWorker)
 
     def start(self, collector: int, incarnation: int) -> None:
@@ -80,9 +82,9 @@ class RayTransport:
 
     def send(self, collector: int, request: bytes, policy: bytes = b"") -> None:
         """Send a request; each policy is sent to a node only once, through Ray's object store."""
-        if policy is not self._policy[0]:
-            self._policy = policy, self._ray.put(policy) if policy else b""
         with self._reachable():
+            if policy is not self._policy[0]:
+                self._policy = policy, self._ray.put(policy) if policy else b""
             answer = self._actors[collector].run.remote(request, self._policy[1] if policy else b"")
         self._pending[answer] = collector, self._incarnations[collector]
 

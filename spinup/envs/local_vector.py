@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from spinup.envs.workers import (
     close_workers,
     kill_workers,
 )
+from spinup.errors import SpinupError
 
 
 class LocalVector(EnvVector):
@@ -64,13 +66,13 @@ class LocalVector(EnvVector):
         return list(self._get("statistics"))
 
     def restore_statistics(self, values: list[Statistics | None]) -> None:
-        self.envs.set_attr("statistics", list(values))
+        self._set("statistics", list(values))
 
     def replay_episodes(
         self, mask: Bools, seeds: list[int | None], histories: list[EpisodeHistory]
     ) -> tuple[Any, list[int]]:
         replayed = [history if masked else None for history, masked in zip(histories, mask, strict=True)]
-        self.envs.set_attr("history", replayed)
+        self._set("history", replayed)
         observations = self._reset(mask, seeds, 1 + max(len(history.actions) for history in histories))
         return observations, list(self._get("replayed"))
 
@@ -104,8 +106,20 @@ class LocalVector(EnvVector):
             env_fns = [WorkerEnvFn(self._env_fn, os.getpid())] * self.num_envs
             return call_checked(lambda: AsyncVectorEnv(env_fns, autoreset_mode=mode))
         # copy=False: the collector copies the result of a reset into its own arrays
-        env_fn, count = self._env_fn, self.num_envs
-        return call_checked(lambda: SyncVectorEnv([env_fn] * count, copy=False, autoreset_mode=mode))
+        made: list[gym.Env[Any, Any]] = []
+
+        def make() -> gym.Env[Any, Any]:
+            made.append(self._env_fn())
+            return made[-1]
+
+        try:
+            count = self.num_envs
+            return call_checked(lambda: SyncVectorEnv([make] * count, copy=False, autoreset_mode=mode))
+        except SpinupError:
+            for env in made:
+                with contextlib.suppress(Exception):
+                    env.close()
+            raise
 
     def _reset(self, mask: Bools, seeds: list[int | None], num_steps: int) -> Any:
         envs, options = self.envs, {"reset_mask": mask}
@@ -119,6 +133,9 @@ class LocalVector(EnvVector):
             values: tuple[Any, ...] = self._call(envs, lambda: envs.call_async(name), envs.call_wait)
             return values
         return call_checked(lambda: envs.get_attr(name))
+
+    def _set(self, name: str, values: list[Any]) -> None:
+        call_checked(lambda: self.envs.set_attr(name, values))
 
     def _call(
         self, envs: AsyncVectorEnv, send: Callable[[], None], wait: Callable[..., Any], num_steps: int = 1

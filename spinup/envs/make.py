@@ -19,7 +19,7 @@ from spinup.envs.mujoco_warnings import mujoco_warnings_once
 from spinup.envs.spaces import flat_observation_space
 from spinup.envs.user_vector import UserVector
 from spinup.envs.validation import FlatEnv
-from spinup.envs.vector import EnvVector
+from spinup.envs.vector import EnvVector, call_checked
 from spinup.errors import ConfigError, EnvError, SpinupError, first_line
 from spinup.hints import nearest
 
@@ -163,7 +163,7 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> E
     try:
         flat_observation_space(first.observation_space)
     finally:
-        first.close()
+        call_checked(first.close, "fix its close()")
     vector = LocalVector(EnvFactory(env_fn), num_envs, workers, timeout)
     vector.spec, vector.original_space = first.spec, first.observation_space
     return vector

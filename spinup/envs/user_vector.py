@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from spinup.envs.episode_replay import EpisodeHistory, Statistics, read_statistics, write_statistics
 from spinup.envs.vector import Bools, EnvVector, StepResult, call_checked
 from spinup.errors import EnvError
+
+T = TypeVar("T")
 
 
 class UserVector(EnvVector):
@@ -41,15 +44,21 @@ class UserVector(EnvVector):
     def reset(self, mask: Bools, seeds: list[int | None]) -> Any:
         if self.resets_itself:
             self._resetting[:] = False
-            self._next_observations = call_checked(lambda: self.envs.reset(seed=seeds[0]))[0]
+            self._next_observations = _call(lambda: self.envs.reset(seed=seeds[0]))[0]
             return self._next_observations
         options: Any = {"reset_mask": mask}
-        return call_checked(lambda: self.envs.reset(seed=seeds, options=options))[0]  # type: ignore[arg-type]
+        return _call(lambda: self.envs.reset(seed=seeds, options=options))[0]  # type: ignore[arg-type]
 
     def step(self, actions: NDArray[Any]) -> StepResult:
-        result = call_checked(lambda: self.envs.step(actions))
+        result = _call(lambda: self.envs.step(actions))
         next_obs, reward, terminated, truncated, infos = result
         terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
+        for name, values in (("terminated", terminated), ("truncated", truncated)):
+            if values.shape != (self.num_envs,):
+                raise EnvError(
+                    f"the vector environment's {name} has shape {values.shape}: return one boolean for each "
+                    f"environment, shape ({self.num_envs},)"
+                )
         ended, valid = terminated | truncated, ~self._resetting
         self._next_observations = next_obs
         if self.mode is AutoresetMode.SAME_STEP and ended.any():
@@ -90,3 +99,11 @@ class UserVector(EnvVector):
         for i in np.flatnonzero(ended):
             rows[i] = final[i]
         return rows
+
+
+def _call(call: Callable[[], T]) -> T:
+    """`call_checked`, also for a KeyboardInterrupt from a worker process, which may not ignore Ctrl-C."""
+    try:
+        return call_checked(call)
+    except KeyboardInterrupt as error:
+        raise EnvError("a worker process of the vector environment was interrupted") from error

@@ -110,7 +110,9 @@ def make_replay(
         )
         sampler, choices, warnings = mixed, {"prior_data_checksum": prior.checksum}, prior.warnings
     scale = config.reward_scale
-    capacity = 1 if config.offline else min(config.replay_size, config.total_steps)
+    # A vector environment that uses steps for resets may take more than total_steps.
+    most = config.total_steps + config.total_envs - 1
+    capacity = 1 if config.offline else min(config.replay_size, most)
     if layout is None:
         buffer = ReplayBuffer(make_storage(fields, capacity, device), sampler, normalizer, None, scale)
     else:

@@ -121,9 +121,15 @@ class Checkpointer:
             return trainer.n // every if every else 0
         return trainer.epoch
 
+    def set_finite(self, agent: dict[str, Any]) -> None:
+        """Note which arrays of an agent's state are finite; later ones are compared with them.
+
+        A user's module may contain infinities from the start, for example in a mask.
+        """
+        self._finite = {path: bool(np.isfinite(array).all()) for path, array in _arrays(agent, "")}
+
     def _check_finite(self, trainer: Trainer, agent: dict[str, Any]) -> None:
         finite = {path: bool(np.isfinite(array).all()) for path, array in _arrays(agent, "")}
-        # A user's module may contain infinities from the start, for example in a mask.
         self._finite = self._finite or finite
         for path, good in finite.items():
             if not good and self._finite.get(path, True):

@@ -100,13 +100,16 @@ class ExperimentGrid:
             in_name: include the value in names even if it is the only one.
 
         Raises:
-            ConfigError: if the key was added before, or there is no value.
+            ConfigError: if the key, its dict or an entry of it was added before, or there is no value.
         """
         values = list(vals) if isinstance(vals, list) else [vals]
         if not isinstance(key, str):
             raise ConfigError(f"{key!r} is not the name of a parameter: give a string, then its values")
         if key in self._keys:
             raise ConfigError(f"{key} is given twice: give all its values at once")
+        for other in self._keys:
+            if key.startswith(f"{other}:") or other.startswith(f"{key}:"):
+                raise ConfigError(f"{other} and {key} are both given: give one of them")
         if not key or not values:
             raise ConfigError(f"{key or 'a parameter without a name'} has no value: give at least one")
         self._keys.append(key)

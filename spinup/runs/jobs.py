@@ -27,7 +27,7 @@ from spinup.loggers.runs_display import (
 )
 from spinup.loggers.text import error_line
 from spinup.runs.run_process import Job, RunProcess
-from spinup.runs.signals import EXIT_CODES, Interrupted, SignalHandler
+from spinup.runs.signals import EXIT_CODES, SignalHandler
 
 _POLL_SECONDS = 0.2  # between two checks for a received signal
 
@@ -87,8 +87,6 @@ def run_jobs(
             schedule.kill()  # needed after a second SIGINT; otherwise no run is left
             if schedule.failures or signals.received is not None:
                 display.line(f"to continue the runs that are not complete: {how_to_continue}")
-    if signals.received is not None:
-        raise Interrupted(signals.received).exit_exception()
     if schedule.failures:
         failures = {str(jobs[i].folder): failure for i, failure in sorted(schedule.failures.items())}
         raise RunsFailed(failures, len(jobs))

@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ from spinup.config import SACConfig, field_defaults
 from spinup.envs.episode_replay import normalizes
 from spinup.envs.make import EnvFn
 from spinup.envs.saved_spec import MakeEnv, env_flag
+from spinup.envs.user_vector import UserVector
 from spinup.envs.workers import EnvCrash
-from spinup.errors import ArgumentError, ConfigError, EnvError, RunError
+from spinup.errors import ArgumentError, ConfigError, EnvError, RunError, first_line
 from spinup.files import to_json
 from spinup.hints import nearest, renamed_argument
 from spinup.interfaces import Agent, Diagnostics, Engine
@@ -36,6 +38,7 @@ from spinup.replay.buffer import ReplayBuffer
 from spinup.runs.checkpointing import Checkpointer
 from spinup.runs.locks import folder_lock, process_lock
 from spinup.runs.machine import describe_machine
+from spinup.runs.manifest import newest_manifest
 from spinup.runs.resuming import needs_same_call, restore
 from spinup.runs.signals import Interrupted, SignalHandler
 from spinup.training import Record, Trainer
@@ -161,8 +164,8 @@ def launch(
     with _crash_as_error(), ExitStack() as stack:
         schedule = UpdateSchedule(config)
         collector, test_collector = make_collectors(call.env_fn, config, call.transport, schedule)
-        stack.callback(collector.close)
-        stack.callback(test_collector.close)
+        for opened in (collector, test_collector):
+            stack.callback(_close, opened)
         config = with_env_count(config, collector)
         parts = build(config, test_collector)
         if isinstance(collector, RemoteCollector) and parts.policy is not None:
@@ -202,6 +205,14 @@ def launch(
             logger.log(f"warning: {line}", color="yellow")
         train(trainer, checkpointer, call)
         return parts
+
+
+def _close(collector: EnvCollector | RemoteCollector) -> None:
+    """Close environments; an error is only printed, since it must not replace the result of the run."""
+    try:
+        collector.close()
+    except Exception as error:  # of the environment's code
+        print(f"warning: closing the environments raised {first_line(error)}", file=sys.stderr)
 
 
 def with_env_count(config: SACConfig, collector: EnvCollector | RemoteCollector) -> SACConfig:
@@ -270,23 +281,25 @@ def open_logger(call: TrainingCall, stack: ExitStack) -> EpochLogger:
 
 
 def train(trainer: Trainer, checkpointer: Checkpointer, call: TrainingCall) -> None:
-    """Train to the end, to a signal or to an EnvError; then write a checkpoint.
+    """Train to the end, to a signal or to an error of an environment; then write a checkpoint.
 
     Raises:
-        EnvError: after a checkpoint was written.
+        EnvError, EnvCrash: after a checkpoint was written.
         KeyboardInterrupt, SystemExit: after a signal, once a checkpoint was written.
     """
     try:
-        trainer.run()
-        checkpointer.finish(trainer)
+        try:
+            trainer.run()
+            checkpointer.finish(trainer)
+        except (EnvError, EnvCrash):
+            checkpointer.signals.check()  # a signal may end an environment's processes too
+            checkpointer.save(trainer)
+            raise
     except Interrupted as stop:
         saved = checkpointer.save(trainer)
         how = _how_to_resume(checkpointer, saved, call)
         trainer.logger.log(f"{stop} at env step {trainer.n}; {how}", color="yellow")
         raise stop.exit_exception() from None
-    except EnvError:
-        checkpointer.save(trainer)
-        raise
 
 
 @contextmanager
@@ -299,13 +312,14 @@ def _crash_as_error() -> Iterator[None]:
 
 
 def _how_to_resume(checkpointer: Checkpointer, saved: bool, call: TrainingCall) -> str:
-    if not saved:
+    if not saved and newest_manifest(checkpointer.folder.folder) is None:
         return "no checkpoint was written"
+    start = "to continue" if saved else "the newest checkpoint is from an earlier step; to continue"
     own_callback = "" if call.callback is None else "its callback is your own"
     own_callback = own_callback or ("" if call.transport is None else "its transport is your own")
     if why_not := needs_same_call(checkpointer.settings) or own_callback:
-        return f"to continue, call again with resume=True ({why_not})"
-    return f"to continue: spinup resume {shlex.quote(checkpointer.logger.output_dir)}{env_flag(call.env_fn)}"
+        return f"{start}, call again with resume=True ({why_not})"
+    return f"{start}: spinup resume {shlex.quote(checkpointer.logger.output_dir)}{env_flag(call.env_fn)}"
 
 
 def describe_run(
@@ -327,14 +341,17 @@ def describe_run(
 def describe_env(collector: EnvCollector, env_fn: EnvFn | str) -> dict[str, Any] | None:
     """The environment's entry in vars.json: id, keyword arguments and step limit; None if it has no spec.
 
-    `by_id` tells whether the id makes the environment with all its wrappers.
+    `by_id` tells whether the id makes the environment with all its wrappers. Without the entries of
+    `gymnasium.make_vec`, the keyword arguments are those of a single environment.
     """
     spec = collector.vector.spec
     if spec is None:
         return None
+    of_vector = ("num_envs", "vectorization_mode") if isinstance(collector.vector, UserVector) else ()
     return {
         "id": spec.id,
-        "kwargs": dict(spec.kwargs),
+        "kwargs": {name: value for name, value in spec.kwargs.items() if name not in of_vector},
+        "vector": bool(of_vector),
         "max_episode_steps": spec.max_episode_steps,
         "wrappers": [wrapper.name for wrapper in spec.additional_wrappers],
         "by_id": isinstance(env_fn, (str, MakeEnv)),

@@ -153,6 +153,7 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
         )
         checkpointer.folder.restore_replay(checkpoint, trainer.replay)
         trainer.load_state_dict(checkpoint.state)
+        checkpointer.set_finite(checkpoint.state["agent"])
     except RunError:
         raise
     except Exception as error:  # a file may hold any numbers, and any of these calls may fail on them
@@ -183,7 +184,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     defaults = field_defaults()
     lines = []
     for name in new:
-        before, now = _comparable(old.get(name, defaults.get(name))), _comparable(new[name])
+        before, now = comparable(old.get(name, defaults.get(name))), comparable(new[name])
         if before == now:
             continue
         if name == "prior_data_checksum":
@@ -205,6 +206,8 @@ def needs_same_call(settings: dict[str, Any]) -> str:
     env = settings.get("env")
     if not isinstance(env, dict) or not isinstance(env.get("id"), str):
         return "no id describes its environment"
+    if env.get("vector"):
+        return "its environment is a vector that your code makes"
     if wrappers := wrappers_from_code(env):
         return f"its environment is wrapped in {', '.join(wrappers)} by your code"
     if settings.get("actor_critic", "") not in OUR_ACTOR_CRITICS:
@@ -219,11 +222,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 
-def _comparable(value: Any) -> Any:
+def comparable(value: Any) -> Any:
+    """A setting as plain data without what differs between equal calls, such as addresses of objects."""
     if isinstance(value, str):
         return re.sub(r" at 0x[0-9a-fA-F]+", "", value)  # the address in the repr of an object
     if isinstance(value, dict):
-        return {key: _comparable(v) for key, v in value.items() if key not in _NOT_COMPARED}
+        return {key: comparable(v) for key, v in value.items() if key not in _NOT_COMPARED}
     if isinstance(value, (list, tuple)):
-        return [_comparable(v) for v in value]
+        return [comparable(v) for v in value]
     return value

@@ -31,7 +31,8 @@ class Interrupted(Exception):
 class SignalHandler:
     """Context manager that records SIGINT, SIGTERM and SIGUSR1; outside the main thread it does nothing.
 
-    A SIGINT after any of these raises KeyboardInterrupt at once. Signals that were ignored before, as by
+    At the end, a signal that no exception has followed raises KeyboardInterrupt or SystemExit. A SIGINT after
+    any of these signals raises KeyboardInterrupt at once. Signals that were ignored before, as by
     nohup, stay ignored. The previous handlers are restored at the end.
 
     Attributes:
@@ -64,6 +65,8 @@ class SignalHandler:
     ) -> None:
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
+        if self.received is not None and kind is None:  # it arrived after the last check
+            raise Interrupted(self.received).exit_exception()
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:  # a forked child process inherited this handler

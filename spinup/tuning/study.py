@@ -31,6 +31,7 @@ from spinup.runs.grid import Call, ExperimentGrid, call_kwargs, make_run_job, se
 from spinup.runs.jobs import RunsFailed, Start, StartedRun, run_jobs
 from spinup.runs.locks import folder_lock
 from spinup.runs.ray_runs import RayRuns, ray_options
+from spinup.runs.resuming import comparable
 from spinup.runs.run_process import Job, RunProcess
 from spinup.runs.signals import EXIT_CODES
 from spinup.tuning.figures import draw_study
@@ -177,7 +178,7 @@ class _Search:
             self._study.set_user_attr(_SETTINGS, now)
             return
         for key in {**before, **now}:
-            if before.get(key) != now.get(key):
+            if comparable(before.get(key)) != comparable(now.get(key)):
                 raise ConfigError(
                     f"{key} was {before.get(key)!r} and is now {now.get(key)!r}: a search is continued with "
                     "the settings it began with; give the old value, or another name"
@@ -213,16 +214,19 @@ class _Search:
         Raises:
             SpinupError: see `RunProcess`.
         """
-        with self._lock:
-            frozen = self._resumed.get(job.folder.name)
-            if frozen is None:
-                distributions = {
-                    name: entry.distribution(self._optuna) for name, entry in self._space.items()
-                }
-                trial = self._study.ask(distributions)
-            else:
-                trial = self._optuna.trial.Trial(self._study, frozen._trial_id)
-            values = {name: entry.value(trial.params[name]) for name, entry in self._space.items()}
+        frozen = self._resumed.get(job.folder.name)
+        try:
+            with self._lock:
+                if frozen is None:
+                    distributions = {
+                        name: entry.distribution(self._optuna) for name, entry in self._space.items()
+                    }
+                    trial = self._study.ask(distributions)
+                else:
+                    trial = self._optuna.trial.Trial(self._study, frozen._trial_id)
+                values = {name: entry.value(trial.params[name]) for name, entry in self._space.items()}
+        except Exception as error:  # of Optuna's storage
+            raise self._cannot_write(error) from error
         call = self._call(job.folder, values)
         try:
             return _TrialRun(self, trial, {} if frozen is None else frozen.intermediate_values, call, report)
@@ -299,10 +303,11 @@ class _Search:
             RunError: if there was an error.
         """
         if self._error is not None:
-            path = self._folder / STUDY_FILE
-            raise RunError(
-                f"cannot write to {path} ({error_line(self._error)}): free disk space"
-            ) from self._error
+            raise self._cannot_write(self._error) from self._error
+
+    def _cannot_write(self, error: Exception) -> RunError:
+        path = self._folder / STUDY_FILE
+        return RunError(f"cannot write to {path} ({error_line(error)}): free disk space")
 
     def completed(self) -> list[Any]:
         """The trials with a result."""

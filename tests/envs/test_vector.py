@@ -135,3 +135,70 @@ def test_a_vector_without_an_autoreset_mode_raises() -> None:
 
     with pytest.raises(EnvError, match=r"metadata\['autoreset_mode'\] is None"):
         make_vector(modeless, 1, "sync", 10.0)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("terminated", (2, 1)), ("truncated", (1,))])
+def test_flags_of_a_vector_of_another_shape_raise(name: str, shape: tuple[int, ...]) -> None:
+    class Misshapen(SyncVectorEnv):
+        def step(self, actions: Any) -> Any:
+            obs, reward, *flags, infos = super().step(actions)
+            flags[name == "truncated"] = np.zeros(shape, np.bool_)
+            return obs, reward, *flags, infos
+
+    line = rf"^the vector environment's {name} has shape \({shape[0]},.*\): return one boolean for each"
+    with pytest.raises(EnvError, match=line):
+        collect(make_vector(lambda: Misshapen([Diary] * 2), 1, "sync", 10.0), 1)
+
+
+def test_environments_that_were_made_are_closed_if_another_cannot_be_made() -> None:
+    made: list[Any] = []
+
+    class Counted(Diary):
+        closed = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            if len(made) == 3:  # one to look at, then the first two of three
+                raise RuntimeError("port in use")
+            made.append(self)
+
+        def close(self) -> None:
+            self.closed = True
+
+    with pytest.raises(EnvError, match="port in use"):
+        make_vector(Counted, 3, "sync", 10.0)
+    assert [env.closed for env in made] == [True] * 3
+
+
+def test_an_environment_that_cannot_be_closed_is_named_at_the_start() -> None:
+    class Stuck(Diary):
+        def close(self) -> None:
+            raise OSError("device busy")
+
+    with pytest.raises(EnvError, match=r"^the environment raised OSError: device busy; fix its close\(\)$"):
+        make_vector(Stuck, 1, "sync", 10.0)
+
+
+def test_statistics_that_cannot_be_restored_are_an_error_of_the_environment() -> None:
+    class Forgetting(Diary):
+        def load_state_dict(self, state: Any) -> None:
+            raise KeyError("difficulty")
+
+        def state_dict(self) -> Any:
+            return {"level": 1}
+
+    vector = make_vector(Forgetting, 1, "sync", 10.0)
+    with pytest.raises(EnvError, match=r"^the environment raised KeyError: 'difficulty'; "):
+        vector.restore_statistics(vector.statistics())
+    vector.close()
+
+
+def test_the_first_reset_is_named_in_errors() -> None:
+    class Invalid(Diary):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            obs, info = super().reset(seed=seed, options=options)
+            return np.full_like(obs, np.nan), info
+
+    collector = EnvCollector(make_vector(Invalid, 1, "sync", 10.0), seed=0, stream=1, max_ep_len=9)
+    with pytest.raises(EnvError, match="in the first reset"):
+        collector.start()

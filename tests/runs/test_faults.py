@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import SyncVectorEnv
 from helpers import FourCalls, Point, parameters, read_rows, train, without_timing
 from resuming import StepHook, assert_same, point, signal_at, talking
 
@@ -29,6 +30,7 @@ from spinup.envs.workers import EnvCrash
 from spinup.errors import ConfigError, EnvError, RunError, TrainingDiverged
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.runs.checkpoint_files import CheckpointFolder
+from spinup.runs.signals import SignalHandler
 
 # Gymnasium repeats the traceback of a broken worker as warnings.
 quiet_workers = pytest.mark.filterwarnings("ignore:.*(Worker|ERROR|Traceback|main process)")
@@ -261,6 +263,22 @@ def test_a_crash_during_the_replay_of_an_episode(tmp_path: Path, monkeypatch: py
     assert line.count("restarted") == 1
     collector.step(actions)
     collector.close()
+
+
+def test_a_crash_while_environments_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    collector = EnvCollector(make_vector(Point, 2, "sync", 5.0), seed=3, stream=TRAIN_STREAM, max_ep_len=20)
+    collector.start()
+    rebuild, calls = collector.vector.rebuild, []
+
+    def fail_once() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise EnvCrash("was lost", [0])
+        rebuild()
+
+    monkeypatch.setattr(collector.vector, "rebuild", fail_once)
+    assert "environment 0, 1 was lost: restarted" in restart(collector, EnvCrash("was stopped", [1]))
+    assert (len(calls), collector.restarts) == (2, 2)
 
 
 @quiet_workers
@@ -499,6 +517,33 @@ def test_a_parameter_that_is_nan_never_reaches_a_checkpoint(tmp_path: Path, engi
     assert (tmp_path / "nan_batch.npz").exists()
 
 
+def test_a_parameter_that_is_nan_soon_after_resuming_never_reaches_a_checkpoint(tmp_path: Path) -> None:
+    def poison(row: dict[str, Any], ac: Any) -> None:
+        next(ac.pi.parameters()).data.flatten()[0] = math.nan
+
+    train(tmp_path, epochs=1)
+    with pytest.raises(TrainingDiverged, match="became NaN or infinite by env step 200"):
+        train(tmp_path, callback=poison, epochs=2, resume=True)
+    assert newest(tmp_path)["epoch"] == 1
+    assert finite(newest(tmp_path)["agent"])
+
+
+def test_environments_that_cannot_be_closed_do_not_end_a_run(tmp_path: Path, capfd: Any) -> None:
+    class Stuck(Point):
+        closes = 0
+
+        def close(self) -> None:
+            Stuck.closes += 1
+            if Stuck.closes > 2:  # those that were looked at before training
+                raise OSError("device busy")
+
+    _, rows = train(tmp_path, Stuck, epochs=1)
+    assert len(rows) == 1
+    assert (
+        capfd.readouterr().err.count("warning: closing the environments raised OSError: device busy\n") == 2
+    )
+
+
 # Two runs in a folder.
 
 HOLD = """
@@ -553,6 +598,52 @@ def test_a_second_interrupt_exits_at_once_and_the_last_checkpoint_is_intact(tmp_
     whole, _ = train(tmp_path / "whole", point)
     resumed, _ = train(tmp_path, point, resume=True)
     assert_same(whole, resumed, tmp_path / "whole", tmp_path)
+
+
+class Interrupting(SyncVectorEnv):
+    """In its tenth step, the run receives `signum`, and the step fails as if a worker process did too."""
+
+    signum, error = signal.SIGINT, KeyboardInterrupt()
+
+    def __init__(self) -> None:
+        super().__init__([Point] * 2)
+        self.count = 0
+
+    def step(self, actions: Any) -> Any:
+        self.count += 1
+        if self.count == 10 and Interrupting.error is not None:
+            os.kill(os.getpid(), Interrupting.signum)
+            raise Interrupting.error
+        return super().step(actions)
+
+
+@pytest.mark.parametrize(
+    ("signum", "error"), [(signal.SIGINT, KeyboardInterrupt()), (signal.SIGTERM, EOFError())]
+)
+def test_a_signal_that_ends_the_processes_of_a_users_vector_too(
+    tmp_path: Path, signum: Any, error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Interrupting, "signum", signum)
+    monkeypatch.setattr(Interrupting, "error", error)
+    with pytest.raises(KeyboardInterrupt if signum == signal.SIGINT else SystemExit) as stopped:
+        train(tmp_path, Interrupting, epochs=1)
+    if signum == signal.SIGTERM:
+        assert stopped.value.code == 128 + signal.SIGTERM
+    assert newest(tmp_path)["collector"]["env_steps"] == 18
+    monkeypatch.setattr(Interrupting, "error", None)
+    _, rows = train(tmp_path, Interrupting, epochs=1, resume=True)
+    assert rows[-1]["TotalEnvInteracts"] == "100"
+
+
+def test_a_signal_after_the_last_step_stops_what_follows() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped, SignalHandler():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+    with pytest.raises(ValueError, match="its own"), SignalHandler():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError("its own")
 
 
 COMMAND = [

@@ -145,6 +145,9 @@ def test_mistakes_in_a_grid(tmp_path):
     grid.add("lr", 1)
     with pytest.raises(ConfigError, match="lr is given twice"):
         grid.add("lr", 2)
+    grid.add("ac_kwargs:hidden_sizes", [(8,)])
+    with pytest.raises(ConfigError, match=r"^ac_kwargs:hidden_sizes and ac_kwargs are both given: give one"):
+        grid.add("ac_kwargs", {"activation": "relu"})
     with pytest.raises(ConfigError, match="gamma has no value"):
         grid.add("gamma", [])
     with pytest.raises(ConfigError, match="num_cpu=0: give 'auto' or a whole number >= 1"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from helpers import SMALL, FourCalls, Point, parameters, train
 from torch import nn
 
+from spinup.cli.main import main
 from spinup.config import SACConfig
 from spinup.errors import ConfigError, RunError
 from spinup.loggers.epoch_logger import EpochLogger
@@ -47,6 +50,35 @@ def vector_of(count: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP) -> Any:
 def test_a_step_in_which_all_environments_of_a_vector_reset(tmp_path: Path) -> None:
     ac, _ = train(tmp_path, vector_of(5), normalize_rewards=True, normalize_observations=True)
     assert parameters(ac).isfinite().all()
+
+
+def test_a_run_of_make_vec_says_how_to_continue_it_and_its_policy_is_tested(
+    tmp_path: Path, capfd: Any
+) -> None:
+    def stop(row: Any, ac: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        train(tmp_path, lambda: gym.make_vec("CartPole-v1", 2), epochs=2, callback=stop, max_ep_len=1000)
+    env = json.loads((tmp_path / "config.json").read_text())["env"]
+    assert (env["id"], env["kwargs"], env["vector"]) == (
+        "CartPole-v1",
+        {"max_episode_steps": 500},
+        True,
+    )
+    assert main(["resume", str(tmp_path)]) == 1
+    assert "call again with resume=True" in capfd.readouterr().err
+    assert main(["test_policy", str(tmp_path), "-n", "1", "--norender"]) == 0
+
+
+def test_a_vector_that_takes_more_steps_than_planned_is_trained_on(tmp_path: Path) -> None:
+    def vector() -> Any:
+        return SyncVectorEnv([Point] * 7, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    settings: dict[str, Any] = {"steps_per_epoch": 14, "start_steps": 14, "max_ep_len": 20}
+    train(tmp_path, vector, epochs=9, **settings)
+    _, rows = train(tmp_path, vector, epochs=10, resume=True, **settings)
+    assert len(rows) == 10
 
 
 def test_a_vector_environment_determines_num_envs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import shlex
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import optuna
 import pytest
 from commands import FLAGS, wait_until
@@ -265,6 +267,31 @@ def test_a_study_that_cannot_be_written_ends_the_search_with_a_line(
     monkeypatch.setattr(optuna.trial.Trial, "report", full)
     with pytest.raises(RunError, match=r"study.db \(database or disk is full\): free disk space"):
         search(tmp_path, 2)
+
+
+def test_a_trial_that_cannot_be_stored_ends_with_a_line(
+    pretend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(lambda kwargs, epoch: 1.0)
+
+    def full(*arguments: Any) -> None:
+        raise OSError("database or disk is full")
+
+    monkeypatch.setattr(optuna.study.Study, "ask", full)
+    with pytest.raises(RunsFailed, match=r"study.db \(database or disk is full\): free disk space"):
+        search(tmp_path, 1)
+
+
+def make_pendulum(env_id: str) -> Any:
+    """A Pendulum."""
+    return gym.make(env_id)
+
+
+def test_a_search_with_a_partial_function_goes_on(pretend: Any, tmp_path: Path) -> None:
+    pretend(lambda kwargs, epoch: 1.0)
+    for trials in (1, 2):
+        search(tmp_path, trials, fixed={"env_fn": functools.partial(make_pendulum, "Pendulum-v1")})
+    assert len(stored(tmp_path)) == 2
 
 
 def test_invalid_searches(pretend: Any, tmp_path: Path) -> None:

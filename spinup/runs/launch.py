@@ -341,18 +341,22 @@ def describe_run(
 def describe_env(collector: EnvCollector, env_fn: EnvFn | str) -> dict[str, Any] | None:
     """The environment's entry in vars.json: id, keyword arguments and step limit; None if it has no spec.
 
-    `by_id` tells whether the id makes the environment with all its wrappers. Without the entries of
-    `gymnasium.make_vec`, the keyword arguments are those of a single environment.
+    `by_id` tells whether the id makes the environment with all its wrappers. Of `gymnasium.make_vec`, whose
+    spec has its own arguments among the keyword arguments, only those of a single environment are kept.
     """
     spec = collector.vector.spec
     if spec is None:
         return None
-    of_vector = ("num_envs", "vectorization_mode") if isinstance(collector.vector, UserVector) else ()
+    kwargs = dict(spec.kwargs)
+    vector = isinstance(collector.vector, UserVector)
+    for name in ("num_envs", "vectorization_mode") if vector else ():
+        kwargs.pop(name, None)
+    limit = kwargs.pop("max_episode_steps", spec.max_episode_steps) if vector else spec.max_episode_steps
     return {
         "id": spec.id,
-        "kwargs": {name: value for name, value in spec.kwargs.items() if name not in of_vector},
-        "vector": bool(of_vector),
-        "max_episode_steps": spec.max_episode_steps,
+        "kwargs": kwargs,
+        "vector": vector,
+        "max_episode_steps": limit,
         "wrappers": [wrapper.name for wrapper in spec.additional_wrappers],
         "by_id": isinstance(env_fn, (str, MakeEnv)),
     }

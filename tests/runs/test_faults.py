@@ -641,9 +641,14 @@ def test_a_signal_after_the_last_step_stops_what_follows() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     assert stopped.value.code == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
-    with pytest.raises(ValueError, match="its own"), SignalHandler():
-        os.kill(os.getpid(), signal.SIGTERM)
-        raise ValueError("its own")
+
+    def fail() -> None:
+        with SignalHandler():
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise ValueError("its own")
+
+    with pytest.raises(ValueError, match="its own"):
+        fail()
 
 
 COMMAND = [

@@ -227,6 +227,25 @@ def test_folders_without_rows_are_refused(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_the_command_diagnoses_all_runs_of_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("x_s0", "x_s1", "x_s2", "y_s0"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, HEALTHY)
+    (tmp_path / "x_s1" / "progress.txt").unlink()
+    (tmp_path / "x_s1" / "config.json").write_text('{"algorithm": "sac_pytorch"}')
+    assert main(["diagnose", str(tmp_path / "x_s")]) == 0
+    pages = capsys.readouterr().out.split("\n\n")
+    assert sum("Nothing looks wrong" in page for page in pages) == 2
+    assert f"{tmp_path / 'x_s1'} has no row yet: wait for the end of its first epoch" in pages
+    assert main(["diagnose", str(tmp_path / "y_s0"), str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("Nothing looks wrong") == 4
+    (tmp_path / "empty").mkdir()
+    assert main(["diagnose", str(tmp_path / "empty")]) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
 def test_escapes_in_a_damaged_file_are_printed_as_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

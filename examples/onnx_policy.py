@@ -10,7 +10,7 @@ import onnxruntime
 session = onnxruntime.InferenceSession(sys.argv[1])
 about = session.get_modelmeta().custom_metadata_map
 spec = json.loads(about["env"])
-env = gym.make(spec["id"], **spec["kwargs"])
+env = gym.make(spec["id"], max_episode_steps=spec["max_episode_steps"], **spec["kwargs"])
 obs, _ = env.reset(seed=0)
 episode_return, over = 0.0, False
 while not over:

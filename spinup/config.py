@@ -67,7 +67,7 @@ class SACConfig:
     num_test_episodes: int = 10  # deterministic test episodes per test
     max_ep_len: int = 1000  # steps after which an episode is truncated
     save_freq: int = 1  # epochs between two saves of the model
-    target_entropy: float | str = "auto"  # "auto" is -act_dim, or 0.3 log n (discrete); "auto_0.5" half of it
+    target_entropy: float | str = "auto"  # "auto": -act_dim, or 0.3 log n (discrete); "auto_0.5": half that
     alpha_loss: str = "alpha"  # factor in the loss of a learned alpha: "alpha" or "log_alpha"
     engine: str = "auto"  # eager, native, compile, cuda_graph; auto: native where supported, else eager
     device: str = "auto"  # "cpu", "cuda" or "cuda:<i>"; "auto" is cuda if available
@@ -95,7 +95,7 @@ class SACConfig:
     lr_schedule: str = "constant"  # "constant", "linear" or "cosine", from lr to lr_end over the run
     lr_end: float = 0.0  # final learning rate of a schedule
     normalize_weights: bool = False  # scale each row of the weights to norm 1 after each gradient step
-    hold_noise: int = 1  # exploration noise is held for a random number of steps up to this one
+    hold_noise: int = 1  # maximum steps for which a draw of exploration noise is kept; 1: new in each step
     recipe: str | None = None  # a named set of settings; see `spinup recipes`
     critic_keys: tuple[str, ...] = ()  # keys of a Dict observation that only the critics receive, as a,b
     random_shift: int = 4  # maximum random shift of images in a batch, in pixels (DrQ); 0 is off

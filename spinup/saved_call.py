@@ -31,7 +31,7 @@ def resume_call(
     folder: Path,
     epochs: int | None = None,
     env: Any = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
     actor_critic: Callable[..., Any] | None = None,
     remedy: str = _REMEDY,
 ) -> Call:
@@ -44,7 +44,7 @@ def resume_call(
         epochs: total number of epochs; None keeps the planned number.
         env: replaces the environment named in the files: an id, required if it must be imported from a module
             ("module:Env-v0"), or a function that makes environments.
-        threads: CPU threads of an update; None keeps the previous number.
+        threads: CPU threads of an update, or "auto"; None keeps the previous number.
         actor_critic: replaces the constructor named in the files.
         remedy: the remedy in messages about an environment or an actor-critic that the files do not describe.
 

@@ -29,7 +29,7 @@ _OUTPUT_FLAGS = {
     "datestamp": "add the date and time to the folder's name",
     "overwrite": "replace the run in the folder",
     "track": "trackers that receive the rows: tensorboard (always on), wandb, trackio, mlflow",
-    "config": "YAML or JSON file with flags, or flags by environment id; flags given here take precedence",
+    "config": "YAML or JSON file with flags, or flags by environment id; flags in the command override it",
     "jobs": "runs at a time, each in its own process; auto: one per usable core (default 1: in this one)",
     "ray": "execute the runs, or with --collectors their collectors, on Ray: on this machine, or on the "
     "cluster at this address (auto finds it)",
@@ -42,7 +42,7 @@ _OF_TENSORFLOW = {
     "gpus_per_run": "GPUs that Ray reserves for a run (default 0)",
     "threads": "TensorFlow threads; auto: two if the process may use two cores, else one",
     "num_envs": "environments stepped together",
-    "target_entropy": "target of a learned alpha, in nats; auto: -act_dim, auto_0.5: half of it",
+    "target_entropy": "target of a learned alpha, in nats; auto: -act_dim; auto_0.5: half of that",
 }
 _ENV_KWARGS = "env_kwargs"
 _ENV_FLAGS = {
@@ -50,7 +50,7 @@ _ENV_FLAGS = {
     _ENV_KWARGS: "keyword arguments of the environment; --env:<name> sets a single one",
 }
 _AC_KWARGS = "arguments of the networks; --ac_kwargs:<name> sets a single one"
-_RESUME = "continue the run in the folder, if there is one; of a grid, all runs that are not complete"
+_RESUME = "continue the run in the folder, or start it if there is none; of a grid, skip complete runs"
 # The first flag of each group. Flags are in the order of SACConfig; each belongs to the group before it.
 _GROUPS = {
     "env": "environment and folder",
@@ -182,10 +182,10 @@ def split_flags(words: Sequence[str]) -> list[tuple[str, str | None, list[str]]]
             flags.append((flag, shorthand, [] if value is None else [value]))
         elif word.startswith("--"):
             raise ConfigError(f"{word!r} is not a valid flag: write --flag value, or --flag[short] value")
-        elif not flags:
-            raise ConfigError(f"unexpected {word!r}: every value follows a flag, as in --env {word}")
         elif re.match(r"-[a-zA-Z]", word) and word.lower() not in ("-inf", "-nan"):
             raise ConfigError(f"unknown flag {word!r}: flags begin with two dashes, as in -{word}")
+        elif not flags:
+            raise ConfigError(f"unexpected {word!r}: every value follows a flag, as in --env {word}")
         else:
             flags[-1][2].append(word)
     return flags

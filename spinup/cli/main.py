@@ -110,6 +110,8 @@ def _current_folder_importable() -> Iterator[None]:
 
 
 def _dispatch(words: list[str]) -> int:
+    if len(words) > 1 and words[0] == "help":
+        return _dispatch([words[1], "--help"])
     if not words or words[0] in ("help", "-h", "--help"):
         print(OVERVIEW, end="")
         return 0

@@ -54,6 +54,7 @@ class Parser(argparse.ArgumentParser):
             ConfigError: for an unknown flag or an invalid value.
             SystemExit: after --help.
         """
+        self._refuse_repeated(words)
         known, unknown = self.parse_known_args(list(words))
         if unknown:
             options = [name for action in self._actions for name in action.option_strings]
@@ -62,6 +63,14 @@ class Parser(argparse.ArgumentParser):
                 f"{self._command}: unexpected {unknown[0]!r}{hint or '; --help lists the flags'}"
             )
         return known
+
+    def _refuse_repeated(self, words: Sequence[str]) -> None:
+        flags = {name: action for action in self._actions for name in action.option_strings}
+        given = [flags[word.split("=")[0]] for word in words if word.split("=")[0] in flags]
+        for i, action in enumerate(given):
+            if action in given[:i]:
+                flag = action.option_strings[-1]
+                raise ConfigError(f"{self._command}: {flag} is given twice: give all its values at once")
 
     def error(self, message: str) -> NoReturn:
         """Raise argparse's message as a ConfigError."""

@@ -27,7 +27,7 @@ def main(words: list[str]) -> int:
     add = parser.add_argument
     add("run_dir", metavar="RUN_DIR", help="folder of a run, as data/hc/hc_s0, or of runs, as data/hc")
     add("--epochs", type=int, metavar="N", help="train until epoch N instead of the planned end")
-    add("--threads", type=int, metavar="N", help="CPU threads of an update from now on")
+    add("--threads", metavar="N", help="CPU threads of an update from now on; auto: as for a new run")
     add("--env", metavar="ID", help="module:Env-v0, to import the module that registers it")
     add("--jobs", default="1", metavar="N", help="runs at a time; auto: one per usable core")
     add("--ray", nargs="?", const=True, default=False, metavar="ADDRESS", help="execute the runs on Ray")
@@ -38,7 +38,8 @@ def main(words: list[str]) -> int:
     cluster = ray_options(args.ray, args.cpus_per_run, args.gpus_per_run)
     if cluster is not None and args.jobs in ("1", "auto"):
         count = MAX_SUBMITTED
-    threads = 1 if args.threads is None and count > 1 else args.threads
+    threads = None if args.threads is None else read_value(args.threads)
+    threads = 1 if threads is None and count > 1 else threads
     folders = unfinished_runs(existing_dir(args.run_dir), args.epochs)
     calls = [resume_call(folder, args.epochs, args.env, threads) for folder in folders]
     run_calls(calls, count, shlex.join(["spinup", "resume", *words]), ray=cluster)

@@ -35,7 +35,7 @@ combination is run, one after another, or several at a time with --jobs, or on a
 {flags}
 
 Values are Python literals, also "[64]*2", "int(1e5)" and "dict(hidden_sizes=[64,64])", activations such as
-torch.nn.ELU, or plain strings.
+{activation}, or plain strings.
 
 examples:
   spinup {command} --env HalfCheetah-v5 --exp_name hc
@@ -58,7 +58,9 @@ def main(command: str, words: list[str]) -> int:
     algorithm = ALGORITHMS[command]
     function: Callable[..., Any] = getattr(spinup, algorithm)
     if {"-h", "--help"} & set(words):
-        print(HELP.format(command=command, flags=describe_flags(function)), end="")
+        activation = '"elu" (a function in tf.nn)' if algorithm == "sac_tf1" else "torch.nn.ELU"
+        text = HELP.format(command=command, flags=describe_flags(function), activation=activation)
+        print(text, end="")
         return 0
     flags = parse_flags(with_config(words, SHORTCUTS), function)
     if not flags.env:

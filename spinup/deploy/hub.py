@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from spinup.config import field_defaults
 from spinup.deploy.model_card import Evaluation, mean_interval, model_card
 from spinup.envs.saved_spec import read_saved_env
-from spinup.errors import ConfigError, EnvError, MissingExtraError, RunError
+from spinup.errors import ConfigError, EnvError, MissingExtraError, RunError, option
 from spinup.files import read_json
 from spinup.loggers.run_folder import VIDEO_FOLDER, holds_run
 from spinup.playback.episodes import (
@@ -78,7 +79,7 @@ def push(
     if not (folder / "pyt_save").is_dir():
         raise RunError(f"{folder} holds a TensorFlow run: only runs of sac_pytorch can be uploaded")
     if episodes < 1:
-        raise ConfigError(f"episodes={episodes}: give at least 1")
+        raise ConfigError(f"{option('episodes=', '-n ')}{episodes}: give at least 1")
     repo_id = _checked_id(repo_id or folder.resolve().name)
     config, saved_env = read_json(folder / "config.json"), read_saved_env(folder)
     max_ep_len = trained_max_ep_len(folder) or field_defaults()["max_ep_len"]
@@ -87,20 +88,22 @@ def push(
         staging = Path(name)
         _copy(folder, staging)
         film = video and _add_video(folder, staging / "replay.mp4", itr, env, max_ep_len)
-        (staging / "README.md").write_text(
-            model_card(
-                config,
-                saved_env,
-                evaluation,
-                repo_id,
-                steps=_steps_and_curve(folder, staging / "curve.png"),
-                video="replay.mp4" if film else "",
-                curve="curve.png",
-            )
-        )
+        trained = _draw_curve(folder, staging / "curve.png")
         with _hub_errors(hub):
             api = hub.HfApi(library_name="spinup")
             repo = api.create_repo(repo_id, private=private, exist_ok=True)
+            card = model_card(
+                config,
+                saved_env,
+                evaluation,
+                repo.repo_id,  # with the user's name
+                trained=trained,
+                itr=itr,
+                given_env=env if isinstance(env, str) else None,
+                video="replay.mp4" if film else "",
+                curve="curve.png",
+            )
+            (staging / "README.md").write_text(card)
             api.upload_folder(
                 repo_id=repo.repo_id,
                 folder_path=staging,
@@ -199,10 +202,14 @@ def _add_video(folder: Path, path: Path, itr: int | str, env: Any, max_ep_len: i
     return True
 
 
-def _steps_and_curve(folder: Path, path: Path) -> int:
-    """Draw the learning curve into the file `path`; returns the env steps of the run."""
-    make_plots([folder], save=path)
-    return int(column(find_runs([folder])[0], "TotalEnvInteracts")[-1])
+def _draw_curve(folder: Path, path: Path) -> str:
+    """Draw the learning curve into a file; returns the length of the training, as in "900 env steps"."""
+    with contextlib.redirect_stdout(io.StringIO()):  # the path is that of a temporary file
+        make_plots([folder], save=path)
+    (run,) = find_runs([folder])
+    if steps := int(column(run, "TotalEnvInteracts")[-1]):
+        return f"{steps:,} env steps"
+    return f"{int(column(run, 'Epoch')[-1])} epochs without env steps"
 
 
 def _import_hub() -> Any:
@@ -218,7 +225,7 @@ def _import_hub() -> Any:
     return huggingface_hub
 
 
-@contextmanager
+@contextlib.contextmanager
 def _hub_errors(hub: Any) -> Iterator[None]:
     """Convert errors of the Hub to RunErrors."""
     try:

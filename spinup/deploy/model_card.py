@@ -7,11 +7,12 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from spinup.config import field_defaults
-from spinup.envs.saved_spec import wrappers_from_code
+from spinup.envs.saved_spec import env_flag, wrappers_from_code
 from spinup.files import to_json
 from spinup.recipes import RECIPES
 from spinup.runs.resuming import OUR_ACTOR_CRITICS
@@ -47,21 +48,29 @@ def mean_interval(returns: NDArray[np.float64], seed: int = 0) -> tuple[float, f
     return float(low), float(high)
 
 
-def training_command(config: dict[str, Any], env: dict[str, Any] | None) -> str:
+def training_command(config: dict[str, Any], env: dict[str, Any] | None, given_env: str | None = None) -> str:
     """The command that trains the model again, with the settings that differ from their defaults.
 
     Args:
         config: the content of config.json.
         env: the environment's entry in vars.json.
+        given_env: the environment's id with the module that registers it, "module:Env-v0"; None if none does.
 
     Returns:
         The command; empty if no command gives the same run, since its environment or networks need user code.
     """
-    if not env or wrappers_from_code(env) or config.get("actor_critic", "") not in OUR_ACTOR_CRITICS:
+    if not env or env.get("vector") or wrappers_from_code(env):
         return ""
-    words = ["spinup", "sac_tf1" if config.get("algorithm") == "sac_tf1" else "sac", "--env", str(env["id"])]
-    if env.get("kwargs"):
-        words += ["--env_kwargs", repr(env["kwargs"])]
+    if config.get("actor_critic", "") not in OUR_ACTOR_CRITICS:
+        return ""
+    env_id = given_env or str(env["id"])
+    words = ["spinup", "sac_tf1" if config.get("algorithm") == "sac_tf1" else "sac", "--env", env_id]
+    kwargs, registered = dict(env.get("kwargs") or {}), gym.registry.get(str(env["id"]))
+    limit = env.get("max_episode_steps")
+    if limit is not None and registered is not None and limit != registered.max_episode_steps:
+        kwargs["max_episode_steps"] = limit
+    if kwargs:
+        words += ["--env_kwargs", repr(kwargs)]
     if config.get("exp_name"):
         words += ["--exp_name", str(config["exp_name"])]
     recipe = RECIPES.get(str(config.get("recipe")))
@@ -83,7 +92,9 @@ def model_card(
     evaluation: Evaluation,
     repo_id: str,
     *,
-    steps: int,
+    trained: str,
+    itr: int | str = "last",
+    given_env: str | None = None,
     video: str = "",
     curve: str = "",
 ) -> str:
@@ -94,14 +105,18 @@ def model_card(
         env: the environment's entry in vars.json.
         evaluation: returns of the model.
         repo_id: id of the repository, for the commands.
-        steps: env steps of the training.
+        trained: length of the training, such as "1,000 env steps".
+        itr: which model was evaluated, see `load_policy_and_env`.
+        given_env: see `training_command`.
         video, curve: files in the repository; empty if there is none.
     """
     name = str(env["id"]) if env else "a custom environment"
     result = f"{evaluation.mean:.2f}"
     interval = f"{evaluation.low:.2f} to {evaluation.high:.2f}"
-    command = training_command(config, env)
-    folder = repo_id.rpartition("/")[2]
+    command = training_command(config, env, given_env)
+    which = "" if itr in ("last", -1) else f" -i {itr}"
+    training = f"after {trained}" if not which else f"by the model saved as {itr} in {trained}"
+    test = f"spinup test_policy data/{repo_id.rpartition('/')[2]}{which}{env_flag(given_env)}"
     lines = [
         "---",
         json.dumps(_metadata(name, evaluation), indent=1),  # JSON is YAML too
@@ -109,18 +124,17 @@ def model_card(
         f"# Soft Actor-Critic on {name}",
         "",
         f"Mean return over {len(evaluation.returns)} episodes of the deterministic policy: **{result}** "
-        f"(95% bootstrap interval {interval}), after {steps:,} env steps with seed "
-        f"{config.get('seed')}.",
+        f"(95% bootstrap interval {interval}), {training} with seed {config.get('seed')}.",
         "",
         *([f'<video src="{video}" controls autoplay loop muted></video>', ""] if video else []),
-        *([f"![test return by env steps]({curve})", ""] if curve else []),
+        *([f"![learning curve]({curve})", ""] if curve else []),
         "## Use",
         "",
         "With spinup for Soft Actor-Critic (not the PyPI project `spinup`) and its extra `hub`:",
         "",
         "```sh",
         f"spinup pull {repo_id}",
-        f"spinup test_policy data/{folder}",
+        test,
         "```",
         "",
         "## Training",

@@ -110,7 +110,8 @@ def make_by_id(env_id: str, /, **kwargs: Any) -> gym.Env[Any, Any]:
             message names a newer version of the id, if there is one.
     """
     try:
-        return gym.make(env_id, **kwargs)
+        with mujoco_warnings_once():
+            return gym.make(env_id, **kwargs)
     except Exception as error:  # constructors may raise anything
         raise EnvError(
             f"environment id {env_id!r} cannot be made: {first_line(error)}{_newer_version(env_id)}"

@@ -158,7 +158,7 @@ def load_env(fpath: str | Path, given: Any = None) -> Any:
             f"{option(_OWN_ENV, 'in Python, give it as env=...')}, or {option('env=ID', '--env ID')} runs "
             "without the wrappers"
         )
-    make = env_of_run(folder, saved, given, _OWN_ENV)
+    make = env_of_run(folder, saved, given, option(_OWN_ENV, "in Python, your environment as env=..."))
     try:
         return make()
     except EnvError as error:

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,12 +107,14 @@ def find_runs(
                 path_of_config = folder / "config.json"
                 config = read_json(path_of_config) if os.path.lexists(path_of_config) else {}
                 exp_name = label or experiment_name(folder, config)
-                name = label or _label(exp_name)
+                name = _label(label or exp_name)
                 run = Run(root, folder, name, columns, exp_name, env_name(config), seed_of(folder, config))
                 runs += [run] if columns else []
     if not runs:
+        among = " that --select and --exclude leave" if select or exclude else ""
         raise RunError(
-            f"no run with a row under {', '.join(map(str, logdirs))}: give a folder with runs that have one"
+            f"no run with a row under {', '.join(map(str, logdirs))}{among}: give a folder with runs that "
+            "have one"
         )
     return runs
 
@@ -197,7 +199,7 @@ def _run_of_csv(
     }
     columns["TotalEnvInteracts"] = np.array(steps)
     folder = path / " ".join(key)  # for messages, and to select by
-    return Run(path, folder, label or _label(exp_name), columns, label or exp_name, env, seed)
+    return Run(path, folder, _label(label or exp_name), columns, label or exp_name, env, seed)
 
 
 def column(run: Run, name: str) -> Array:
@@ -212,6 +214,13 @@ def column(run: Run, name: str) -> Array:
         hint = nearest(name, list(run.columns))
         raise ConfigError(f"{run.path} has no column {name!r}{hint or ': it has ' + ', '.join(run.columns)}")
     return run.columns[name]
+
+
+def steps_or_epochs(tables: Iterable[Mapping[str, Array]], xaxis: str) -> str:
+    """The column of the x axis: Epoch in place of TotalEnvInteracts if no run has taken a step (offline)."""
+    steps = [table[xaxis] for table in tables if xaxis in table]
+    offline = xaxis == "TotalEnvInteracts" and steps and not any(values.any() for values in steps)
+    return "Epoch" if offline else xaxis
 
 
 def performance_column(columns: Mapping[str, Array]) -> str:

@@ -27,6 +27,7 @@ from spinup.plotting.curves import (
     find_runs,
     moving_average,
     performance_column,
+    steps_or_epochs,
 )
 from spinup.plotting.iqm import iqm_curve, normalized
 
@@ -86,6 +87,7 @@ def make_plots(
     if smooth < 1:
         raise ConfigError(f"{option('smooth=', '-s ')}{smooth}: give a width of at least 1 row")
     runs = find_runs(logdirs, legend, select, exclude)
+    xaxis = steps_or_epochs([run.columns for run in runs], xaxis)
     if legend:
         for name, root in dict.fromkeys((run.name, run.root) for run in runs):
             print(f"{name}: {root}")
@@ -135,9 +137,7 @@ def _write_csv(runs: list[Run], values: Sequence[str], path: Path) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for run in runs:
-        steps = column(run, "TotalEnvInteracts")
-        if not steps.any():  # an offline run
-            steps = column(run, "Epoch")
+        steps = column(run, steps_or_epochs([run.columns], "TotalEnvInteracts"))
         for value in dict.fromkeys(values):
             metric = performance_column(run.columns) if value == "Performance" else value
             for step, number in zip(steps, column(run, metric), strict=True):
@@ -185,6 +185,7 @@ def _save(curves: list[Curve], title: str, xaxis: str, path: Path) -> Path:
     FigureCanvasAgg(figure)
     _draw(figure.add_subplot(), curves, xaxis, title)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{option('save=', '--save ')}{path}: {str(error).splitlines()[0]}") from None

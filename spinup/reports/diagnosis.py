@@ -71,7 +71,7 @@ def diagnose(folder: str | Path) -> str:
         raise RunError(f"{folder} has no row yet: {why}")
     rows, steps = len(next(iter(run.columns.values()))), run.last("TotalEnvInteracts")
     where = f" on {run.env}" if run.env else ""
-    lines = [f"{run.name}{where}: {rows} epochs, {steps:,.0f} steps, {run.status}"]
+    lines = [f"{path.resolve().name}{where}: {rows} epochs, {steps:,.0f} steps, {run.status}"]
     lines += [f"  {problem}" for problem in run.problems]
     found = findings(run)
     for i, finding in enumerate(found, 1):

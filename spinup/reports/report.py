@@ -9,6 +9,7 @@ from pathlib import Path
 from spinup.errors import ConfigError, RunError, option
 from spinup.files import atomic_write
 from spinup.hints import nearest
+from spinup.plotting.curves import steps_or_epochs
 from spinup.reports.page import draw_page
 from spinup.reports.run_summary import RunSummary, find_folders, read_run, text_of
 
@@ -57,7 +58,11 @@ def write_report(
     folders = find_folders(logdirs, legend, select, exclude)
     runs = [run for folder, label in folders if (run := read_run(folder, label)) is not None]
     if not runs:
-        raise RunError(f"no run under {', '.join(map(str, logdirs))}: give the folder of a run, or of runs")
+        among = " that --select and --exclude leave" if select or exclude else ""
+        raise RunError(
+            f"no run under {', '.join(map(str, logdirs))}{among}: give the folder of a run, or of runs"
+        )
+    xaxis = steps_or_epochs([run.columns for run in runs], xaxis)
     _check_columns(runs, xaxis, values)
     title = ", ".join(Path(os.path.abspath(logdir)).name for logdir in logdirs)
     page = draw_page(runs, f"Runs in {text_of(title)}", xaxis, values, smooth, path.absolute().parent)

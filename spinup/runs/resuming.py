@@ -127,7 +127,7 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
             its number of epochs was raised.
 
     Raises:
-        ConfigError: if a setting that must not change was changed.
+        ConfigError: if a setting that must not change was changed, or more epochs are done than planned.
         RunError: if there are rows or damaged checkpoints but no intact one, or the checkpoint does not fit.
     """
     log = trainer.logger.log
@@ -138,12 +138,18 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
     if checkpoint is None:
         if lines or trainer.logger.state_dict()["rows"]:
             reason = f" ({lines[0]})" if lines else ""
+            start_over = option("overwrite=True in logger_kwargs", "`spinup sac` and --overwrite")
             raise RunError(
-                f"{folder} has no intact checkpoint to continue from{reason}: give another folder "
-                f"(or start over with {option('overwrite=True in logger_kwargs', '--overwrite')})"
+                f"{folder} has no intact checkpoint to continue from{reason}: give another folder (or start "
+                f"over with {start_over})"
             )
         log("no checkpoint to continue from: the run starts at the beginning", color="yellow")
         return
+    if checkpoint.state["epoch"] > checkpointer.config.epochs:
+        given = f"{option('epochs=', '--epochs ')}{checkpointer.config.epochs}"
+        raise ConfigError(
+            f"{given}: epoch {checkpoint.state['epoch']} of this run is done already; give at least as many"
+        )
     for line in changes(checkpoint.settings, checkpointer.settings):
         log(line, color="yellow")
     try:

@@ -211,6 +211,8 @@ def test_help_describes_every_flag(capsys):
         ("sac --env Pendulum-v9", "did you mean 'Pendulum-v1'"),
         ("sac --env Pendulum-v1 --gama 0.9", "did you mean '--gamma'"),
         ("sac --env Pendulum-v1 -gamma 0.9", "as in --gamma"),
+        ("sac -env Pendulum-v1", "as in --env"),
+        ("plot data -y Alpha -y LossQ", "plot: --value is given twice: give all its values at once"),
         ("sac --env Pendulum-v1 --gamma", "--gamma needs a value"),
         ("sac --env Pendulum-v1 --gamma 0.9 --gamma 0.8", "given twice"),
         ("sac --env Pendulum-v1 --gamma 0.9 2", "gamma=2"),
@@ -486,6 +488,16 @@ def test_environment_keyword_arguments_form_a_grid(calls):
 def test_invalid_environment_flags(calls, capsys, flags, message):
     assert message in refused(capsys, "sac", "--env", "Pendulum-v1", *flags.split())
     assert calls == []
+
+
+def test_help_of_a_command(capsys):
+    assert main(["help", "sac_tf1"]) == 0
+    text = capsys.readouterr().out
+    assert "spinup sac_tf1 --env ID" in text
+    assert "torch.nn" not in text
+    with pytest.raises(SystemExit):
+        main(["help", "plot"])
+    assert "usage: spinup plot" in capsys.readouterr().out
 
 
 def test_version(capsys):

@@ -137,15 +137,25 @@ def test_the_command_has_what_differs_from_the_defaults():
     for flag, value in (("--recipe", "droq"), ("--lr", "0.001"), ("--updates_per_step", "1.0")):
         assert words[words.index(flag) + 1] == value
     assert "--betas" not in words
+    assert "--env mine:Pendulum-v1" in training_command(config, ENV, "mine:Pendulum-v1")
+    limited = training_command(config, {**ENV, "max_episode_steps": 50})
+    assert "--env_kwargs '{'\"'\"'max_episode_steps'\"'\"': 50}'" in limited
+    assert training_command(config, {**ENV, "vector": True}) == ""
     assert training_command({**config, "actor_critic": "mine.Net"}, ENV) == ""
     assert training_command(config, {**ENV, "wrappers": ["Mine"]}) == ""
 
 
 def test_the_card_without_files_or_command():
     evaluation = Evaluation(np.array([1.0, 3.0]), 1.0, 3.0)
-    card = model_card({"seed": 0, "actor_critic": "mine"}, None, evaluation, "me/x", steps=10)
+    card = model_card({"seed": 0, "actor_critic": "mine"}, None, evaluation, "me/x", trained="10 env steps")
     front = json.loads(card.split("---")[1])
     assert front["model-index"][0]["results"][0]["metrics"][0]["value"] == "2.00 +/- 1.00"
     assert "a custom environment" in card
     assert "author's own code" in card
     assert "video" not in card.replace("spinup[video]", "")
+    assert "after 10 env steps with seed 0" in card
+    best = model_card(
+        {"seed": 0}, ENV, evaluation, "me/x", trained="10 env steps", itr="best", given_env="mine:Pendulum-v1"
+    )
+    assert "by the model saved as best in 10 env steps with seed 0" in best
+    assert "spinup test_policy data/x -i best --env mine:Pendulum-v1\n" in best

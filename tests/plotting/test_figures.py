@@ -115,6 +115,28 @@ def test_count_distinguishes_runs_of_the_same_name(tmp_path, monkeypatch):
     assert drawn == [(name, 1) for name in paths]
 
 
+def test_offline_runs_are_drawn_over_epochs(tmp_path, monkeypatch):
+    folder = tmp_path / "off"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"exp_name": "off"}')
+    rows = ["Epoch\tTotalEnvInteracts\tAverageTestEpRet", "1\t0\t5", "2\t0\t6", ""]
+    (folder / "progress.txt").write_text("\n".join(rows))
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda curves, *rest: drawn.append((curves, *rest)))
+    make_plots([folder], save=tmp_path / "a.png")
+    write_run(tmp_path / "on", [1, 2, 3])
+    make_plots([tmp_path / "on"], save=tmp_path / "a.png")
+    assert [xaxis for _, _, xaxis, _ in drawn] == ["Epoch", "TotalEnvInteracts"]
+    np.testing.assert_array_equal(drawn[0][0][0].x, [1, 2])
+
+
+def test_a_folder_for_images_is_created(tmp_path, capsys):
+    write_run(tmp_path / "a", [1, 2, 3])
+    make_plots([tmp_path / "a"], legend=["_x"], save=tmp_path / "new" / "a.png")  # a leading _ hides labels
+    assert (tmp_path / "new" / "a.png").exists()
+    assert "_x: " in capsys.readouterr().out
+
+
 def test_errors(tmp_path, monkeypatch):
     write_run(tmp_path / "run", [float("nan")])
     save = tmp_path / "x.png"

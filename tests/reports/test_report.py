@@ -220,6 +220,7 @@ def test_command_line(tmp_path, capsys, monkeypatch):
         (["empty"], "no run under empty"),
         (["data", "-o", "x.txt"], "give a file name that ends in .html"),
         (["data", "-o", "data/a_s0/config.json/x.html"], "cannot be written"),
+        (["data", "--select", "b"], "no run under data that --select and --exclude leave"),
         (["data", "-s", "0"], "give a width of at least 1 row"),
         (["data", "-y", "LosQ"], "did you mean 'LossQ'"),
         (["data", "-l", "a", "b"], "-l gives 2 names for 1 folders"),

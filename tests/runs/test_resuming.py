@@ -252,6 +252,21 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     )
 
 
+def test_fewer_epochs_than_are_done_are_refused_and_nothing_is_written(tmp_path: Path, capsys: Any) -> None:
+    train(tmp_path, "Pendulum-v1", sampler="per", epochs=3)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(
+        ConfigError, match=r"^epochs=2: epoch 3 of this run is done already; give at least as"
+    ):
+        train(tmp_path, "Pendulum-v1", sampler="per", epochs=2, resume=True)
+    assert main(["resume", str(tmp_path), "--epochs", "2", "--threads", "auto"]) == 2
+    assert "--epochs 2: epoch 3 of this run is done already" in capsys.readouterr().err
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {p: after[p] for p in before if "tfevents" not in p.name} == {
+        p: content for p, content in before.items() if "tfevents" not in p.name
+    }
+
+
 def test_a_run_ended_by_its_callback_stays_ended(tmp_path: Path) -> None:
     def stop(row: Any, ac: Any) -> bool:
         return bool(row["Epoch"] < 2)

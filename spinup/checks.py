@@ -128,6 +128,7 @@ def check_callback(value: Any, *arguments: str) -> None:
 
 
 def is_finite(value: Any) -> bool:
+    """Whether `value` is a finite number of any type except bool."""
     if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
         return False
     try:

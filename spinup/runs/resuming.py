@@ -145,11 +145,10 @@ def restore(trainer: Trainer, checkpointer: Checkpointer, again: bool = False) -
             )
         log("no checkpoint to continue from: the run starts at the beginning", color="yellow")
         return
-    if checkpoint.state["epoch"] > checkpointer.config.epochs:
+    done = checkpoint.state.get("epoch") if isinstance(checkpoint.state, dict) else None
+    if type(done) is int and done > checkpointer.config.epochs:
         given = f"{option('epochs=', '--epochs ')}{checkpointer.config.epochs}"
-        raise ConfigError(
-            f"{given}: epoch {checkpoint.state['epoch']} of this run is done already; give at least as many"
-        )
+        raise ConfigError(f"{given}: epoch {done} of this run is done already; give at least as many")
     for line in changes(checkpoint.settings, checkpointer.settings):
         log(line, color="yellow")
     try:

@@ -118,6 +118,8 @@ def test_networks_of_every_variant_train_are_saved_loaded_and_act_by_running_sta
 ) -> None:
     by_batch = str(networks.get("critic_norm")).startswith("batch")
     kwargs = {"hidden_sizes": (8, 8), **networks}
+    if env is Rooms:
+        kwargs.pop("log_std_range", None)
     if by_batch and settings.get("variant"):
         with pytest.raises(ConfigError, match=r"^critic_norm='batch\w*': variant='sac_v1' has no [^\n]*$"):
             train(tmp_path, env, epochs=1, ac_kwargs=kwargs, **settings)

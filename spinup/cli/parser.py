@@ -65,10 +65,10 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def _refuse_repeated(self, words: Sequence[str]) -> None:
-        lists = [
-            action for action in self._actions if action.nargs == "+"
-        ]  # of others, the last value counts
-        flags = {name: action for action in lists for name in action.option_strings}
+        # The last list would replace the others; of a flag with one value, the last value counts, as usual.
+        flags = {
+            name: action for action in self._actions if action.nargs == "+" for name in action.option_strings
+        }
         given = [flags[word.split("=")[0]] for word in words if word.split("=")[0] in flags]
         for i, action in enumerate(given):
             if action in given[:i]:

@@ -147,15 +147,12 @@ def update_options(variant: Variant, config: SACConfig, action_space: Box | Disc
     """The settings of updates in `config`, with "auto" replaced by its value."""
     learned = _target_entropy(variant, config, action_space) if config.learns_alpha else None
     same = {field.name for field in fields(UpdateOptions)} & set(field_defaults())
-    options = {name: getattr(config, name) for name in same}
-    return UpdateOptions(
-        **options
-        | {
-            "alpha": config.initial_alpha,
-            "target_entropy": learned,
-            "total_updates": 0 if config.lr_schedule == "constant" else max(config.total_updates, 1),
-        }
-    )
+    options = {name: getattr(config, name) for name in same} | {
+        "alpha": config.initial_alpha,
+        "target_entropy": learned,
+        "total_updates": 0 if config.lr_schedule == "constant" else max(config.total_updates, 1),
+    }
+    return UpdateOptions(**options)
 
 
 def _target_entropy(variant: Variant, config: SACConfig, action_space: Box | Discrete) -> float:

@@ -256,30 +256,21 @@ def test_a_search_without_interruption_is_reproducible(pretend: Any, tmp_path: P
     assert values[0] == values[1] != values[2]
 
 
+@pytest.mark.parametrize(
+    ("owner", "method", "error"),
+    [(optuna.trial.Trial, "report", RunError), (optuna.study.Study, "ask", RunsFailed)],
+)
 def test_a_study_that_cannot_be_written_ends_the_search_with_a_line(
-    pretend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    owner: Any, method: str, error: Any, pretend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(lambda kwargs, epoch: 1.0)
 
     def full(*arguments: Any) -> None:
         raise OSError("database or disk is full")
 
-    monkeypatch.setattr(optuna.trial.Trial, "report", full)
-    with pytest.raises(RunError, match=r"study.db \(database or disk is full\): free disk space"):
+    monkeypatch.setattr(owner, method, full)
+    with pytest.raises(error, match=r"study.db \(database or disk is full\): free disk space"):
         search(tmp_path, 2)
-
-
-def test_a_trial_that_cannot_be_stored_ends_with_a_line(
-    pretend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pretend(lambda kwargs, epoch: 1.0)
-
-    def full(*arguments: Any) -> None:
-        raise OSError("database or disk is full")
-
-    monkeypatch.setattr(optuna.study.Study, "ask", full)
-    with pytest.raises(RunsFailed, match=r"study.db \(database or disk is full\): free disk space"):
-        search(tmp_path, 1)
 
 
 def make_pendulum(env_id: str) -> Any:

@@ -44,7 +44,11 @@ class LocalVector(EnvVector):
         self.observation_space = self.envs.single_observation_space
         self.action_space = self.envs.single_action_space
         self.spec, self.original_space = None, self.observation_space
-        self.keeps_statistics = any(self.statistics())
+        try:
+            self.keeps_statistics = any(self.statistics())
+        except BaseException:
+            self.close()
+            raise
         self._all_valid = np.ones(num_envs, np.bool_)
 
     def reset(self, mask: Bools, seeds: list[int | None]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import weakref
 from collections.abc import Callable
@@ -163,8 +164,11 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> E
         )
     try:
         flat_observation_space(first.observation_space)
-    finally:
-        call_checked(first.close, "fix its close()")
+    except SpinupError:
+        with contextlib.suppress(Exception):
+            first.close()
+        raise
+    call_checked(first.close, "fix its close()")
     vector = LocalVector(EnvFactory(env_fn), num_envs, workers, timeout)
     vector.spec, vector.original_space = first.spec, first.observation_space
     return vector

@@ -9,8 +9,7 @@ import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv
@@ -77,24 +76,56 @@ class SendableEnv(gym.Wrapper[Any, Any, Any, Any]):
             return self.env.set_wrapper_attr(name, value, **kwargs)
 
 
-@dataclass(frozen=True)
+class UnmadeEnv(gym.Env[Any, Any]):
+    """Takes the place of an environment that could not be made in a worker process.
+
+    Every request raises the error, which AsyncVectorEnv reports; if `env_fn` raises, it only finds a closed
+    pipe.
+    """
+
+    def __init__(self, error: Exception, spaces: tuple[gym.Space[Any], gym.Space[Any]]) -> None:
+        self._error = error
+        self.observation_space, self.action_space = spaces
+
+    def reset(self, **kwargs: Any) -> NoReturn:
+        raise self._error
+
+    def step(self, action: Any) -> NoReturn:
+        raise self._error
+
+    def get_wrapper_attr(self, name: str) -> NoReturn:
+        raise self._error
+
+    def set_wrapper_attr(self, name: str, value: Any, **kwargs: Any) -> NoReturn:
+        raise self._error
+
+
 class WorkerEnvFn:
     """Calls `env_fn`; in a worker process, makes that process ignore SIGINT, SIGTERM and SIGUSR1 first.
 
     A terminal or a batch system sends these signals to every process of a run. The training process needs
     its workers to finish the current step, and ends them itself.
+
+    Args:
+        env_fn: makes an environment.
+        training_pid: id of the training process, in which AsyncVectorEnv makes an environment first.
     """
 
-    env_fn: Callable[[], Any]
-    training_pid: int
+    def __init__(self, env_fn: Callable[[], Any], training_pid: int) -> None:
+        self.env_fn, self.training_pid = env_fn, training_pid
 
     def __call__(self) -> Any:
         if os.getpid() == self.training_pid:
-            return self.env_fn()
+            env = self.env_fn()
+            self._spaces = env.observation_space, env.action_space
+            return env
         for name in _IGNORED_SIGNALS:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), signal.SIG_IGN)
-        return SendableEnv(self.env_fn())
+        try:
+            return SendableEnv(self.env_fn())
+        except Exception as error:
+            return SendableEnv(UnmadeEnv(error, self._spaces))
 
 
 def call_with_timeout(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 from typing import Any
 
@@ -17,6 +18,7 @@ from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
 from spinup.envs.make import env_function, make_vector
 from spinup.envs.saved_spec import MakeEnv
+from spinup.envs.workers import EnvCrash
 from spinup.errors import ConfigError, EnvError
 
 
@@ -61,6 +63,31 @@ def test_an_env_fn_that_returns_no_environment_raises() -> None:
         make_vector(lambda: 3, 1, "sync", 10.0)
     with pytest.raises(ConfigError, match="env_fn=3: give a function"):
         env_function(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium warns about an exception in a worker
+def test_an_env_fn_that_raises_in_worker_processes_raises_one_line() -> None:
+    training_pid = os.getpid()
+
+    def env_fn() -> Any:
+        if os.getpid() != training_pid:
+            raise OSError("port 2000 is in use")
+        return Diary()
+
+    with pytest.raises(EnvCrash, match=r"^raised OSError: port 2000 is in use$") as crash:
+        make_vector(env_fn, 2, "async", 10.0)
+    assert crash.value.broken == [0, 1]
+
+
+def test_an_unsupported_space_is_reported_if_close_raises_too() -> None:
+    class Broken(Diary):
+        observation_space = gym.spaces.Sequence(Box(0, 1))  # type: ignore[assignment]
+
+        def close(self) -> None:
+            raise OSError("cannot close")
+
+    with pytest.raises(EnvError, match="Sequence"):
+        make_vector(Broken, 1, "sync", 10.0)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@
 
 Each run takes one thread, and is added to results/evidence.csv when it ends, with the columns
 exp_name,env_name,seed,metric,env_step,value. An interrupted run is added as far as it is by the next command,
-and continues from its checkpoint if its folder is still there. Metrics are the mean return of ten
-deterministic test episodes, and the minutes of processor time so far, which other programs hardly change.
+and continues from its checkpoint if its folder is still there. A run that fails is reported, and does not
+stop the others. Metrics are the mean return of ten deterministic test episodes, and the minutes of processor
+time so far, which other programs hardly change.
 "sbx" is the control: SBX with the settings of "sac"; it uses the environment that `make bench` makes.
 """
 
@@ -112,6 +113,9 @@ def main() -> None:
         with ProcessPoolExecutor(args.jobs, context, initializer=take_core, initargs=(cores,)) as pool:
             futures = {pool.submit(train, job): job for job in missing}
             for future in as_completed(futures):
+                if error := future.exception():
+                    print(*futures[future], f"{type(error).__name__}: {error}", flush=True)
+                    continue
                 rows = add(rows, futures[future], future.result())
                 print(*futures[future], future.result()[-1], flush=True)
     draw(rows)

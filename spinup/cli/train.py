@@ -128,9 +128,7 @@ def _print_next_commands(folder: str, variant: Variant) -> None:
     settings = with_recipe(variant)
     quoted, env = shlex.quote(folder), env_flag(settings["env_fn"])
     print(f"\n  test it:    spinup test_policy {quoted}{env}")
-    # Without steps in the environment, all points would have the same default coordinate.
-    axis = " -x Epoch" if settings.get("offline") else ""
-    print(f"  plot it:    spinup plot {quoted}{axis}", flush=True)
+    print(f"  plot it:    spinup plot {quoted}", flush=True)
     if Path(folder, CHECKPOINT_FOLDER).exists() and settings.get("variant", "sac") in BUILT_IN_VARIANTS:
         epochs = 2 * settings.get("epochs", field_defaults()["epochs"])
         print(f"  continue:   spinup resume {quoted} --epochs {epochs}{env}", flush=True)

@@ -423,7 +423,6 @@ def test_the_commands(tmp_path: Path, capfd: Any) -> None:
         assert main(["sac", "--exp_name", "c", "--offline", *given]) == 0
         assert f"transitions of {source}, 8 of the 8 in each batch" in (out := capfd.readouterr().out)
         assert "spinup plot" in out
-        assert "-x Epoch" in out
         assert main(["resume", str(tmp_path / "c" / "c_s0"), "--epochs", "2"]) == 0
         assert [row["Epoch"] for row in read_rows(tmp_path / "c" / "c_s0")] == ["1", "2"]
 

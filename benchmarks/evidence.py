@@ -46,11 +46,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # Settings, environments, seeds, steps. Some recipes take several hours of one core for 100,000 steps.
 PLAN = (
-    (("laptop",), (HOPPER, WALKER, CHEETAH), 5, 100_000),
-    (("sac", "tqc"), (HOPPER, WALKER, CHEETAH), 3, 100_000),
+    (("laptop",), (HOPPER, WALKER, CHEETAH, ANT), 5, 100_000),
+    (("sac",), (HOPPER, WALKER, CHEETAH), 3, 100_000),
     (("crossq, critics 2 x 256",), (HOPPER, WALKER), 3, 100_000),
     (("sbx",), (HOPPER, WALKER), 3, 100_000),
     (("droq",), (HOPPER, WALKER), 3, 50_000),
+    (("tqc",), (HOPPER, WALKER, CHEETAH), 3, 50_000),
     (("crossq, critics 2 x 256",), (CHEETAH,), 3, 100_000),
     (("sac",), (HOPPER, WALKER, CHEETAH, ANT), 5, 200_000),
     (("redq",), (HOPPER, WALKER), 3, 20_000),

@@ -35,10 +35,10 @@ from spinup.loggers.progress import ProgressInfo
 from spinup.loggers.run_folder import NAN_BATCH, VIDEO_FOLDER, prune_models
 from spinup.replay.buffer import ReplayBuffer
 from spinup.replay.transition import to_host
+from spinup.seeding import LOOP_STREAM, generator
 
 Float = NDArray[np.float32]
 Record = Callable[[Path, Callable[[Float], Float], int], None]
-LOOP_STREAM = 0
 
 
 class Trainer:
@@ -85,7 +85,7 @@ class Trainer:
         self.callback, self.isolate_tests, self.monitor = callback, isolate_tests, monitor
         self.record, self.diagnostics = record, diagnostics
         self.schedule = UpdateSchedule(config) if schedule is None else schedule
-        self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, LOOP_STREAM]))
+        self.rng = generator(config.seed, LOOP_STREAM)
         self.epoch = 0
         self.test_intervals = 0  # intervals of `test_every` steps after which a test has run
         self.callback_intervals = 0  # likewise of `callback_every` steps and the callback

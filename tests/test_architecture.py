@@ -18,11 +18,11 @@ from spinup import MLPActorCritic, sac_pytorch
 ROOT = Path(spinup.__file__).parent
 # A module imports only from layers below its own, and from its own package.
 LAYERS = {
-    "version": 0, "errors": 0, "hints": 0, "user_config": 0, "checks": 1, "config": 2, "recipes": 3,
-    "files": 3, "ray_connection": 3, "replay": 3, "interfaces": 4, "envs": 4, "collect": 5, "loggers": 5,
-    "training": 6, "runs": 7, "plotting": 8, "playback": 8, "reports": 9, "deploy": 9, "pytorch": 9, "tf1": 9,
-    "tuning": 9, "": 10, "saved_call": 11, "model": 12, "cli": 12, "utils": 13, "algos": 13, "run": 13,
-    "__main__": 13,
+    "version": 0, "errors": 0, "hints": 0, "user_config": 0, "seeding": 0, "checks": 1, "config": 2,
+    "recipes": 3, "files": 3, "ray_connection": 3, "replay": 3, "interfaces": 4, "envs": 4, "collect": 5,
+    "loggers": 5, "training": 6, "runs": 7, "plotting": 8, "playback": 8, "reports": 9, "deploy": 9,
+    "pytorch": 9, "tf1": 9, "tuning": 9, "": 10, "saved_call": 11, "model": 12, "cli": 12, "utils": 13,
+    "algos": 13, "run": 13, "__main__": 13,
 }  # fmt: skip
 FROZEN: list[tuple[str, Any]] = [
     ("env_fn", inspect.Parameter.empty), ("actor_critic", MLPActorCritic), ("ac_kwargs", {}), ("seed", 0),

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from spinup.collect import crash_recovery
-from spinup.collect.episodes import EpisodeState, episode_seed
+from spinup.collect.episodes import EpisodeState
 from spinup.envs.spaces import ActionSpec, action_spec, flat_observation_space, image_layout
 from spinup.envs.validation import checked_observations, checked_rewards
 from spinup.envs.vector import Bools, EnvVector, StepResult
@@ -18,6 +18,7 @@ from spinup.envs.workers import EnvCrash
 from spinup.errors import EnvError, TrainingDiverged
 from spinup.interfaces import Act, Collected, Episode
 from spinup.replay.transition import Transitions, transition_fields
+from spinup.seeding import episode_seed
 
 Float = NDArray[np.float32]
 

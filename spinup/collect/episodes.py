@@ -1,4 +1,4 @@
-"""Seeds of episodes, and the state of a running episode."""
+"""The state of a running episode."""
 
 from __future__ import annotations
 
@@ -8,13 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinup.envs.episode_replay import Statistics
-
-TRAIN_STREAM, TEST_STREAM = 1, 2
-
-
-def episode_seed(seed: int, stream: int, env: int, episode: int) -> int:
-    """The seed of one episode, a hash of the arguments."""
-    return int(np.random.SeedSequence([seed, stream, env, episode]).generate_state(1)[0])
 
 
 @dataclass

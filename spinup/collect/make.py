@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from spinup.collect.collector import EnvCollector
-from spinup.collect.episodes import TEST_STREAM, TRAIN_STREAM
 from spinup.collect.remote import RemoteCollector
 from spinup.collect.transport import Transport
 from spinup.collect.update_schedule import UpdateSchedule
@@ -12,6 +11,7 @@ from spinup.envs.local_vector import LocalVector
 from spinup.envs.make import EnvFn, env_function, make_vector
 from spinup.envs.vector import EnvVector
 from spinup.errors import ConfigError
+from spinup.seeding import TEST_STREAM, TRAIN_STREAM
 
 MAX_TEST_ENVS = 10
 

@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 
 from spinup.collect.collector import EnvCollector, random_then_policy
-from spinup.collect.episodes import TRAIN_STREAM
 from spinup.collect.messages import pack, unpack
 from spinup.collect.transport import RemotePolicy
 from spinup.config import SACConfig
 from spinup.envs.make import EnvFn, make_vector
 from spinup.envs.workers import EnvCrash
 from spinup.errors import EnvError, SpinupError
+from spinup.seeding import REMOTE_STREAM, TRAIN_STREAM, generator
 
-REMOTE_STREAM = 5  # seeds the noise of tickets
 BLOCK_SECONDS = 1.0  # after this time, a collector answers with the transitions so far
 INCARNATION_EPISODES = 2**32  # incarnation k numbers its episodes from k times this, so that no seed repeats
 
@@ -135,7 +134,7 @@ class CollectorWorker:
     def seed(self, ticket: int) -> None:
         """Seed the noise and the random actions of the next transitions."""
         entropy = [self.config.seed, REMOTE_STREAM, ticket]
-        self.rng = np.random.default_rng(np.random.SeedSequence(entropy))
+        self.rng = generator(*entropy)
         if self.policy is not None:
             self.policy.seed(entropy)
 

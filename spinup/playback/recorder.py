@@ -10,10 +10,10 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from spinup.collect.episodes import TEST_STREAM, episode_seed
 from spinup.errors import EnvError, option
 from spinup.playback.episodes import action_function, run_episode
 from spinup.playback.viewer import check_recording, open_viewer
+from spinup.seeding import TEST_STREAM, episode_seed
 
 Float = NDArray[np.float32]
 

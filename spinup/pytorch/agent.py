@@ -20,12 +20,13 @@ from spinup.pytorch.networks.layers import normalize_weights
 from spinup.pytorch.networks.modes import Modes
 from spinup.pytorch.networks.normalized import NormalizedActorCritic
 from spinup.pytorch.networks.transformed_input import takes_noise
-from spinup.pytorch.policy import ACT_STREAM, MakePolicy, Policy
+from spinup.pytorch.policy import MakePolicy, Policy
 from spinup.pytorch.state_arrays import adam_state, arrays, load_adam_state, load_arrays
 from spinup.pytorch.temperature import Temperature
 from spinup.pytorch.variants.objective import Networks
 from spinup.replay.normalizer import Normalizer
 from spinup.replay.transition import Batches
+from spinup.seeding import ACT_STREAM, generator
 
 Float = NDArray[np.float32]
 Save = Callable[[nn.Module, Path], None]
@@ -158,7 +159,7 @@ class Agent:
             _adam(self.actor_params, options.lr, options.betas, options.weight_decay),
             None if log_alpha is None else _adam([log_alpha], options.lr, options.betas),
         )
-        self.rng = np.random.default_rng(np.random.SeedSequence([seed, ACT_STREAM]))
+        self.rng = generator(seed, ACT_STREAM)
         self.held_noise = hold_noise and HeldNoise(self.rng, *hold_noise)
         self.policy: Policy = make_policy(ac, self.held_noise or self.rng)
 

@@ -28,8 +28,8 @@ from spinup.pytorch.engines.eager import split_batches
 from spinup.pytorch.torch_settings import preserved_generators
 from spinup.pytorch.variants.objective import Batch, Objective
 from spinup.replay.buffer import ReplayBuffer
+from spinup.seeding import OF_EPOCH_STREAM, OF_TEST_STREAM, generator
 
-OF_EPOCH_STREAM, OF_TEST_STREAM = 6, 7
 # The batch size of updates is used within these bounds, so that an epoch's diagnostics cost a few updates.
 LEAST_ROWS, MOST_ROWS = 100, 256
 SATURATED = 0.99  # threshold for |tanh|, where the slope of tanh is 2%
@@ -95,7 +95,7 @@ class NetworkDiagnostics:
         return {"TestQVals": bias.mean_q(), "TestQBias": bias.bias()}
 
     def _generator(self, stream: int, number: int) -> Generator:
-        return np.random.default_rng(np.random.SeedSequence([self.config.seed, stream, number]))
+        return generator(self.config.seed, stream, number)
 
     @contextmanager
     def _preserving_state(self, rng: Generator) -> Iterator[None]:

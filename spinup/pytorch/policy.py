@@ -27,7 +27,6 @@ from spinup.pytorch.networks.encoded import EncodedActorCritic
 
 Float = NDArray[np.float32]
 MakePolicy = Callable[[Any, Any], "Policy"]  # from the actor-critic and a source of noise
-ACT_STREAM = 3
 
 
 class Policy(Protocol):

@@ -16,13 +16,13 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from spinup.config import SACConfig
+from spinup.seeding import ACT_STREAM, generator
 from spinup.tf1.adam import Adam
 from spinup.tf1.graph_function import ActorCritic, GraphFunction, check_graph_function, placeholders
 from spinup.tf1.saved_model import ModelSaver
 from spinup.tf1.session import load_variables, open_session, variables_by_name
 
 Float = NDArray[np.float32]
-ACT_STREAM = 3
 SAVED = {"model": "tf1_save", "model_best": "tf1_save_best"}
 
 
@@ -83,7 +83,7 @@ class GraphAgent:
         self.main, self.target = make("main"), make("target")
         self.obs_dim, self.act_dim, self.dtype = obs_dim, self.main.act_dim, tf.as_dtype(dtype)
         check_graph_function(self.main, obs_dim, dtype, threads)
-        self.rng = np.random.default_rng(np.random.SeedSequence([config.seed, ACT_STREAM]))
+        self.rng = generator(config.seed, ACT_STREAM)
         self.session = open_session(config.seed, threads)
         with self.session.graph.as_default():
             self.x, self.a, self.noise = placeholders(obs_dim, self.act_dim, self.dtype)

@@ -10,12 +10,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers import Diary, Point, check_diary, joined, rows_of
 
 from spinup.collect.collector import EnvCollector
-from spinup.collect.episodes import TEST_STREAM, TRAIN_STREAM, episode_seed
 from spinup.collect.evaluation import MAX_KEPT, EnvEvaluator
 from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
 from spinup.envs.make import make_vector
 from spinup.errors import EnvError, TrainingDiverged
+from spinup.seeding import TEST_STREAM, TRAIN_STREAM, episode_seed
 
 
 def diaries(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import Point, parameters, without_timing
 
-from spinup.collect.episodes import TEST_STREAM, TRAIN_STREAM, episode_seed
+from spinup.seeding import TEST_STREAM, TRAIN_STREAM, episode_seed
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from spinup.config import SACConfig
 from spinup.interfaces import Episode, Trace
 from spinup.pytorch.diagnostics import (
     LEAST_ROWS,
-    OF_EPOCH_STREAM,
     Estimates,
     NetworkDiagnostics,
     QBias,
     gradient_norm,
 )
+from spinup.seeding import OF_EPOCH_STREAM, generator
 
 SPACE = Box(-1.0, 1.0, (2,), np.float32)
 NARROW = {"hidden_sizes": (8, 8), "critic_hidden_sizes": (8, 8)}
@@ -93,7 +93,7 @@ def test_dead_units_are_dormant_ones_for_tau_0() -> None:
     with torch.no_grad():
         ac.q1.q[0].bias -= 1.0
     found, values = measured(ac, rows=200)
-    rng = np.random.default_rng(np.random.SeedSequence([0, OF_EPOCH_STREAM, 1]))
+    rng = generator(0, OF_EPOCH_STREAM, 1)
     batch = found.replay.sample_uniform(LEAST_ROWS, rng)
     h = ac.q1.q[:2](torch.from_numpy(np.concatenate([batch["obs"][0], batch["action"][0]], -1)))
     score = h.abs().mean(0) / h.abs().mean()

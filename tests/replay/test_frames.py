@@ -10,7 +10,6 @@ from gymnasium.wrappers import FrameStackObservation
 from images import FORMS, Noise
 
 from spinup.collect.collector import EnvCollector
-from spinup.collect.episodes import TRAIN_STREAM
 from spinup.envs.make import make_vector
 from spinup.errors import ConfigError
 from spinup.replay.builders import OneStepBuilder
@@ -18,6 +17,7 @@ from spinup.replay.frames import FramePool, FrameStorage
 from spinup.replay.image_layout import ImageLayout, Part
 from spinup.replay.random_shift import RandomShift, shift_images
 from spinup.replay.transition import transition_fields
+from spinup.seeding import TRAIN_STREAM
 
 
 @pytest.mark.parametrize("form", FORMS)

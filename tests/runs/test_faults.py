@@ -23,7 +23,6 @@ from resuming import StepHook, assert_same, point, signal_at, talking
 from spinup.cli.main import main
 from spinup.collect.collector import EnvCollector
 from spinup.collect.crash_recovery import MAX_RESTARTS, restart
-from spinup.collect.episodes import TRAIN_STREAM
 from spinup.envs.make import make_vector
 from spinup.envs.saved_spec import MakeEnv
 from spinup.envs.workers import EnvCrash
@@ -31,6 +30,7 @@ from spinup.errors import ConfigError, EnvError, RunError, TrainingDiverged
 from spinup.loggers.epoch_logger import EpochLogger
 from spinup.runs.checkpoint_files import CheckpointFolder
 from spinup.runs.signals import SignalHandler
+from spinup.seeding import TRAIN_STREAM
 
 # Gymnasium repeats the traceback of a broken worker as warnings.
 quiet_workers = pytest.mark.filterwarnings("ignore:.*(Worker|ERROR|Traceback|main process)")

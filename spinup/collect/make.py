@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spinup.collect.collector import EnvCollector
+from spinup.collect.offline import OfflineCollector
 from spinup.collect.remote import RemoteCollector
 from spinup.collect.transport import Transport
 from spinup.collect.update_schedule import UpdateSchedule
@@ -14,6 +15,7 @@ from spinup.errors import ConfigError
 from spinup.seeding import TEST_STREAM, TRAIN_STREAM
 
 MAX_TEST_ENVS = 10
+TrainingCollector = EnvCollector | OfflineCollector | RemoteCollector
 
 
 def make_collectors(
@@ -21,7 +23,7 @@ def make_collectors(
     config: SACConfig,
     transport: Transport | None = None,
     schedule: UpdateSchedule | None = None,
-) -> tuple[EnvCollector | RemoteCollector, EnvCollector]:
+) -> tuple[TrainingCollector, EnvCollector]:
     """Make a collector for training and another for tests, with different seeds.
 
     Args:
@@ -38,10 +40,11 @@ def make_collectors(
         return _remote_collectors(env_fn, config, transport, schedule or UpdateSchedule(config))
     if transport is not None:
         raise ConfigError("transport is used only with collectors: give their number, such as collectors=8")
+    if config.offline:
+        return OfflineCollector(), _test_collector(env_fn, config)
     train = _make_collector(env_fn, config, TRAIN_STREAM, config.num_envs)
     try:
-        tests = _test_envs(config) if isinstance(train.vector, LocalVector) else config.num_envs
-        return train, _make_collector(env_fn, config, TEST_STREAM, tests)
+        return train, _test_collector(env_fn, config)
     except BaseException:
         train.close()
         raise
@@ -52,6 +55,11 @@ def _make_collector(env_fn: EnvFn, config: SACConfig, stream: int, num_envs: int
     return _collector_of(vector, config, stream)
 
 
+def _test_collector(env_fn: EnvFn, config: SACConfig) -> EnvCollector:
+    num_envs = max(1, min(config.num_test_episodes, MAX_TEST_ENVS))
+    return _make_collector(env_fn, config, TEST_STREAM, num_envs)
+
+
 def _collector_of(vector: EnvVector, config: SACConfig, stream: int) -> EnvCollector:
     try:
         return EnvCollector(vector, seed=config.seed, stream=stream, max_ep_len=config.max_ep_len)
@@ -60,14 +68,10 @@ def _collector_of(vector: EnvVector, config: SACConfig, stream: int) -> EnvColle
         raise
 
 
-def _test_envs(config: SACConfig) -> int:
-    return max(1, min(config.num_test_episodes, MAX_TEST_ENVS))
-
-
 def _remote_collectors(
     env_fn: EnvFn, config: SACConfig, transport: Transport | None, schedule: UpdateSchedule
-) -> tuple[EnvCollector | RemoteCollector, EnvCollector]:
-    tests = _make_collector(env_fn, config, TEST_STREAM, _test_envs(config))
+) -> tuple[TrainingCollector, EnvCollector]:
+    tests = _test_collector(env_fn, config)
     try:
         if not isinstance(tests.vector, LocalVector):
             raise ConfigError(

@@ -30,6 +30,9 @@ class OfflineCollector:
     def new_epoch(self) -> None:
         """Does nothing."""
 
+    def close(self) -> None:
+        """Does nothing."""
+
     def state_dict(self) -> dict[str, Any]:
         """The count of steps."""
         return {"env_steps": self.env_steps, "episodes": {}}

@@ -135,14 +135,13 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> E
 
     Args:
         env_fn: see `env_function`.
-        num_envs: number of environments; must be 1 or N for a VectorEnv of N environments.
+        num_envs: number of environments, ignored for a VectorEnv.
         workers: "sync" or "async", ignored for a VectorEnv.
         timeout: seconds that an async environment may take for one step or reset.
 
     Raises:
         EnvError: if `env_fn` fails or returns neither an Env nor a VectorEnv, or for an unsupported
             observation space.
-        ConfigError: if `num_envs` contradicts the size of a VectorEnv.
     """
     try:
         with mujoco_warnings_once():
@@ -152,10 +151,6 @@ def make_vector(env_fn: EnvFn, num_envs: int, workers: str, timeout: float) -> E
     except Exception as error:
         raise EnvError(f"env_fn raised {first_line(error)}; fix env_fn, or install what it needs") from error
     if isinstance(first, VectorEnv):
-        if num_envs not in (1, first.num_envs):
-            raise ConfigError(
-                f"num_envs={num_envs}, but env_fn returned a vector of {first.num_envs}: leave num_envs out"
-            )
         return UserVector(first)
     if not isinstance(first, gym.Env):
         raise EnvError(

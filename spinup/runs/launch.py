@@ -17,8 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from spinup.checks import check_callback, is_word
 from spinup.collect.collector import EnvCollector
 from spinup.collect.evaluation import EnvEvaluator
-from spinup.collect.make import make_collectors
-from spinup.collect.offline import OfflineCollector
+from spinup.collect.make import TrainingCollector, make_collectors
 from spinup.collect.remote import RemoteCollector
 from spinup.collect.transport import PolicySource, Transport
 from spinup.collect.update_schedule import UpdateSchedule
@@ -180,7 +179,7 @@ def launch(
             agent=parts.agent,
             engine=parts.engine,
             replay=parts.replay,
-            collector=OfflineCollector() if config.offline else collector,
+            collector=collector,
             evaluator=EnvEvaluator(
                 test_collector,
                 config.num_test_episodes,
@@ -207,7 +206,7 @@ def launch(
         return parts
 
 
-def _close(collector: EnvCollector | RemoteCollector) -> None:
+def _close(collector: TrainingCollector) -> None:
     """Close environments; an error is only printed, since it must not replace the result of the run."""
     try:
         collector.close()
@@ -215,14 +214,19 @@ def _close(collector: EnvCollector | RemoteCollector) -> None:
         print(f"warning: closing the environments raised {first_line(error)}", file=sys.stderr)
 
 
-def with_env_count(config: SACConfig, collector: EnvCollector | RemoteCollector) -> SACConfig:
+def with_env_count(config: SACConfig, collector: TrainingCollector) -> SACConfig:
     """The configuration with the actual `num_envs`, which a VectorEnv from `env_fn` determines.
 
     Raises:
-        ConfigError: if this number does not divide `steps_per_epoch`.
+        ConfigError: if this number does not divide `steps_per_epoch`, or differs from a given one.
     """
-    if config.collectors is not None:
+    if not isinstance(collector, EnvCollector) or config.collectors is not None:
         return config
+    if config.num_envs not in (1, collector.num_envs):
+        raise ConfigError(
+            f"num_envs={config.num_envs}, but env_fn returned a vector of {collector.num_envs}: leave "
+            "num_envs out"
+        )
     return dataclasses.replace(config, num_envs=collector.num_envs)
 
 

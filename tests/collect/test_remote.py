@@ -554,7 +554,7 @@ def test_a_transport_without_collectors_and_a_vector_with_them_are_refused(tmp_p
     with pytest.raises(ConfigError, match=r"^transport is used only with collectors: give their number"):
         train(tmp_path / "a", transport=FakeTransport())
     with pytest.raises(ConfigError, match=r"^env_fn returned a vector of environments, and each collector"):
-        train(tmp_path / "b", lambda: SyncVectorEnv([Point] * 2), collectors=2, transport=FakeTransport())
+        train(tmp_path / "b", lambda: SyncVectorEnv([Point] * 3), collectors=2, transport=FakeTransport())
 
 
 @pytest.mark.parametrize("collect", ["async", "lockstep"])

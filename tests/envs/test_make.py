@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from helpers import Diary
+from helpers import Diary, train
 
 from spinup.collect.make import make_collectors
 from spinup.config import SACConfig
@@ -22,9 +23,9 @@ from spinup.envs.workers import EnvCrash
 from spinup.errors import ConfigError, EnvError
 
 
-def test_num_envs_that_contradicts_a_vector_raises() -> None:
-    with pytest.raises(ConfigError, match="num_envs=3, but env_fn returned a vector of 2"):
-        make_vector(lambda: SyncVectorEnv([Diary] * 2), 3, "sync", 10.0)
+def test_num_envs_that_contradicts_a_vector_raises(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^num_envs=3, but env_fn returned a vector of 2: leave"):
+        train(tmp_path, lambda: SyncVectorEnv([Diary] * 2), num_envs=3, steps_per_epoch=60)
 
 
 SAME = Diary()

@@ -208,10 +208,14 @@ def test_kills(tmp_path: Path, datasets: Path) -> None:
 
 
 def test_an_offline_run_takes_no_step_but_those_of_tests(tmp_path: Path) -> None:
-    steps = []
+    steps, made = [], []
 
     class Counted(Point):
-        """Counts its steps."""
+        """Counts its steps, and the environments made."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
 
         def step(self, action: Any) -> Any:
             steps.append(1)
@@ -221,6 +225,7 @@ def test_an_offline_run_takes_no_step_but_those_of_tests(tmp_path: Path) -> None
     changes = {"offline": True, "update_after": 1000, "steps_per_epoch": 60, "num_test_episodes": 2}
     before, rows = train(tmp_path / "a", Counted, prior_data=source, **changes)
     assert len(steps) == 2 * 2 * 15  # two tests of two episodes
+    assert len(made) == 1 + 2  # one to see what env_fn returns, two for tests
     assert [row["TotalEnvInteracts"] for row in rows] == ["0", "0"]
     assert all(np.isfinite(float(row["LossQ"])) for row in rows)
     assert not list((tmp_path / "a" / "checkpoint").glob("replay-*"))

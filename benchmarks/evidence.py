@@ -49,7 +49,7 @@ PLAN = (
     (("laptop",), (HOPPER, WALKER, CHEETAH, ANT), 5, 100_000),
     (("sac",), (HOPPER, WALKER, CHEETAH), 3, 100_000),
     (("crossq, critics 2 x 256",), (HOPPER, WALKER), 3, 100_000),
-    (("sbx",), (HOPPER, WALKER), 3, 100_000),
+    (("sbx",), (HOPPER, WALKER, CHEETAH), 3, 100_000),
     (("droq",), (HOPPER, WALKER), 3, 50_000),
     (("tqc",), (HOPPER, WALKER, CHEETAH), 3, 50_000),
     (("crossq, critics 2 x 256",), (CHEETAH,), 3, 100_000),

@@ -47,7 +47,8 @@ class LocalVector(EnvVector):
         try:
             self.keeps_statistics = any(self.statistics())
         except BaseException:
-            self.close()
+            with contextlib.suppress(Exception):
+                self.close()
             raise
         self._all_valid = np.ones(num_envs, np.bool_)
 

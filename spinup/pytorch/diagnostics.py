@@ -72,7 +72,7 @@ class NetworkDiagnostics:
 
     def of_epoch(self, epoch: int) -> dict[str, float]:
         """Columns computed from a batch of the replay buffer; none if the buffer is empty."""
-        rng = self._generator(OF_EPOCH_STREAM, epoch)
+        rng = generator(self.config.seed, OF_EPOCH_STREAM, epoch)
         count = min(max(self.config.batch_size, LEAST_ROWS), MOST_ROWS)
         batches = self.replay.sample_uniform(count, rng)
         if not batches:
@@ -88,14 +88,12 @@ class NetworkDiagnostics:
         traces = [episode.trace for episode in episodes if episode.trace is not None]
         if not traces:
             return {}
-        rng, bias = self._generator(OF_TEST_STREAM, round_number), QBias(self.config.gamma)
+        rng = generator(self.config.seed, OF_TEST_STREAM, round_number)
+        bias = QBias(self.config.gamma)
         with self._preserving_state(rng):
             for trace, estimates in zip(traces, self._estimates(traces, rng), strict=True):
                 bias.add(trace, self._reward_scale(), estimates)
         return {"TestQVals": bias.mean_q(), "TestQBias": bias.bias()}
-
-    def _generator(self, stream: int, number: int) -> Generator:
-        return generator(self.config.seed, stream, number)
 
     @contextmanager
     def _preserving_state(self, rng: Generator) -> Iterator[None]:

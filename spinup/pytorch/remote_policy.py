@@ -15,6 +15,7 @@ from spinup.collect.transport import PolicySource
 from spinup.pytorch.agent import Agent
 from spinup.pytorch.policy import MakePolicy, Policy, uses_module_act
 from spinup.pytorch.state_arrays import arrays, load_arrays
+from spinup.seeding import generator
 
 
 def policy_source(
@@ -71,9 +72,8 @@ class SnapshotPolicy:
 
     def seed(self, entropy: list[int]) -> None:
         """Seed the generator of noise, and torch's global generator, from which custom modules draw."""
-        sequence = np.random.SeedSequence(entropy)
-        self.rng.bit_generator.state = np.random.default_rng(sequence).bit_generator.state
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        self.rng.bit_generator.state = generator(*entropy).bit_generator.state
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def act(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Sampled actions (N, act_dim) for observations (N, obs_dim)."""
